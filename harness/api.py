@@ -1,0 +1,71 @@
+"""All that a plugin may import. What is not here is not promised to stay."""
+
+from __future__ import annotations
+
+from harness.clock import Clock, SystemClock
+from harness.errors import (
+    DeployError,
+    ExitCode,
+    FaultError,
+    HarnessError,
+    InfrastructureError,
+    NotReadyError,
+    TeardownError,
+    Unreachable,
+    Unsupported,
+    UsageError,
+)
+from harness.observe.blocks import Block, BlockHeader, BlockSeen, BlockSource, Head
+from harness.observe.feed import BlockFeed, NodeView
+from harness.observe.tracker import Outcome, Tracker
+from harness.plugin.contract.base import Capability, Config, MachineCapability, NoConfig, Plugin
+from harness.plugin.contract.chain import (
+    Artifact,
+    Chain,
+    ChainClient,
+    Launch,
+    Network,
+    NetworkSpec,
+    NodeFile,
+    NodeSite,
+    PeerAddress,
+    Receipt,
+    RoleInfo,
+    Timing,
+    Transaction,
+    TransactionFactory,
+    Wallet,
+)
+from harness.plugin.contract.context import Context, FaultControl, Window
+from harness.plugin.contract.deployer import (
+    Deployer,
+    Deployment,
+    DeployRequest,
+    HostSpec,
+    Placement,
+    PlannedNode,
+)
+from harness.plugin.contract.expectation import Expectation, Judgement, Violation
+from harness.plugin.contract.fault import Fault, FaultRecord, Proof
+from harness.plugin.contract.machine import Address, Completed, Exit, Facts, Machine, Service, ServiceSpec
+from harness.plugin.contract.node import Node, NodeState
+from harness.plugin.contract.workload import DefaultExpectation, PlanView, Workload
+from harness.plugin.hookspecs import hookimpl
+from harness.spec.model import PluginUse, SourceRef, TopologySpec, WalletsSpec
+from harness.spec.topology import Link, NodeSpec, Topology
+from harness.spec.units import Duration, Rate, Size, Span, format_duration
+from harness.spec.verdict import Verdict
+
+__all__ = [
+    "Address", "Artifact", "Block", "BlockFeed", "BlockHeader", "BlockSeen", "BlockSource", "Capability",
+    "Chain", "ChainClient", "Clock", "Completed", "Config", "Context", "DefaultExpectation", "DeployError",
+    "DeployRequest", "Deployer", "Deployment", "Duration", "Exit", "ExitCode", "Expectation", "Facts",
+    "Fault", "FaultControl", "FaultError", "FaultRecord", "HarnessError", "Head", "HostSpec",
+    "InfrastructureError", "Judgement", "Launch", "Link", "Machine", "MachineCapability", "Network",
+    "NetworkSpec", "NoConfig", "Node", "NodeFile", "NodeSite", "NodeSpec", "NodeState", "NodeView",
+    "NotReadyError", "Outcome", "PeerAddress", "Placement", "PlanView", "PlannedNode", "Plugin", "PluginUse",
+    "Proof", "Rate", "Receipt", "RoleInfo", "Service", "ServiceSpec", "Size", "SourceRef", "Span",
+    "SystemClock", "TeardownError", "Timing", "Topology", "TopologySpec", "Tracker", "Transaction",
+    "TransactionFactory", "Unreachable", "Unsupported", "UsageError", "Verdict", "Violation", "Wallet",
+    "WalletsSpec", "Window", "Workload", "format_duration", "hookimpl",
+]  # fmt: skip

@@ -1,0 +1,261 @@
+"""Chains: what software the nodes run, and how to speak to it."""
+
+from __future__ import annotations
+
+import random
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+from harness.errors import Unsupported
+from harness.observe.blocks import Block, BlockHeader, Head
+from harness.plugin.contract.base import Capability, ConfigT, Plugin
+from harness.plugin.contract.machine import Address
+from harness.spec.model import WalletsSpec
+from harness.spec.topology import NodeSpec, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class RoleInfo:
+    """A role of a chain. `votes`: it takes part in consensus. `ports` are the names of what it listens on."""
+
+    description: str
+    votes: bool
+    ports: tuple[str, ...] = ("p2p", "api")
+    peer_port: str = "p2p"
+    api_port: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """`block_interval`: mean seconds from block to block. `finality_depth`: a block is final when so many
+    stand on top of it; 0 where every block is final at once."""
+
+    block_interval: float
+    finality_depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """Something that a node's machine must hold before it can start: bytes, or a file of the controller."""
+
+    name: str
+    content: bytes | Path
+    executable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAddress:
+    """A peer that a node is to dial, at the address that the deployer gives for this directed link."""
+
+    node: NodeSpec
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSite:
+    """What a chain is told of one node's place before it writes that node's files.
+
+    `artifacts` maps each artifact's name to its path on the machine. `dials` are the peers to dial;
+    `python` is a Python 3.11+ interpreter on that machine."""
+
+    node: NodeSpec
+    directory: PurePosixPath
+    bind: str
+    advertise: str
+    ports: Mapping[str, int]
+    dials: tuple[PeerAddress, ...]
+    artifacts: Mapping[str, PurePosixPath]
+    python: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFile:
+    """A file to be written before the node starts; `path` is relative to the node's folder."""
+
+    path: PurePosixPath
+    content: bytes
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How to run one node. `panic_patterns` are regular expressions (bytes are decoded as UTF-8, errors
+    replaced) that no line of a healthy node's log matches."""
+
+    argv: tuple[str, ...]
+    files: tuple[NodeFile, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: int = signal.SIGTERM
+    stop_timeout: float = 5.0
+    panic_patterns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """An account funded at genesis. `balance` is its initial one, in the chain's base unit."""
+
+    index: int
+    address: str
+    balance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A signed transaction, ready to send.
+
+    `effects` says what its inclusion does to balances, by address: what balance checks add up."""
+
+    id: str
+    payload: bytes
+    sender: int
+    nonce: int = 0
+    effects: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A node's answer to a submission. Not accepted: `reason` says why, in the node's words (untrusted text)."""
+
+    accepted: bool
+    id: str
+    reason: str = ""
+
+
+class TransactionFactory(ABC):
+    """Makes valid transactions, keeping each wallet's nonce. The order of calls decides what comes out."""
+
+    @abstractmethod
+    def make(self, sender: int) -> Transaction:
+        """The next transaction of this wallet (its index)."""
+
+    def release(self, transaction: Transaction) -> None:
+        """It certainly did not get in: its nonce, where the chain has nonces, is to be used again."""
+
+    def resync(self, sender: int, nonce: int) -> None:
+        """A node says that this wallet's next nonce is `nonce`."""
+
+
+class ChainClient(ABC):
+    """One connection to one node. Every method raises Unreachable when the node does not answer in time;
+    a capability that the chain does not declare raises Unsupported."""
+
+    @abstractmethod
+    async def head(self) -> Head: ...
+
+    @abstractmethod
+    def follow(self, after: int) -> AsyncIterator[BlockHeader]:
+        """See harness.observe.blocks.BlockSource.follow."""
+
+    @abstractmethod
+    async def block(self, hash: str, height: int) -> Block:
+        """The block with this hash. Raises LookupError when the node does not have it."""
+
+    @abstractmethod
+    async def peers(self) -> frozenset[str]:
+        """Names of the nodes that this node is connected with now."""
+
+    @abstractmethod
+    async def aclose(self) -> None: ...
+
+    async def version(self) -> str:
+        """What the node says it is, "" where it does not say."""
+        return ""
+
+    async def submit(self, transaction: Transaction) -> Receipt:
+        raise Unsupported("this chain takes no transactions")
+
+    async def balance(self, address: str) -> int:
+        raise Unsupported("this chain has no balances")
+
+    async def nonce(self, address: str) -> int:
+        """The next nonce that this node expects of the wallet, counting what is pending."""
+        raise Unsupported("this chain has no nonces")
+
+    async def pending(self) -> int:
+        """How many transactions wait in this node's mempool."""
+        raise Unsupported("this chain shows no mempool")
+
+    async def write_channel(self, channel: str, payload: bytes) -> Receipt:
+        """Inscribe `payload` in a data-availability channel; the receipt's id appears in a block's tx_ids."""
+        raise Unsupported("this chain has no channels")
+
+    async def disperse(self, channel: str, blob: bytes) -> Receipt:
+        """Encode and disperse a blob; the receipt's id (the blob's) appears in a block's tx_ids once enough
+        nodes have attested to hold their share."""
+        raise Unsupported("this chain has no blobs")
+
+    async def retrieve(self, blob: str) -> bytes:
+        """Reconstruct a blob from its shares. Raises LookupError when too few good shares are to be had."""
+        raise Unsupported("this chain has no blobs")
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """What a network is made from. Everything about it follows from these values alone, `genesis_time`
+    (Unix seconds) included."""
+
+    run_id: str
+    seed: int
+    topology: Topology
+    wallets: WalletsSpec
+    genesis_time: float
+
+
+class Network(ABC):
+    """One network of a chain: its keys, genesis and wallets, derived deterministically from its spec."""
+
+    spec: NetworkSpec
+    wallets: Sequence[Wallet]
+
+    @abstractmethod
+    def launch(self, site: NodeSite) -> Launch:
+        """Files, arguments and environment of one node. Pure: the same site gives the same bytes."""
+
+    @abstractmethod
+    def client(self, node: NodeSpec, api: Address) -> ChainClient:
+        """A client with a connection of its own, not yet opened."""
+
+    def power(self, node: NodeSpec) -> int:
+        """This node's weight in consensus, 0 for one that does not vote."""
+        return 1
+
+    def promised_blocks(self, start: float, end: float) -> float:
+        """How many blocks the protocol promises between two moments (Unix seconds) if nobody is disturbed."""
+        raise NotImplementedError
+
+    def transactions(self, rng: random.Random) -> TransactionFactory:
+        raise Unsupported("this chain takes no transactions")
+
+
+class Chain(Plugin[ConfigT], ABC):
+    """A kind of network software. `tolerance` is the share of the voting power that must stay below which
+    nodes may be faulty at once without the protocol's promises failing (1/3 for BFT, 1/2 for longest chain)."""
+
+    roles: ClassVar[Mapping[str, RoleInfo]]
+    capabilities: ClassVar[frozenset[Capability]]
+    tolerance: ClassVar[Fraction]
+
+    @property
+    @abstractmethod
+    def timing(self) -> Timing: ...
+
+    def check(self, topology: Topology, wallets: WalletsSpec) -> Sequence[str]:
+        """What this chain cannot do of what was asked, one sentence each, looked at in plan."""
+        return ()
+
+    @abstractmethod
+    def artifacts(self) -> Sequence[Artifact]:
+        """What nodes need on their machine. Raises UsageError saying how to get it, when it is not to be had."""
+
+    @abstractmethod
+    def network(self, spec: NetworkSpec) -> Network: ...
+
+    @classmethod
+    def doctor(cls) -> Sequence[tuple[str, bool, str]]:
+        """For `harness doctor`: (what, is it there, where it is or how to get it)."""
+        return ()

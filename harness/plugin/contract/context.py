@@ -1,0 +1,115 @@
+"""What the engine hands to workloads and expectations."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.clock import Clock
+from harness.observe.feed import BlockFeed
+from harness.observe.tracker import Tracker
+from harness.plugin.contract.chain import Chain, Network
+from harness.plugin.contract.node import Node
+
+if TYPE_CHECKING:  # the fault contract itself needs Node only, but its records are named here
+    from harness.plugin.contract.fault import Fault, FaultRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The time in which workloads ran: monotonic and Unix seconds. The ends are None until they are there."""
+
+    start: float
+    start_wall: float
+    end: float | None = None
+    end_wall: float | None = None
+
+
+class FaultControl(ABC):
+    """The only way to disturb nodes: ledger first, proof, healing, journal, budget."""
+
+    @abstractmethod
+    def apply(
+        self, fault: Fault[Any], targets: Sequence[Node], *, by: str
+    ) -> AbstractAsyncContextManager[FaultRecord]:
+        """Inject on entering (ledger, inject, prove), heal on leaving (heal, prove healed), also when cancelled.
+
+        Raises FaultError when it was not applied or not healed, and BudgetExceeded (a UsageError) when
+        `allows` is False for these targets."""
+
+    @abstractmethod
+    def allows(self, targets: Sequence[Node]) -> bool:
+        """Whether the fault budget permits taking these nodes down now, beside those that are down already."""
+
+    @property
+    @abstractmethod
+    def history(self) -> Sequence[FaultRecord]:
+        """Every fault of this run so far, in order of injection."""
+
+    @abstractmethod
+    def disturbed(self, node: str) -> Sequence[tuple[float, float | None]]:
+        """When this node was under a fault: (injected, healed) in monotonic seconds, None while it still is."""
+
+
+class Context(ABC):
+    """One component's view of the run."""
+
+    run_id: str
+    seed: int
+    component: str
+    """The id of this workload or expectation within the playbook ("transactions", "chaos.restart#2")."""
+    run_dir: Path
+    chain: Chain[Any]
+    network: Network
+    nodes: Mapping[str, Node]
+    clock: Clock
+    feed: BlockFeed
+    faults: FaultControl
+    block_interval: float
+    """The chain's mean seconds from block to block."""
+    finality_depth: int
+    quiet: bool
+    """True once the run has ended its drive: no new load."""
+
+    @property
+    @abstractmethod
+    def window(self) -> Window:
+        """The drive's time. Before drive has begun: raises RuntimeError."""
+
+    @property
+    @abstractmethod
+    def deadline(self) -> float:
+        """The moment (monotonic seconds) after which a workload begins nothing new."""
+
+    @abstractmethod
+    def rng(self, name: str = "") -> random.Random:
+        """A generator of its own for this component and name, derived from the run's seed: the same for the
+        same seed, whatever else runs."""
+
+    @abstractmethod
+    def tracker(self, name: str) -> Tracker:
+        """The named record of submissions, made at first use, shared by all components that ask for it."""
+
+    @abstractmethod
+    def trackers(self) -> Mapping[str, Tracker]: ...
+
+    @abstractmethod
+    def note(self, message: str, **data: Any) -> None:
+        """Put a line in the journal, attributed to this component."""
+
+    @abstractmethod
+    def warn(self, message: str, **data: Any) -> None:
+        """The same, as a warning: also shown in the summary."""
+
+    @abstractmethod
+    def progress(self, **figures: float | int | str) -> None:
+        """Current figures of this component (offered, accepted …), shown live; the last ones are kept."""
+
+    @abstractmethod
+    def select(self, pattern: str) -> Sequence[Node]:
+        """Nodes by pattern: a name, a role, a glob, `:`-joined unions, `&` and `!` as in inventories."""

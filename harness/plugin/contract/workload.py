@@ -1,0 +1,62 @@
+"""Workloads: traffic or disturbance during the run."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.plugin.contract.base import Capability, ConfigT, MachineCapability, Plugin
+from harness.plugin.contract.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultExpectation:
+    """An expectation that a workload brings along. The playbook's own use of the same name replaces it."""
+
+    use: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Workload(Plugin[ConfigT], ABC):
+    """Something that acts on the network while the run is driven.
+
+    `run` ends by itself once `ctx.deadline` has passed (nothing new is begun after it); it is cancelled,
+    and the run marked, if it does not within a grace time."""
+
+    def requires(self) -> frozenset[Capability]:
+        """What it needs of the chain, configured as it is. Looked at in plan."""
+        return frozenset()
+
+    def requires_machine(self) -> frozenset[MachineCapability]:
+        """What it needs of the machines. Looked at in plan."""
+        return frozenset()
+
+    def expectations(self) -> Sequence[DefaultExpectation]:
+        return ()
+
+    def check(self, ctx: PlanView) -> Sequence[str]:
+        """What of its options cannot be met by this plan ("users = 20, but there are 10 wallets")."""
+        return ()
+
+    async def prepare(self, ctx: Context) -> None:
+        """Whatever is to be ready before the clock starts."""
+
+    @abstractmethod
+    async def run(self, ctx: Context) -> None: ...
+
+    def describe(self, ctx: PlanView) -> str:
+        """One line for the plan: what it is going to do, with numbers."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """What is known in plan, before there are machines. `duration` and `block_interval` in seconds."""
+
+    roles: Mapping[str, int]
+    node_names: tuple[str, ...]
+    wallets: int
+    duration: float
+    block_interval: float

@@ -1,0 +1,162 @@
+"""Everything that happens in a run, as typed events. The journal is these, one JSON object to a line.
+
+A line is `{"seq": 12, "at": <Unix seconds>, "t": <seconds since the run began>, "kind": "...", …fields}`.
+Readers ignore kinds and fields that they do not know, so a journal outlives the version that wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    """First line of every journal. `nodes` maps a node's name to {role, machine, links: [names]}."""
+
+    run_id: str
+    name: str
+    seed: int
+    version: str
+    chain: str
+    deployer: str
+    duration: float
+    block_interval: float
+    finality_depth: int
+    playbook: str
+    nodes: Mapping[str, Mapping[str, Any]]
+    workloads: tuple[str, ...]
+    expectations: tuple[str, ...]
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseStarted(Event):
+    """`phase` is one of plan, deploy, ready, capture, drive, settle, evaluate, teardown. `budget` in seconds,
+    None where it has none."""
+
+    phase: str
+    budget: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseEnded(Event):
+    phase: str
+    ok: bool
+    seconds: float
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeChanged(Event):
+    """A node's state changed (harness.plugin.contract.node.NodeState). `why` says who wanted it, or how it ended."""
+
+    node: str
+    state: str
+    pid: int | None = None
+    why: str = ""
+    expected: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BlockObserved(Event):
+    """The feed saw a block at a node. `time` is the header's own (Unix seconds)."""
+
+    node: str
+    height: int
+    hash: str
+    parent: str
+    time: float
+    proposer: str = ""
+    tx_count: int = 0
+    live: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FeedChanged(Event):
+    """The feed lost or found its connection to a node. `error` is untrusted text."""
+
+    node: str
+    connected: bool
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadProgress(Event):
+    """Figures of one workload so far. `final`: it has ended."""
+
+    workload: str
+    figures: Mapping[str, Any]
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FaultStaged(Event):
+    """A fault came a step further: intended, injected, proven, not-applied, healing, healed, not-healed."""
+
+    id: str
+    fault: str
+    targets: tuple[str, ...]
+    stage: str
+    by: str = ""
+    seen: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ViolationSeen(Event):
+    """An expectation saw itself violated while the run went on."""
+
+    expectation: str
+    message: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectationJudged(Event):
+    """`source` is where the playbook asks for it ("file:line"), "" for one that a workload brought along."""
+
+    expectation: str
+    verdict: str
+    measured: str
+    asked: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Note(Event):
+    """`level` is info, warning or error."""
+
+    component: str
+    level: str
+    message: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished(Event):
+    """Last line of a journal whose run came to its end. `reason` says in a sentence what decided the exit code.
+
+    `status` is done, interrupted, infrastructure-failed or teardown-incomplete."""
+
+    verdict: str
+    exit_code: int
+    status: str
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event with its envelope: sequence number, Unix time, seconds since the run began."""
+
+    seq: int
+    at: float
+    t: float
+    event: Event

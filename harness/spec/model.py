@@ -1,0 +1,78 @@
+"""The values that a playbook comes down to once it is read, rendered and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.spec.units import Span
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRef:
+    """A place in a file; lines and columns count from 1. `line` 0: built in code, there is no place."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class PluginUse:
+    """One `use = "NAME"` table of a playbook: which plugin, and the options that stand beside `use`.
+
+    `id` names this use within its playbook: the plugin's name, with `#2`, `#3` … when it is used again."""
+
+    use: str
+    id: str
+    options: Mapping[str, Any]
+    where: SourceRef
+    path: tuple[str | int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TopologySpec:
+    """How many nodes of each role, and who peers with whom.
+
+    `roles` keeps the order in which they were written. `degree` is for the layout `random` only."""
+
+    layout: str
+    roles: Mapping[str, int]
+    degree: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WalletsSpec:
+    """Accounts funded at genesis: how many, and each one's initial balance in the chain's base unit."""
+
+    count: int = 0
+    balance: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Playbook:
+    """A playbook with its variables filled in: one run, still without machines.
+
+    `duration` is how long workloads run; `ready_timeout` (seconds) bounds start-up and first blocks;
+    `settle` None means the chain's own finality depth; `budget` is "chain" (no more faults at once than
+    the chain tolerates) or "unlimited"."""
+
+    name: str
+    chain: PluginUse
+    duration: Span
+    topology: TopologySpec
+    wallets: WalletsSpec
+    workloads: tuple[PluginUse, ...]
+    expectations: tuple[PluginUse, ...]
+    description: str = ""
+    seed: int | None = None
+    ready_timeout: float = 60.0
+    settle: Span | None = None
+    budget: str = "chain"
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    source: Path | None = None

@@ -1,0 +1,164 @@
+"""Units as people write them: durations, sizes, rates, and time measured in blocks."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
+from pydantic_core import CoreSchema, core_schema
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {
+    "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9,
+    "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
+}  # fmt: skip
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)")
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(block|s|m)")
+_BLOCKS = re.compile(r"(\d+(?:\.\d+)?)\s*blocks?")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def parse_duration(value: object) -> float:
+    """Seconds of `"10s"`, `"2m30s"`, `"250ms"`. Raises ValueError, a bare number included: it has no unit."""
+    if isinstance(value, str) and _DURATION.fullmatch(value.strip()):
+        return sum(float(n) * _SECONDS[unit] for n, unit in _DURATION_PART.findall(value))
+    if _is_number(value):
+        raise ValueError(f'{value} has no unit; write "{value}s" for seconds')
+    raise ValueError(f'{value!r} is not a duration; write one like "10s", "2m30s" or "250ms"')
+
+
+def format_duration(seconds: float) -> str:
+    """Short text that `parse_duration` reads back: `2m30s`, `1.5s`, `250ms`."""
+    if seconds < 0:
+        return "-" + format_duration(-seconds)
+    if seconds < 1:
+        return f"{seconds * 1000:.3g}ms" if seconds else "0s"
+    if seconds < 60:
+        return f"{seconds:.3g}s"
+    whole = round(seconds)
+    parts = [(whole // 3600, "h"), (whole % 3600 // 60, "m"), (whole % 60, "s")]
+    return "".join(f"{n}{unit}" for n, unit in parts if n)
+
+
+def parse_size(value: object) -> int:
+    """Bytes of `"64KiB"`, `"1.5MB"`, or a bare whole number. Raises ValueError."""
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        return round(float(match[1]) * _BYTES[match[2]])
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError(f'{value!r} is not a size; write one like "512B", "64KiB" or "1MB"')
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """What the dataclasses below share: pydantic reads them with `parse`, JSON Schema shows `_schema`."""
+
+    @classmethod
+    def parse(cls, value: object) -> Any:
+        raise NotImplementedError
+
+    @classmethod
+    def _schema(cls) -> dict[str, Any]:
+        raise NotImplementedError
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls.parse, serialization=core_schema.to_string_ser_schema()
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return cls._schema()
+
+
+@dataclass(frozen=True, slots=True)
+class Rate(_Unit):
+    """So many per block or per second: `"15/block"`, `"200/s"`; a bare number means per block."""
+
+    value: float
+    per: Literal["block", "s"] = "block"
+
+    def per_second(self, block_interval: float) -> float:
+        """`block_interval`: the chain's mean seconds from block to block."""
+        return self.value if self.per == "s" else self.value / block_interval
+
+    def __str__(self) -> str:
+        return f"{self.value:g}/{self.per}"
+
+    @classmethod
+    def parse(cls, value: object) -> Rate:
+        if isinstance(value, Rate):
+            return value
+        if _is_number(value) and value >= 0:  # type: ignore[operator]
+            return cls(float(value))  # type: ignore[arg-type]
+        if isinstance(value, str) and (match := _RATE.fullmatch(value.strip())):
+            if match[2] == "m":
+                return cls(float(match[1]) / 60, "s")
+            return cls(float(match[1]), "block" if match[2] == "block" else "s")
+        raise ValueError(f'{value!r} is not a rate; write one like "15/block" or "200/s"')
+
+    @classmethod
+    def _schema(cls) -> dict[str, Any]:
+        text = {"type": "string", "pattern": r"^\d+(\.\d+)?\s*/\s*(block|s|m)$"}
+        return {"anyOf": [{"type": "number", "minimum": 0}, text], "examples": ["15/block", "200/s"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Span(_Unit):
+    """A length of time, in seconds or in protocol time: `"60s"`, `"20 blocks"`."""
+
+    value: float
+    unit: Literal["s", "blocks"] = "s"
+
+    def seconds(self, block_interval: float) -> float:
+        """`block_interval`: the chain's mean seconds from block to block."""
+        return self.value if self.unit == "s" else self.value * block_interval
+
+    def __str__(self) -> str:
+        return format_duration(self.value) if self.unit == "s" else f"{self.value:g} blocks"
+
+    @classmethod
+    def parse(cls, value: object) -> Span:
+        if isinstance(value, Span):
+            return value
+        if isinstance(value, str) and (match := _BLOCKS.fullmatch(value.strip())):
+            return cls(float(match[1]), "blocks")
+        try:
+            return cls(parse_duration(value))
+        except ValueError as error:
+            raise ValueError(f'{error}, or "20 blocks"') from None
+
+    @classmethod
+    def _schema(cls) -> dict[str, Any]:
+        return {
+            "type": "string",
+            "pattern": r"^((\d+(\.\d+)?(ms|s|m|h|d))+|\d+(\.\d+)?\s*blocks?)$",
+            "examples": ["60s", "2m30s", "20 blocks"],
+        }
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d))+$", "examples": ["10s", "2m30s"]}
+    ),
+]
+"""For plugins' `Config`s: seconds, written as `"10s"`. Defaults in code are plain floats of seconds."""
+
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}], "examples": ["64KiB"]}),
+]
+"""For plugins' `Config`s: bytes, written as `"64KiB"` or a whole number."""
