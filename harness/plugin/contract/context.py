@@ -34,9 +34,7 @@ class FaultControl(ABC):
     """The only way to disturb nodes: ledger first, proof, healing, journal, budget."""
 
     @abstractmethod
-    def apply(
-        self, fault: Fault[Any], targets: Sequence[Node], *, by: str
-    ) -> AbstractAsyncContextManager[FaultRecord]:
+    def apply(self, fault: Fault[Any], targets: Sequence[Node], *, by: str) -> AbstractAsyncContextManager[FaultRecord]:
         """Inject on entering (ledger, inject, prove), heal on leaving (heal, prove healed), also when cancelled.
 
         Raises FaultError when it was not applied or not healed, and BudgetExceeded (a UsageError) when
