@@ -1,0 +1,113 @@
+"""Which plugins there are, without importing any.
+
+Installed plugins say what they provide in the names of their entry points (group `harness`, "KIND.NAME").
+A project's own `plugins/*.py` say it in their source, which is read as text (`ast`), never run, for a listing."""
+
+from __future__ import annotations
+
+import ast
+import enum
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+GROUP = "harness"
+
+
+class Kind(enum.StrEnum):
+    """Kinds of plugins; the value is the prefix in an entry point's name."""
+
+    DEPLOYER = "deployer"
+    CHAIN = "chain"
+    WORKLOAD = "workload"
+    EXPECTATION = "expectation"
+    FAULT = "fault"
+    COMMAND = "command"
+    OBSERVER = "observer"
+
+    @property
+    def hook(self) -> str:
+        return "harness_event" if self is Kind.OBSERVER else f"harness_{self.value}s"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Something that can be loaded: what it says that it provides, and where it comes from.
+
+    Exactly one of `entry_point` and `file` is set. `problem` says why it cannot be used, as far as that
+    can be seen from outside."""
+
+    kind: Kind | None
+    name: str
+    origin: str
+    entry_point: EntryPoint | None = None
+    file: Path | None = None
+    problem: str = ""
+
+    @property
+    def source(self) -> str:
+        """What is imported to load it: candidates of one source are loaded together."""
+        return self.entry_point.module if self.entry_point else str(self.file)
+
+
+def installed() -> list[Candidate]:
+    """Candidates of every installed distribution."""
+    return [_from_entry_point(point) for point in entry_points(group=GROUP)]
+
+
+def _from_entry_point(point: EntryPoint) -> Candidate:
+    dist = f"{point.dist.name} {point.dist.version}" if point.dist else "?"
+    kind, dot, name = point.name.partition(".")
+    try:
+        return Candidate(Kind(kind), name, dist, entry_point=point, problem="" if dot and name else _misnamed(point))
+    except ValueError:
+        return Candidate(None, point.name, dist, entry_point=point, problem=_misnamed(point))
+
+
+def _misnamed(point: EntryPoint) -> str:
+    kinds = ", ".join(Kind)
+    return f'the entry point "{point.name}" is not named KIND.NAME with a KIND of {kinds}'
+
+
+def in_project(folder: Path) -> list[Candidate]:
+    """Candidates of the one-file plugins in a project's plugins folder."""
+    return [candidate for file in sorted(folder.glob("*.py")) for candidate in _from_file(file)]
+
+
+def _from_file(file: Path) -> Iterable[Candidate]:
+    origin = f"project file {file}"
+    try:
+        tree = ast.parse(file.read_bytes(), str(file))
+    except (SyntaxError, ValueError, OSError) as error:
+        line = getattr(error, "lineno", None)
+        where = f"{file}:{line}: " if line else ""
+        return [Candidate(None, file.stem, origin, file=file, problem=f"{where}{getattr(error, 'msg', error)}")]
+    names = _class_names(tree.body)
+    found = []
+    for kind in Kind:
+        for function in (f for f in tree.body if isinstance(f, ast.FunctionDef) and f.name == kind.hook):
+            if kind is Kind.OBSERVER:
+                found.append(Candidate(kind, file.stem, origin, file=file))
+            for word in {n.id for n in ast.walk(function) if isinstance(n, ast.Name)} & names.keys():
+                found.append(Candidate(kind, names[word], origin, file=file))
+    if not found:
+        hooks = ", ".join(kind.hook for kind in Kind)
+        found.append(Candidate(None, file.stem, origin, file=file, problem=f"it has none of the hooks {hooks}"))
+    return found
+
+
+def _class_names(body: Sequence[ast.stmt]) -> dict[str, str]:
+    """Class → the text that its body assigns to `name`."""
+    names = {}
+    for cls in (s for s in body if isinstance(s, ast.ClassDef)):
+        for statement in cls.body:
+            match statement:
+                case (
+                    ast.Assign(targets=[ast.Name(id="name")], value=ast.Constant(value=str(text)))
+                    | ast.AnnAssign(target=ast.Name(id="name"), value=ast.Constant(value=str(text)))
+                ):
+                    names[cls.name] = text
+                case _:
+                    pass
+    return names
