@@ -1,0 +1,27 @@
+"""The fault budget: no more voting power down at once than the chain tolerates."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class FaultBudget:
+    """`powers`: each node's voting power. `tolerance`: the share that the power of all nodes that are down
+    must stay *below*. Nodes without power are not limited."""
+
+    powers: Mapping[str, int]
+    tolerance: Fraction
+    unlimited: bool = False
+
+    def allows(self, down: Collection[str]) -> bool:
+        """Whether these nodes may all be down at once."""
+        lost = sum(self.powers.get(node, 0) for node in set(down))
+        return self.unlimited or lost == 0 or Fraction(lost, sum(self.powers.values())) < self.tolerance
+
+    def __str__(self) -> str:
+        if self.unlimited:
+            return "unlimited"
+        return f"less than {self.tolerance} of the voting power ({sum(self.powers.values())}) down at once"

@@ -1,0 +1,198 @@
+"""Nodes under the harness's control: one implementation for every deployer, on top of Machine and Service."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+
+from harness.clock import Clock
+from harness.errors import InfrastructureError, NotReadyError, Unreachable
+from harness.plugin.contract.chain import ChainClient, Launch, Network
+from harness.plugin.contract.deployer import Deployment, Placement
+from harness.plugin.contract.machine import Address, Exit, Service, ServiceSpec
+from harness.plugin.contract.node import Node, NodeState
+from harness.record.events import Event, NodeChanged
+
+READY_POLL = 0.05
+"""Seconds between two looks at a node that is starting: its API cannot tell us, we have to ask."""
+LOG_TAIL = 15
+"""Lines of a node's log that an error about it quotes."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHost:
+    """What every node of a run shares: where events go, what time it is, which tasks watch."""
+
+    network: Network
+    deployment: Deployment
+    clock: Clock
+    emit: Callable[[Event], None]
+    tasks: anyio.abc.TaskGroup
+
+
+class ManagedNode(Node):
+    """A node that the harness starts and stops. Control calls wait for one another; each is journalled."""
+
+    def __init__(self, placement: Placement, launch: Launch, api_port: str, log_path: Path, host: NodeHost) -> None:
+        self.spec = placement.node
+        self.machine = placement.machine
+        self.capabilities = placement.machine.capabilities
+        self.launch = launch
+        self.log_path = log_path
+        self._directory = placement.directory
+        self._api_port = api_port
+        self._host = host
+        self._control = anyio.Lock()
+        self._service: Service | None = None
+        self._state = NodeState.CREATED
+        self._exits: list[tuple[Exit, bool]] = []
+        self._ending = False  # the harness itself has asked the current process to end
+        self._client: ChainClient | None = None
+
+    @property
+    def state(self) -> NodeState:
+        return self._state
+
+    @property
+    def exits(self) -> Sequence[tuple[Exit, bool]]:
+        return tuple(self._exits)
+
+    @property
+    def pid(self) -> int | None:
+        service = self._service
+        return service.pid if service is not None and service.exit is None else None
+
+    def endpoint(self, port: str = "") -> Address:
+        return self._host.deployment.endpoint(self.name, port or self._api_port)
+
+    def client(self) -> ChainClient:
+        if self._client is None:
+            self._client = self.new_client()
+        return self._client
+
+    def new_client(self) -> ChainClient:
+        return self._host.network.client(self.spec, self.endpoint())
+
+    async def aclose(self) -> None:
+        """Close the control client."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def write_files(self) -> None:
+        """Put the node's files in its folder: once, before its first start."""
+        for file in self.launch.files:
+            await self.machine.put(file.content, self._directory / file.path, file.mode)
+
+    async def start(self, extra_args: Sequence[str] = ()) -> None:
+        async with self._control:
+            if self.pid is not None:
+                return
+            self._change(NodeState.STARTING, "started")
+            spec = ServiceSpec(
+                self.name, (*self.launch.argv, *extra_args), self._directory, self.log_path, self.launch.env
+            )
+            self._ending = False
+            self._service = await self.machine.spawn(spec)
+            self._host.tasks.start_soon(self._watch, self._service, name=f"watch {self.name}")
+            self._change(NodeState.RUNNING, "started")
+
+    async def stop(self) -> Exit:
+        async with self._control:
+            return await self._end(self.launch.stop_signal, self.launch.stop_timeout)
+
+    async def kill(self) -> Exit:
+        async with self._control:
+            return await self._end(signal.SIGKILL, None)
+
+    async def pause(self) -> None:
+        async with self._control:
+            await self._live_service().signal(signal.SIGSTOP)
+            self._change(NodeState.PAUSED, "paused")
+
+    async def resume(self) -> None:
+        async with self._control:
+            if self._state is NodeState.PAUSED:
+                await self._live_service().signal(signal.SIGCONT)
+                self._change(NodeState.RUNNING, "resumed")
+
+    async def wait_ready(self, timeout: float) -> None:
+        give_up = self._host.clock.now() + timeout
+        last_answer = "it never answered"
+        while self._host.clock.now() < give_up:
+            if self.pid is None:
+                how = self._exits[-1][0] if self._exits else "it was never started"
+                raise NotReadyError(f"{self.name} ended while it was starting: {how}{await self._quote_log()}")
+            try:
+                with anyio.fail_after(max(READY_POLL, give_up - self._host.clock.now())):
+                    await self.client().head()
+                return
+            except Unreachable as error:
+                last_answer = str(error)
+            except TimeoutError:
+                last_answer = "it did not answer in time"
+            await self._host.clock.sleep(READY_POLL)
+        raise NotReadyError(
+            f"{self.name} was not ready within {timeout:g} s ({last_answer}); "
+            f"raise ready_timeout, or see its log{await self._quote_log()}"
+        )
+
+    async def process_state(self) -> str:
+        return "gone" if self._service is None else await self._service.state()
+
+    def _live_service(self) -> Service:
+        if self._service is None or self._service.exit is not None:
+            raise InfrastructureError(f"{self.name} is not running")
+        return self._service
+
+    async def _end(self, number: int, patience: float | None) -> Exit:
+        """Signal, wait `patience` seconds, then SIGKILL; None waits for ever (for SIGKILL itself)."""
+        service = self._service
+        if service is None:
+            raise InfrastructureError(f"{self.name} was never started")
+        if service.exit is None:
+            self._ending = True
+            await service.signal(number)
+            if self._state is NodeState.PAUSED:
+                await service.signal(signal.SIGCONT)  # a stopped process acts on no signal but SIGKILL
+            with anyio.move_on_after(patience):
+                await service.wait()
+            if service.exit is None:
+                await service.signal(signal.SIGKILL)
+        how = await service.wait()
+        self._note_exit(service, how)
+        return how
+
+    async def _watch(self, service: Service) -> None:
+        self._note_exit(service, await service.wait())
+
+    def _note_exit(self, service: Service, how: Exit) -> None:
+        """Record an end once, whoever sees it first: the watcher or the call that asked for it."""
+        if service is not self._service or self._state in (NodeState.STOPPED, NodeState.EXITED):
+            return
+        self._exits.append((how, self._ending))
+        self._change(NodeState.STOPPED if self._ending else NodeState.EXITED, str(how), expected=self._ending)
+
+    def _change(self, state: NodeState, why: str, *, expected: bool = True) -> None:
+        self._state = state
+        self._host.emit(NodeChanged(self.name, state.value, self.pid, why, expected))
+
+    async def _quote_log(self) -> str:
+        lines = await anyio.to_thread.run_sync(_last_lines, self.log_path, LOG_TAIL)
+        return f"; the end of {self.log_path}:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
+
+
+def _last_lines(path: Path, count: int) -> list[str]:
+    """The last lines of a log (of its last 64 KiB), with what is not UTF-8 replaced."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - 65536))
+        return file.read().decode(errors="replace").splitlines()[-count:]
