@@ -115,7 +115,7 @@ class Registry:
         try:
             module = _import(candidate)
             self._manager.register(module, candidate.source)
-        except Exception as error:  # noqa: BLE001 - third-party code may raise anything while it is imported
+        except Exception as error:  # third-party code may raise anything while it is imported
             raise PluginLoadError(
                 f"plugin {candidate.source} ({candidate.origin}) cannot be loaded: {type(error).__name__}: {error}"
             ) from error
@@ -162,6 +162,6 @@ def _check_class(candidate: Candidate, contract: type[Plugin[Any]], cls: object)
     if inspect.isabstract(cls):
         missing = ", ".join(
             f"{name}{inspect.signature(getattr(contract, name)) if callable(getattr(contract, name)) else ''}"
-            for name in sorted(cls.__abstractmethods__)
+            for name in sorted(getattr(cls, "__abstractmethods__", ()))
         )
         raise PluginLoadError(f"{who}: {cls.__name__} lacks {missing}")
