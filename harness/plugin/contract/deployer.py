@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from harness.plugin.contract.base import ConfigT, MachineCapability, Plugin
+from harness.plugin.contract.chain import Artifact
 from harness.plugin.contract.machine import Address, Machine
 from harness.spec.topology import Link, NodeSpec
 
@@ -71,6 +72,10 @@ class Deployment(ABC):
     @abstractmethod
     def endpoint(self, node: str, port: str) -> Address:
         """Where the controller reaches this node's named port."""
+
+    @abstractmethod
+    async def provide(self, machine: Machine, artifact: Artifact) -> PurePosixPath:
+        """Have an artifact on a machine, sent at most once; returns its path there."""
 
     async def set_links(self, cut: frozenset[Link]) -> None:
         """Cut exactly these directed links and mend all others. Needs LINK_CONTROL."""

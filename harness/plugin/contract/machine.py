@@ -116,6 +116,8 @@ class Machine(ABC):
 
     name: str
     capabilities: frozenset[MachineCapability]
+    python: str = "python3"
+    """A Python 3.11+ interpreter on this machine."""
 
     @abstractmethod
     async def run(
