@@ -1,0 +1,192 @@
+"""Run directories: where everything that is recorded of one run lies, and how to find a run again."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from harness.errors import UsageError
+from harness.record.owner import Owner
+
+_NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-[a-z0-9-]+-[0-9a-f]{4}")
+_STAMP_LENGTH = len("2026-01-31T12-00-00")
+_MAX_SLUG = 48
+_MAX_FILE_NAME = 240  # of the 255 bytes that file systems allow; the rest is for extensions
+_LISTED = 12
+
+
+def slug(name: str) -> str:
+    """Letters, digits and single hyphens of any name; "run" when none of it is left."""
+    ascii_only = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", ascii_only)[:_MAX_SLUG].strip("-") or "run"
+
+
+def node_file_name(node: str) -> str:
+    """A file name for any node name, from which `node_name` makes the name again: percent-encoded as in URLs, a
+    leading dot too. Raises UsageError for a name that is empty or too long for a file system."""
+    quoted = quote(node, safe="", errors="surrogatepass")
+    if quoted.startswith("."):
+        quoted = "%2E" + quoted[1:]
+    if not quoted or len(quoted) > _MAX_FILE_NAME:
+        raise UsageError(f"{node[:40]!r} ({len(node)} characters) cannot be a node's name: it must fit a file name")
+    return quoted
+
+
+def node_name(file_name: str) -> str:
+    """The node whose `node_file_name` this is."""
+    return unquote(file_name, errors="surrogatepass")
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """One run's directory. Its name is the run's id: UTC start time, the playbook's name, four random digits."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, root: Path, name: str, now: float) -> RunDirectory:
+        """Make a new one under `root` for the playbook called `name`, controlled by this process.
+
+        `now` in Unix seconds. Raises OSError when it cannot be made."""
+        root.mkdir(parents=True, exist_ok=True)
+        stamp = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H-%M-%S")
+        while True:
+            directory = cls(root.absolute() / f"{stamp}-{slug(name)}-{secrets.token_hex(2)}")
+            try:
+                directory.path.mkdir()
+            except FileExistsError:
+                continue
+            break
+        write_atomically(directory.controller, json.dumps(asdict(Owner.current())) + "\n")
+        directory.logs.mkdir()
+        directory.nodes.mkdir()
+        return directory
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    @property
+    def run_toml(self) -> Path:
+        return self.path / "run.toml"
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples.sqlite"
+
+    @property
+    def ledger(self) -> Path:
+        return self.path / "ledger.jsonl"
+
+    @property
+    def result(self) -> Path:
+        return self.path / "result.json"
+
+    @property
+    def junit(self) -> Path:
+        return self.path / "junit.xml"
+
+    @property
+    def controller(self) -> Path:
+        """Which process runs it: an Owner as JSON."""
+        return self.path / "controller.json"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def nodes(self) -> Path:
+        return self.path / "nodes"
+
+    def log(self, node: str) -> Path:
+        """Where this node's log is kept."""
+        return self.logs / f"{node_file_name(node)}.log"
+
+    def node(self, node: str) -> Path:
+        """This node's own folder, for deployers whose machines have none."""
+        return self.nodes / node_file_name(node)
+
+    def owner(self) -> Owner | None:
+        """The process that runs it; None where that was never written, or is not readable any more."""
+        try:
+            return Owner.from_json(json.loads(self.controller.read_bytes()))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def is_alive(self) -> bool:
+        """Whether its controller still runs. One on another host cannot be looked at: it is taken to be alive until
+        its result is written, since nothing of a live run may be cleaned away."""
+        owner = self.owner()
+        if owner is None:
+            return False
+        return owner.is_alive() if owner.is_local else not self.result.exists()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that readers see all of it or nothing, also after a crash. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def list_runs(root: Path) -> list[RunDirectory]:
+    """All runs under `root`, the oldest first; none where there is no such folder."""
+    if not root.is_dir():
+        return []
+    runs = [RunDirectory(path) for path in root.iterdir() if _NAME.fullmatch(path.name) and path.is_dir()]
+    return sorted(runs, key=lambda run: (run.run_id[:_STAMP_LENGTH], _made_at(run), run.run_id))
+
+
+def _made_at(run: RunDirectory) -> int:
+    """Orders the runs of one second: when the controller's file was written, once, at the start."""
+    try:
+        return run.controller.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def find_run(root: Path, text: str) -> RunDirectory:
+    """The run that `text` means: "latest", a run's directory, its id, or a beginning or part of it that no other has.
+
+    Raises UsageError, listing what there is, when that is no run or more than one."""
+    path = Path(text)
+    if path.name != text and _NAME.fullmatch(path.name) and path.is_dir():
+        return RunDirectory(path.absolute())
+    runs = list_runs(root)
+    if not runs:
+        raise UsageError(f"there are no runs in {root}")
+    if text == "latest":
+        return runs[-1]
+    matches = (
+        [run for run in runs if run.run_id == text]
+        or [run for run in runs if run.run_id.startswith(text)]
+        or [run for run in runs if text in run.run_id]
+    )
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UsageError(f"{text!r} could be {len(matches)} runs; write more of one of them:\n{_listing(matches)}")
+    raise UsageError(f"no run in {root} is called like {text!r}; there are:\n{_listing(runs)}")
+
+
+def _listing(runs: Sequence[RunDirectory]) -> str:
+    lines = [f"  {run.run_id}" for run in reversed(runs[-_LISTED:])]
+    if len(runs) > _LISTED:
+        lines.append(f"  … and {len(runs) - _LISTED} older")
+    return "\n".join(lines)
