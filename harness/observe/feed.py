@@ -2,10 +2,360 @@
 
 from __future__ import annotations
 
+import builtins
+import sys
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
+from harness.clock import Clock
+from harness.errors import Unreachable
+from harness.observe.blocks import Block, BlockHeader, BlockSeen, BlockSource
+from harness.observe.bodies import Bodies
+from harness.observe.finality import Conflict, FinalityLedger
+
+FIRST_RETRY, LAST_RETRY = 0.1, 1.0  # seconds between attempts to reach a node, doubling
+CLOSE_TIMEOUT = 1.0  # seconds
+ERROR_LENGTH = 500  # characters kept of what a node's client says
+CONFLICTS_KEPT = 256
+
+
+@dataclass(slots=True)
 class NodeView:
-    """What the feed knows of one node."""
+    """What the feed knows of one node. To be read by all, written by the feed alone.
+
+    `height` and `final_height` are -1 before the first block. `chain` is the node's best chain, height → hash, and
+    `final` its final blocks, both for the last `BlockFeed.window` heights only. `last_seen_at` (monotonic seconds)
+    is when it last answered, None if it never did. `error` (untrusted text) is why it is not connected."""
+
+    name: str
+    connected: bool = False
+    error: str = ""
+    height: int = -1
+    hash: str = ""
+    final_height: int = -1
+    last_seen_at: float | None = None
+    blocks_seen: int = 0
+    reorganisations: int = 0
+    chain: dict[int, str] = field(default_factory=dict)
+    final: dict[int, str] = field(default_factory=dict)
+
+
+class _Lost(Exception):
+    """The connection to a node is of no use any more."""
 
 
 class BlockFeed:
-    """Follows every node."""
+    """Follows the best chain of every node and tells its subscribers, on the event loop, of each block.
+
+    Subscribers are plain functions that return at once; what they raise ends `run`. Feed state is brought up to
+    date before they are called. A node that does not answer is tried again until it is removed."""
+
+    def __init__(self, sources: Mapping[str, Callable[[], BlockSource]], finality_depth: int, clock: Clock) -> None:
+        self._clock = clock
+        self.finality_depth = finality_depth
+        self.window = max(256, 8 * (finality_depth + 1))
+        """How many heights back chains are remembered."""
+        self.finality = FinalityLedger(self.window)
+        self.conflicts: list[Conflict] = []
+        """The first conflicts between final blocks; `conflict_count` counts them all."""
+        self.conflict_count = 0
+        self._sources: dict[str, Callable[[], BlockSource]] = {}
+        self._views: dict[str, NodeView] = {}
+        self._scopes: dict[str, anyio.CancelScope] = {}
+        self._tasks: TaskGroup | None = None
+        self._waiting: list[tuple[Callable[[], bool], anyio.Event]] = []
+        self._on_block: list[Callable[[BlockSeen], None]] = []
+        self._on_connection: list[Callable[[NodeView], None]] = []
+        self._on_conflict: list[Callable[[Conflict], None]] = []
+        self._on_body: list[Callable[[Block, str, float], None]] = []
+        self._bodies = Bodies(self.window)
+        for node, source in sources.items():
+            self.add(node, source)
+
+    # What is known
+
+    @property
+    def nodes(self) -> Mapping[str, NodeView]:
+        return MappingProxyType(self._views)
+
+    @property
+    def highest(self) -> int:
+        """The greatest height of any node, -1 before the first block."""
+        return max((view.height for view in self._views.values()), default=-1)
+
+    def canonical(self, hash: str, height: int) -> bool | None:
+        """Whether this block is on the chain that most nodes have at its height (of two equally common ones, the
+        higher chain). None when no node has shown that height, or when it is too long ago."""
+        holders = [view for view in self._views.values() if height in view.chain]
+        if not holders:
+            return None
+        votes = Counter(view.chain[height] for view in holders)
+        best = max(holders, key=lambda view: (votes[view.chain[height]], view.height))
+        return best.chain[height] == hash
+
+    # Who wants to know
+
+    def subscribe(self, callback: Callable[[BlockSeen], None]) -> None:
+        """Call it for every block that is new at some node, replacements after a reorganisation included."""
+        self._on_block.append(callback)
+
+    def subscribe_connections(self, callback: Callable[[NodeView], None]) -> None:
+        """Call it whenever a node is connected, or has been lost."""
+        self._on_connection.append(callback)
+
+    def subscribe_conflicts(self, callback: Callable[[Conflict], None]) -> None:
+        """Call it for every conflict between final blocks."""
+        self._on_conflict.append(callback)
+
+    def subscribe_bodies(self, callback: Callable[[Block, str, float], None]) -> None:
+        """Call it once for every block seen anywhere from now on, orphaned ones included, with its transactions,
+        the first node that had it, and when that was (monotonic seconds)."""
+        self._on_body.append(callback)
+
+    async def wait(self, condition: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Wait until `condition()` holds; it is asked again after every block and every change of connection.
+        Returns False when it still does not after `timeout` seconds."""
+        if condition():
+            return True
+        event = anyio.Event()
+        entry = (condition, event)
+        self._waiting.append(entry)
+        try:
+            if timeout is None:
+                await event.wait()
+            else:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._expire, timeout, tasks.cancel_scope)
+                    await event.wait()
+                    tasks.cancel_scope.cancel()
+        finally:
+            self._waiting.remove(entry)
+        return event.is_set()
+
+    async def wait_height(
+        self, height: int, *, nodes: Collection[str] | None = None, any: bool = False, timeout: float | None = None
+    ) -> bool:
+        """Wait until all these nodes (by default: of the feed), or any of them, have reached `height`."""
+
+        def reached() -> bool:
+            names = self._views.keys() if nodes is None else nodes
+            there = (name in self._views and self._views[name].height >= height for name in names)
+            return builtins.any(there) if any else all(there)
+
+        return await self.wait(reached, timeout)
+
+    # Life
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Follow all nodes until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            try:
+                for node in self._views:
+                    tasks.start_soon(self._follow_for_ever, node)
+                task_status.started()
+                await anyio.sleep_forever()
+            finally:
+                self._tasks = None
+
+    def add(self, node: str, source: Callable[[], BlockSource]) -> None:
+        """Follow one more node; `source` makes a connection, again after each loss of one."""
+        if node in self._views:
+            raise ValueError(f"{node} is followed already")
+        self._sources[node] = source
+        self._views[node] = NodeView(node)
+        self.finality.join(node)
+        if self._tasks is not None:
+            self._tasks.start_soon(self._follow_for_ever, node)
+
+    def remove(self, node: str) -> None:
+        """Follow this node no longer, and forget its view."""
+        del self._views[node], self._sources[node]
+        self.finality.leave(node)
+        if scope := self._scopes.pop(node, None):
+            scope.cancel()
+        self._wake()
+
+    # One node
+
+    async def _follow_for_ever(self, node: str) -> None:
+        if node not in self._views:
+            return  # removed before it began
+        view, make = self._views[node], self._sources[node]
+        delay = FIRST_RETRY
+        with anyio.CancelScope() as scope:
+            self._scopes[node] = scope
+            while True:
+                blocks = view.blocks_seen
+                try:
+                    await self._follow(view, make)
+                except _Lost as lost:
+                    self._connection(view, False, str(lost)[:ERROR_LENGTH])
+                delay = FIRST_RETRY if view.blocks_seen > blocks else min(2 * delay, LAST_RETRY)
+                await self._clock.sleep(delay)
+
+    async def _follow(self, view: NodeView, make: Callable[[], BlockSource]) -> None:
+        """Connect and follow until the connection is lost. Raises _Lost."""
+        with _guard():
+            source = make()
+        try:
+            with _guard():
+                head = await source.head()
+            view.last_seen_at = self._clock.now()
+            _cut(view, head.height)
+            self._connection(view, True, "")
+            # The best block known comes once more: if it has been replaced meanwhile, this shows it.
+            after = view.height - 1 if view.chain else head.height - self.window
+            await self._read(view, source, after, head.height)
+        finally:
+            with anyio.move_on_after(CLOSE_TIMEOUT, shield=True), _guard():
+                await source.aclose()
+
+    async def _read(self, view: NodeView, source: BlockSource, after: int, history: int) -> None:
+        """Take all headers above `after`; those up to height `history` are old. Raises _Lost.
+
+        A header that does not join on to the known chain means that the node has changed its mind further down
+        than it told: read again from below its finality, then from the bottom of the window, and at last take
+        what it says."""
+        trust_until, fruitless = -1, 0
+        while True:
+            with _guard():
+                headers = source.follow(max(0, after))
+            try:
+                while True:
+                    with _guard():
+                        header = await anext(headers)
+                    if header.height > trust_until and not _joins(view, header):
+                        break
+                    live = header.height > history
+                    if header.height >= history:
+                        history = -1
+                    if self._take(view, header, live):
+                        fruitless = 0
+                        await self._fetch_bodies(view, source)
+            finally:
+                if isinstance(headers, AsyncGenerator):
+                    await headers.aclose()
+            fruitless += 1
+            after = header.height - self.finality_depth - 2
+            if fruitless > 1:
+                after, trust_until = min(after, next(iter(view.chain)) - 1), header.height
+
+    async def _fetch_bodies(self, view: NodeView, source: BlockSource) -> None:
+        """Between two headers, so that a node is never asked two things at once."""
+        for hash, height in self._bodies.offered_by(view.chain):
+            with _guard():
+                fetched = await self._bodies.fetch(source, hash, height)
+            if fetched is not None:
+                for callback in self._on_body:
+                    callback(*fetched)
+
+    def _take(self, view: NodeView, header: BlockHeader, live: bool) -> bool:
+        """Note the next block of a node's best chain. False when it was known."""
+        now, height, hash = self._clock.now(), header.height, sys.intern(header.hash)
+        view.last_seen_at = now
+        if view.chain.get(height) == hash:
+            return False
+        if height <= view.height:
+            view.reorganisations += 1
+            _cut(view, height - 1)
+        view.chain[height] = view.hash = hash
+        view.height = height
+        view.blocks_seen += 1
+        if view.final.get(height, hash) != hash:
+            self._revert(view, height, hash, now)
+        _keep_above(height - self.window, view.chain)
+        self._finalise(view, now)
+        if self._on_body:
+            self._bodies.want(hash, height, view.name, now)
+        seen = BlockSeen(view.name, header, now, self._clock.wall(), live)
+        for callback in self._on_block:
+            callback(seen)
+        self._wake()
+        return True
+
+    def _finalise(self, view: NodeView, now: float) -> None:
+        limit = view.height - self.finality_depth
+        for height in range(max(view.final_height + 1, next(iter(view.chain))), limit + 1):
+            if hash := view.chain.get(height):
+                view.final[height] = hash
+                view.final_height = height
+                if conflict := self.finality.add(view.name, height, hash, now):
+                    self._conflict(conflict)
+        _keep_above(limit - self.window, view.final)
+
+    def _revert(self, view: NodeView, height: int, hash: str, now: float) -> None:
+        """What was final there, and above, is not so any more."""
+        blocks = {view.final[height]: (view.name,), hash: (view.name,)}
+        for gone in [known for known in view.final if known >= height]:
+            del view.final[gone]
+        view.final_height = height - 1
+        self._conflict(Conflict(height, blocks, now, reverted_by=view.name))
+
+    def _conflict(self, conflict: Conflict) -> None:
+        self.conflict_count += 1
+        if len(self.conflicts) < CONFLICTS_KEPT:
+            self.conflicts.append(conflict)
+        for callback in self._on_conflict:
+            callback(conflict)
+
+    def _connection(self, view: NodeView, connected: bool, error: str) -> None:
+        changed = view.connected != connected or (not connected and not view.error)
+        view.connected, view.error = connected, error
+        if changed:
+            for callback in self._on_connection:
+                callback(view)
+            self._wake()
+
+    def _wake(self) -> None:
+        for condition, event in self._waiting:
+            if not event.is_set() and condition():
+                event.set()
+
+    async def _expire(self, seconds: float, scope: anyio.CancelScope) -> None:
+        await self._clock.sleep(seconds)
+        scope.cancel()
+
+
+@contextmanager
+def _guard() -> Iterator[None]:
+    """Around each call into a node's source: whatever goes wrong in it is a lost connection. What a node sends may
+    break its client in any way, and the other nodes must be followed on; the reason ends up in the node's view."""
+    try:
+        yield
+    except Unreachable as error:
+        raise _Lost(str(error) or "unreachable") from error
+    except StopAsyncIteration as error:
+        raise _Lost("its stream of blocks ended") from error
+    except Exception as error:
+        raise _Lost(f"{type(error).__name__}: {error}") from error
+
+
+def _joins(view: NodeView, header: BlockHeader) -> bool:
+    """Whether this header follows on, replaces, or repeats a block of the chain known of this node."""
+    if view.chain.get(header.height) == header.hash:
+        return True
+    before = view.chain.get(header.height - 1)
+    if before is None:
+        return not view.chain or header.height <= view.height
+    return before == header.parent
+
+
+def _cut(view: NodeView, height: int) -> None:
+    """Forget this node's chain above `height`."""
+    if view.height > height:
+        for above in [known for known in view.chain if known > height]:
+            del view.chain[above]
+        view.height, view.hash = height, view.chain.get(height, "")
+
+
+def _keep_above(floor: int, blocks: dict[int, str]) -> None:
+    """Drop entries up to height `floor`. They are in order of height."""
+    while blocks and (lowest := next(iter(blocks))) <= floor:
+        del blocks[lowest]
