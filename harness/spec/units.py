@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
@@ -21,27 +24,37 @@ _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(block|s|m)")
 _BLOCKS = re.compile(r"(\d+(?:\.\d+)?)\s*blocks?")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _shown(value: object) -> str:
+    """A value as it stands in a TOML file, as far as that is short to say."""
+    if isinstance(value, str | bool):
+        return json.dumps(value, ensure_ascii=False)
+    return "a table" if isinstance(value, dict) else str(value)
+
+
+def _decimal(value: float) -> str:
+    """The shortest decimal text that reads back as exactly this number, without an exponent."""
+    text = format(Decimal(repr(float(value))), "f")
+    return text.removesuffix(".0")
 
 
 def parse_duration(value: object) -> float:
     """Seconds of `"10s"`, `"2m30s"`, `"250ms"`. Raises ValueError, a bare number included: it has no unit."""
     if isinstance(value, str) and _DURATION.fullmatch(value.strip()):
         return sum(float(n) * _SECONDS[unit] for n, unit in _DURATION_PART.findall(value))
-    if _is_number(value):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         raise ValueError(f'{value} has no unit; write "{value}s" for seconds')
-    raise ValueError(f'{value!r} is not a duration; write one like "10s", "2m30s" or "250ms"')
+    raise ValueError(f'{_shown(value)} is not a duration; write one like "10s", "2m30s" or "250ms"')
 
 
 def format_duration(seconds: float) -> str:
-    """Short text that `parse_duration` reads back: `2m30s`, `1.5s`, `250ms`."""
+    """Short text for people, about three digits of it: `2m30s`, `1.5s`, `250ms`. `parse_duration` reads it back
+    (but for a negative one)."""
     if seconds < 0:
         return "-" + format_duration(-seconds)
-    if seconds < 1:
-        return f"{seconds * 1000:.3g}ms" if seconds else "0s"
-    if seconds < 60:
-        return f"{seconds:.3g}s"
+    if seconds < 0.9995:
+        return f"{_decimal(float(f'{seconds * 1000:.3g}'))}ms" if seconds else "0s"
+    if seconds < 59.95:
+        return f"{_decimal(float(f'{seconds:.3g}'))}s"
     whole = round(seconds)
     parts = [(whole // 3600, "h"), (whole % 3600 // 60, "m"), (whole % 60, "s")]
     return "".join(f"{n}{unit}" for n, unit in parts if n)
@@ -53,7 +66,7 @@ def parse_size(value: object) -> int:
         return round(float(match[1]) * _BYTES[match[2]])
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    raise ValueError(f'{value!r} is not a size; write one like "512B", "64KiB" or "1MB"')
+    raise ValueError(f'{_shown(value)} is not a size; write one like "512B", "64KiB" or "1MB"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +102,19 @@ class Rate(_Unit):
         return self.value if self.per == "s" else self.value / block_interval
 
     def __str__(self) -> str:
-        return f"{self.value:g}/{self.per}"
+        return f"{_decimal(self.value)}/{self.per}"
 
     @classmethod
     def parse(cls, value: object) -> Rate:
         if isinstance(value, Rate):
             return value
-        if _is_number(value) and value >= 0:  # type: ignore[operator]
-            return cls(float(value))  # type: ignore[arg-type]
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+            return cls(float(value))
         if isinstance(value, str) and (match := _RATE.fullmatch(value.strip())):
             if match[2] == "m":
                 return cls(float(match[1]) / 60, "s")
             return cls(float(match[1]), "block" if match[2] == "block" else "s")
-        raise ValueError(f'{value!r} is not a rate; write one like "15/block" or "200/s"')
+        raise ValueError(f'{_shown(value)} is not a rate; write one like "15/block" or "200/s"')
 
     @classmethod
     def _schema(cls) -> dict[str, Any]:
@@ -121,7 +134,9 @@ class Span(_Unit):
         return self.value if self.unit == "s" else self.value * block_interval
 
     def __str__(self) -> str:
-        return format_duration(self.value) if self.unit == "s" else f"{self.value:g} blocks"
+        if self.unit == "blocks":
+            return f"{_decimal(self.value)} blocks"
+        return format_duration(self.value) if float(self.value).is_integer() else f"{_decimal(self.value)}s"
 
     @classmethod
     def parse(cls, value: object) -> Span:

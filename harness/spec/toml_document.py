@@ -1,0 +1,118 @@
+"""A TOML file as it was read: its data, and where in the text each part of it stands."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness.errors import Problem, SpecError
+from harness.spec.model import SourceRef
+
+KeyPath = tuple[str | int, ...]
+"""The way to a value from the top of a document: keys of tables, and indices of arrays from 0."""
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_BARE_TEXT = re.compile(r"\s*([\w.\-\"']+)\s*=\s*([^\s\"'\[{#][^#\"']*?)\s*(?:#.*)?")
+
+
+def show_path(path: KeyPath) -> str:
+    """`workloads[0].rate`, keys quoted where TOML would have them quoted."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            key = step if _BARE_KEY.fullmatch(step) else '"' + step.replace("\\", "\\\\").replace('"', '\\"') + '"'
+            text += f".{key}" if text else key
+    return text
+
+
+@dataclass(frozen=True, eq=False)
+class TomlDocument:
+    """A TOML file: `file` is its name as errors show it, `data` what tomllib made of `text`."""
+
+    file: str
+    text: str
+    data: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> TomlDocument:
+        """Raises SpecError for a file that cannot be read, is not UTF-8 or is not TOML."""
+        file = str(path)
+        try:
+            raw = path.read_bytes()
+        except FileNotFoundError:
+            raise SpecError([Problem(file, 0, 0, "", "there is no such file")]) from None
+        except IsADirectoryError:
+            raise SpecError([Problem(file, 0, 0, "", "is a folder, not a file")]) from None
+        except OSError as error:
+            raise SpecError([Problem(file, 0, 0, "", f"cannot be read: {error.strerror or error}")]) from None
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError as error:
+            before = raw[: error.start].split(b"\n")
+            column = len(before[-1].decode()) + 1
+            problem = Problem(file, len(before), column, "", "is not UTF-8 text", "save the file as UTF-8")
+            raise SpecError([problem]) from None
+        return cls.parse(text, file)
+
+    @classmethod
+    def parse(cls, text: str, file: str = "<text>") -> TomlDocument:
+        """Raises SpecError for text that is not TOML."""
+        try:
+            return cls(file, text, tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise SpecError([_syntax_problem(str(error), text, file)]) from None
+        except (ValueError, RecursionError) as error:
+            # Not TOMLDecodeError: an integer of thousands of digits, or arrays nested hundreds deep.
+            raise SpecError([Problem(file, 0, 0, "", f"cannot be read as TOML: {error}")]) from None
+
+    @cached_property
+    def _positions(self) -> Mapping[KeyPath, tuple[int, int]]:
+        # The syntax tree is needed for errors only: a run of a good playbook never loads tree-sitter.
+        from harness.spec.toml_positions import key_positions
+
+        return key_positions(self.text)
+
+    def locate(self, path: KeyPath) -> tuple[int, int]:
+        """Line and column (characters), both from 1, of the key at `path`: for a table, of its name in its
+        header; for an element of an array, of the element. What is not there is located at what would hold it."""
+        while path and path not in self._positions:
+            path = path[:-1]
+        return self._positions[path] if path else (1, 1)
+
+    def where(self, path: KeyPath) -> SourceRef:
+        return SourceRef(self.file, *self.locate(path))
+
+    def problem(self, path: KeyPath, message: str, hint: str = "") -> Problem:
+        """A problem with the value at `path`."""
+        return Problem(self.file, *self.locate(path), show_path(path), message, hint)
+
+
+def _syntax_problem(error: str, text: str, file: str) -> Problem:
+    lines = text.split("\n")
+    line, column = len(lines), len(lines[-1]) + 1
+    match = _AT.search(error)
+    if match and match[1]:
+        line, column = int(match[1]), int(match[2])
+    message = error[: match.start()] if match else error
+    message, hint = _in_plain_words(message, lines[line - 1])
+    return Problem(file, line, column, "", message, hint)
+
+
+def _in_plain_words(message: str, line: str) -> tuple[str, str]:
+    """tomllib's message for people who do not write TOML every day: message and hint."""
+    if match := re.fullmatch(r"Cannot declare (\(.*\)) twice", message):
+        table = ".".join(re.findall(r"'([^']*)'", match[1]))
+        return f"the table [{table}] is already there", "a table is written once; [[…]] makes a list of tables"
+    if message == "Cannot overwrite a value":
+        return "this key is already there", "a key is written once"
+    if (match := _BARE_TEXT.fullmatch(line)) and message.startswith(("Invalid value", "Expected newline")):
+        return f"{match[2]} is not a TOML value", f'text stands in quotes: {match[1]} = "{match[2]}"'
+    return message[:1].lower() + message[1:], ""
