@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
@@ -71,7 +70,7 @@ class BlockFeed:
         self._tasks: TaskGroup | None = None
         self._waiting: list[tuple[Callable[[], bool], anyio.Event]] = []
         self._on_block: list[Callable[[BlockSeen], None]] = []
-        self._on_connection: list[Callable[[NodeView], None]] = []
+        self._on_connection: list[Callable[[str, bool, str], None]] = []
         self._on_conflict: list[Callable[[Conflict], None]] = []
         self._on_body: list[Callable[[Block, str, float], None]] = []
         self._bodies = Bodies(self.window)
@@ -105,15 +104,15 @@ class BlockFeed:
         """Call it for every block that is new at some node, replacements after a reorganisation included."""
         self._on_block.append(callback)
 
-    def subscribe_connections(self, callback: Callable[[NodeView], None]) -> None:
-        """Call it whenever a node is connected, or has been lost."""
+    def on_connection(self, callback: Callable[[str, bool, str], None]) -> None:
+        """Call it with a node's name, whether it is connected, and why not (untrusted text), when that changes."""
         self._on_connection.append(callback)
 
-    def subscribe_conflicts(self, callback: Callable[[Conflict], None]) -> None:
+    def on_conflict(self, callback: Callable[[Conflict], None]) -> None:
         """Call it for every conflict between final blocks."""
         self._on_conflict.append(callback)
 
-    def subscribe_bodies(self, callback: Callable[[Block, str, float], None]) -> None:
+    def on_body(self, callback: Callable[[Block, str, float], None]) -> None:
         """Call it once for every block seen anywhere from now on, orphaned ones included, with its transactions,
         the first node that had it, and when that was (monotonic seconds)."""
         self._on_body.append(callback)
@@ -139,14 +138,20 @@ class BlockFeed:
         return event.is_set()
 
     async def wait_height(
-        self, height: int, *, nodes: Collection[str] | None = None, any: bool = False, timeout: float | None = None
+        self,
+        height: int,
+        *,
+        nodes: Collection[str] | None = None,
+        all_nodes: bool = True,
+        timeout: float | None = None,
     ) -> bool:
-        """Wait until all these nodes (by default: of the feed), or any of them, have reached `height`."""
+        """Wait until all of `nodes` (by default: of the feed), or any one of them, have reached `height`.
+        Returns False when they have not after `timeout` seconds."""
 
         def reached() -> bool:
             names = self._views.keys() if nodes is None else nodes
             there = (name in self._views and self._views[name].height >= height for name in names)
-            return builtins.any(there) if any else all(there)
+            return all(there) if all_nodes else any(there)
 
         return await self.wait(reached, timeout)
 
@@ -310,7 +315,7 @@ class BlockFeed:
         view.connected, view.error = connected, error
         if changed:
             for callback in self._on_connection:
-                callback(view)
+                callback(view.name, connected, error)
             self._wake()
 
     def _wake(self) -> None:

@@ -1,13 +1,373 @@
-"""Submissions from intended send time to inclusion."""
+"""Submissions from their intended send time to inclusion: what was offered, and what has become of it."""
 
 from __future__ import annotations
 
 import enum
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from harness.clock import Clock
+from harness.observe.blocks import Block
+from harness.observe.latency import Latencies
+
+if TYPE_CHECKING:
+    from harness.observe.feed import BlockFeed
+
+OPEN_KEPT = 50_000
+"""Submissions remembered at most while they are in no final block. Older ones count as lost."""
+RECENT_BLOCKS = 64
+"""A node may answer later than its block is seen: so many blocks back are looked through for an accepted id."""
+REASONS_KEPT, REASON_LENGTH = 32, 200
+OTHER_REASONS = "(other reasons)"
 
 
 class Outcome(enum.StrEnum):
+    """How a submission ended for whoever submitted it. Exactly one for each."""
+
     ACCEPTED = "accepted"
+    REJECTED = "rejected"  # the node said no
+    DROPPED = "dropped"  # never sent: the generator could not
+    FAILED = "failed"  # could not be handed to any node
+    TIMED_OUT = "timed-out"  # handed over, no answer: nobody knows
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One submission. To be handled by its tracker only.
+
+    Times are monotonic seconds. `blocks` is in how many blocks, not known to be orphaned, it was seen."""
+
+    number: int
+    intended_at: float
+    id: str
+    effects: Mapping[str, int]
+    outcome: Outcome | None = None
+    answered_at: float | None = None
+    node: str = ""
+    blocks: int = 0
+    included_at: float | None = None
+    height: int | None = None
+    settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A submission as it stands, for the record. A later one with the same tracker and number replaces it.
+
+    Times are monotonic seconds; `outcome` "" while it is not known. `node` took or refused it."""
+
+    tracker: str
+    number: int
+    id: str
+    intended_at: float
+    outcome: str
+    answered_at: float | None
+    included_at: float | None
+    height: int | None
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The account of a tracker. Two sums always hold:
+
+    offered = accepted + rejected + dropped + failed + timed_out + unresolved, and
+    accepted = included + lost + pending.
+
+    included: in a canonical block. lost: not, for longer than the patience asked for. surprises: in a canonical
+    block although rejected, failed or timed out. reorganised: how often one was thrown out of the chain again.
+    `latency` runs from the intended send time to the inclusion, `answer` to the node's acceptance.
+    `reasons` (untrusted text) are those given for what was not accepted."""
+
+    offered: int
+    accepted: int
+    rejected: int
+    dropped: int
+    failed: int
+    timed_out: int
+    unresolved: int
+    included: int
+    lost: int
+    pending: int
+    surprises: int
+    reorganised: int
+    latency: Latencies
+    answer: Latencies
+    reasons: Mapping[str, int]
+
+
+@dataclass(slots=True)
+class _Inclusion:
+    height: int
+    at: float
+    tickets: list[Ticket] = field(default_factory=list)
 
 
 class Tracker:
-    """One named record of submissions."""
+    """One named record of submissions.
+
+    Whoever submits calls `offer` at each intended moment and then exactly one of `accepted`, `rejected`,
+    `dropped`, `failed`, `timed_out`; blocks come in by `saw`. Memory stays bounded: what is in a final block
+    lives on in counters and histograms alone."""
+
+    def __init__(
+        self,
+        name: str,
+        clock: Clock,
+        finality_depth: int = 0,
+        canonical: Callable[[str, int], bool | None] | None = None,
+        record: Callable[[Submission], None] | None = None,
+    ) -> None:
+        """`canonical(hash, height)` says whether a block is on the network's chain; without it, every block is.
+        `record` is told whenever something about a submission changes."""
+        self.name = name
+        self._clock = clock
+        self._depth = finality_depth
+        self._canonical = canonical or (lambda hash, height: True)
+        self._record = record
+        self._outcomes: Counter[Outcome] = Counter()
+        self._reasons: Counter[str] = Counter()
+        self._open: dict[str, Ticket] = {}
+        self._blocks: dict[str, _Inclusion] = {}  # blocks with tickets in them that are not final yet
+        self._recent: dict[str, tuple[Block, float]] = {}
+        self._offered = 0
+        self._settled = 0  # accepted, in a final block
+        self._included = 0  # accepted, in any block not known to be orphaned
+        self._surprises_settled = 0
+        self._reorganised = 0
+        self._effects: Counter[str] = Counter()
+        self._latency = Latencies()
+        self._answer = Latencies()
+
+    def watch(self, feed: BlockFeed) -> None:
+        """Take blocks, and which of them are canonical, from this feed."""
+        self._depth = feed.finality_depth
+        self._canonical = feed.canonical
+        feed.on_body(self.saw)
+
+    # What the submitter says
+
+    def offer(self, intended_at: float, id: str = "", effects: Mapping[str, int] | None = None) -> Ticket:
+        """A submission that was to be sent at this moment. `id` where it is known beforehand, so that it is
+        recognised even if the node never answers; `effects` is what its inclusion does to balances."""
+        self._offered += 1
+        ticket = Ticket(self._offered, intended_at, "", effects or {})
+        if id:
+            self._name(ticket, id)
+        return ticket
+
+    def accepted(self, ticket: Ticket, id: str = "", node: str = "") -> None:
+        """A node took it. `id` where it was not known before."""
+        if id and id != ticket.id:
+            self._open.pop(ticket.id, None)
+            self._name(ticket, id)
+        self._resolve(ticket, Outcome.ACCEPTED, node)
+        self._answer.record(self._clock.now() - ticket.intended_at)
+
+    def rejected(self, ticket: Ticket, reason: str, node: str = "") -> None:
+        """A node said no."""
+        self._resolve(ticket, Outcome.REJECTED, node, reason)
+
+    def failed(self, ticket: Ticket, reason: str) -> None:
+        """It could not be handed to any node."""
+        self._resolve(ticket, Outcome.FAILED, reason=reason)
+
+    def timed_out(self, ticket: Ticket, node: str = "") -> None:
+        """It was sent and nothing came back: it may or may not get in."""
+        self._resolve(ticket, Outcome.TIMED_OUT, node)
+
+    def dropped(self, ticket: Ticket, reason: str) -> None:
+        """It was never sent, because the generator could not."""
+        self._resolve(ticket, Outcome.DROPPED, reason=reason)
+        self._forget(ticket)
+
+    # What the chain says
+
+    def saw(self, block: Block, node: str, at: float) -> None:
+        """A block was seen for the first time, at this moment."""
+        header = block.header
+        if header.hash in self._recent:
+            return
+        self._recent[header.hash] = block, at
+        if len(self._recent) > RECENT_BLOCKS:
+            del self._recent[next(iter(self._recent))]
+        for id in dict.fromkeys(block.tx_ids):
+            if ticket := self._open.get(id):
+                self._include(ticket, block, at)
+        self._settle(header.height - self._depth)
+
+    # The account
+
+    def figures(self) -> dict[str, int]:
+        """Counts so far, cheap enough for every second. What is in a block may still be orphaned."""
+        return {
+            "offered": self._offered,
+            **{outcome.value.replace("-", "_"): self._outcomes[outcome] for outcome in Outcome},
+            "in_flight": self._offered - self._outcomes.total(),
+            "included": self._included,
+            "reorganised": self._reorganised,
+        }
+
+    def summary(self, patience: float = 0.0) -> Summary:
+        """The account now. What was accepted, is in no canonical block, and was to be sent more than `patience`
+        seconds ago counts as lost; younger ones as pending."""
+        now, latency = self._clock.now(), self._latency.copy()
+        pending = surprises = included = 0
+        found: set[int] = set()
+        for ticket, at in self._provisional():
+            found.add(ticket.number)
+            if ticket.outcome is Outcome.ACCEPTED:
+                included += 1
+                latency.record(at - ticket.intended_at)
+            elif ticket.outcome is not None:
+                surprises += 1
+        for ticket in self._open.values():
+            waiting = ticket.outcome is Outcome.ACCEPTED and ticket.number not in found
+            pending += waiting and now - ticket.intended_at <= patience
+        count = self._outcomes
+        included += self._settled
+        return Summary(
+            offered=self._offered,
+            accepted=count[Outcome.ACCEPTED],
+            rejected=count[Outcome.REJECTED],
+            dropped=count[Outcome.DROPPED],
+            failed=count[Outcome.FAILED],
+            timed_out=count[Outcome.TIMED_OUT],
+            unresolved=self._offered - count.total(),
+            included=included,
+            lost=count[Outcome.ACCEPTED] - included - pending,
+            pending=pending,
+            surprises=surprises + self._surprises_settled,
+            reorganised=self._reorganised,
+            latency=latency,
+            answer=self._answer.copy(),
+            reasons=dict(self._reasons.most_common()),
+        )
+
+    def effects(self) -> dict[str, int]:
+        """By address: what everything that is in a canonical block has done to balances, however its submission
+        ended."""
+        sums = Counter(self._effects)
+        for ticket, _ in self._provisional():
+            _add(sums, ticket.effects)
+        return dict(sums)
+
+    # Inside
+
+    def _name(self, ticket: Ticket, id: str) -> None:
+        """Recognise the ticket by this id from now on. An id that is taken (nodes may say what they like) leaves it
+        unrecognised, so that it will count as lost."""
+        ticket.id = id
+        if id in self._open:
+            return
+        self._open[id] = ticket
+        if len(self._open) > OPEN_KEPT:
+            del self._open[next(iter(self._open))]
+        for block, at in self._recent.values():
+            if id in block.tx_ids:
+                self._include(ticket, block, at)
+
+    def _forget(self, ticket: Ticket) -> None:
+        if self._open.get(ticket.id) is ticket:
+            del self._open[ticket.id]
+
+    def _resolve(self, ticket: Ticket, outcome: Outcome, node: str = "", reason: str = "") -> None:
+        if ticket.outcome is not None:
+            raise ValueError(f"submission {ticket.number} of {self.name} was {ticket.outcome} already, now {outcome}")
+        ticket.outcome, ticket.node, ticket.answered_at = outcome, node, self._clock.now()
+        self._outcomes[outcome] += 1
+        if reason:
+            text = f"{outcome}: {reason}"[:REASON_LENGTH]
+            known = text in self._reasons or len(self._reasons) < REASONS_KEPT
+            self._reasons[text if known else OTHER_REASONS] += 1
+        if outcome is Outcome.ACCEPTED and ticket.blocks:
+            self._included += 1
+        if ticket.settled:
+            self._count_settled(ticket)
+        self._tell(ticket)
+
+    def _include(self, ticket: Ticket, block: Block, at: float) -> None:
+        height = block.header.height
+        inclusion = self._blocks.setdefault(block.header.hash, _Inclusion(height, at))
+        inclusion.tickets.append(ticket)
+        ticket.blocks += 1
+        if ticket.blocks == 1:
+            ticket.included_at, ticket.height = at, height
+            self._included += ticket.outcome is Outcome.ACCEPTED
+            self._tell(ticket)
+
+    def _settle(self, final_height: int) -> None:
+        """Let go of what is in blocks that are final by now."""
+        final = [(hash, inclusion) for hash, inclusion in self._blocks.items() if inclusion.height <= final_height]
+        for hash, inclusion in final:
+            canonical = self._canonical(hash, inclusion.height)
+            if canonical is None:
+                continue
+            del self._blocks[hash]
+            for ticket in inclusion.tickets:
+                if ticket.settled:
+                    continue
+                if canonical:
+                    self._finish(ticket, inclusion)
+                else:
+                    self._orphan(ticket)
+
+    def _finish(self, ticket: Ticket, inclusion: _Inclusion) -> None:
+        self._forget(ticket)
+        ticket.settled = True
+        changed = ticket.height != inclusion.height
+        ticket.included_at, ticket.height = inclusion.at, inclusion.height
+        _add(self._effects, ticket.effects)
+        if ticket.outcome is not None:
+            self._count_settled(ticket)
+        if changed:
+            self._tell(ticket)
+
+    def _count_settled(self, ticket: Ticket) -> None:
+        if ticket.outcome is Outcome.ACCEPTED:
+            assert ticket.included_at is not None
+            self._settled += 1
+            self._latency.record(ticket.included_at - ticket.intended_at)
+        else:
+            self._surprises_settled += 1
+
+    def _orphan(self, ticket: Ticket) -> None:
+        ticket.blocks -= 1
+        if ticket.blocks == 0:
+            ticket.included_at = ticket.height = None
+            self._reorganised += 1
+            self._included -= ticket.outcome is Outcome.ACCEPTED
+            self._tell(ticket)
+
+    def _provisional(self) -> Iterator[tuple[Ticket, float]]:
+        """Tickets in blocks that are not final, but canonical as things stand, with the time of that block."""
+        found: set[int] = set()
+        for hash, inclusion in self._blocks.items():
+            if self._canonical(hash, inclusion.height) is not False:
+                for ticket in inclusion.tickets:
+                    if not ticket.settled and ticket.number not in found:
+                        found.add(ticket.number)
+                        yield ticket, inclusion.at
+
+    def _tell(self, ticket: Ticket) -> None:
+        if self._record is not None:
+            self._record(
+                Submission(
+                    self.name,
+                    ticket.number,
+                    ticket.id,
+                    ticket.intended_at,
+                    ticket.outcome.value if ticket.outcome else "",
+                    ticket.answered_at,
+                    ticket.included_at,
+                    ticket.height,
+                    ticket.node,
+                )
+            )
+
+
+def _add(sums: Counter[str], effects: Mapping[str, int]) -> None:
+    for address, amount in effects.items():
+        sums[address] += amount
