@@ -1,0 +1,181 @@
+"""One connection to one CometBFT node: JSON-RPC over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, TypeVar
+
+import httpx
+
+from harness.api import (
+    Address,
+    Block,
+    BlockHeader,
+    ChainClient,
+    Clock,
+    Head,
+    Receipt,
+    SystemClock,
+    Transaction,
+    Unreachable,
+)
+from harness_cometbft import rpc
+
+T = TypeVar("T")
+
+REQUEST_TIMEOUT = 5.0
+_PAGE = 20  # `blockchain` gives no more headers at once
+_LOOKS = 10  # so often is a block that is due looked for every tick
+
+# A transaction did certainly not get in if the RPC server turned the request down (JSON-RPC 2.0: parse error, invalid
+# request, invalid params; a body that is too large is an invalid request), or if the mempool said no
+# (mempool/errors.go). Any other error of `broadcast_tx_sync` leaves it open.
+_BAD_REQUEST = frozenset({-32700, -32600, -32602})
+_REFUSALS = (
+    "tx already exists in cache",
+    "mempool is full",
+    "mempool is still rechecking",
+    "Tx too large",
+    "tx pre check",
+)
+
+
+class RpcError(Unreachable):
+    """The node answered, but with an error of its own or with something that is not the RPC's answer."""
+
+    def __init__(self, message: str, code: int = 0, data: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.data = data
+
+
+class CometClient(ChainClient):
+    """`node_ids` maps peers' ids, `proposers` validators' addresses, to names of nodes.
+
+    New blocks are looked for `block_interval` seconds apart: none is to be expected sooner after the last one."""
+
+    def __init__(
+        self,
+        node: str,
+        api: Address,
+        *,
+        node_ids: Mapping[str, str],
+        proposers: Mapping[str, str],
+        block_interval: float,
+        clock: Clock | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._node = node
+        self._node_ids = node_ids
+        self._proposers = proposers
+        self._interval = block_interval
+        self._clock = clock or SystemClock()
+        # The environment's proxies are none of a node's business, hence trust_env.
+        self._http = httpx.AsyncClient(
+            base_url=f"http://{api}",
+            timeout=REQUEST_TIMEOUT,
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
+            trust_env=False,
+            transport=transport,
+        )
+
+    async def _call(self, method: str, read: Callable[[Any], T], **params: str) -> T:
+        """`read` of the method's result. Raises Unreachable, or RpcError when the node answers with an error."""
+        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        try:
+            response = await self._http.post("/", json=request)
+        except httpx.HTTPError as error:
+            raise Unreachable(f"{self._node}: {method}: {str(error) or type(error).__name__}") from error
+        try:
+            answer = json.loads(response.content)
+            if failure := answer.get("error"):
+                code, data = int(failure["code"]), str(failure.get("data", ""))
+                raise RpcError(f"{self._node}: {method}: {failure.get('message')}: {data}", code, data)
+            return read(answer["result"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RpcError(f"{self._node}: {method}: not an answer of CometBFT: {response.content[:200]!r}") from error
+
+    async def head(self) -> Head:
+        return await self._call("status", rpc.head)
+
+    async def version(self) -> str:
+        return await self._call("status", lambda status: f"CometBFT {status['node_info']['version']}")
+
+    async def peers(self) -> frozenset[str]:
+        """A peer that is no node of this network appears by its id, so that it does not go unnoticed."""
+        ids = await self._call("net_info", rpc.peer_ids)
+        return frozenset(self._node_ids.get(id, id) for id in ids)
+
+    async def pending(self) -> int:
+        return await self._call("num_unconfirmed_txs", lambda answer: int(answer["n_txs"]))
+
+    async def block(self, hash: str, height: int) -> Block:
+        encoded = base64.b64encode(bytes.fromhex(hash)).decode()
+        found = await self._call("block_by_hash", lambda answer: rpc.block(answer, self._proposers), hash=encoded)
+        if found is None:
+            raise LookupError(f"{self._node} has no block {hash} at height {height}")
+        return found
+
+    async def submit(self, transaction: Transaction) -> Receipt:
+        payload = base64.b64encode(transaction.payload).decode()
+        try:
+            code, log = await self._call(
+                "broadcast_tx_sync", lambda answer: (int(answer["code"]), str(answer["log"])), tx=payload
+            )
+        except RpcError as error:
+            if error.code in _BAD_REQUEST or error.data.startswith(_REFUSALS):
+                return Receipt(False, transaction.id, error.data)
+            raise
+        if code == 0:
+            return Receipt(True, transaction.id)
+        return Receipt(False, transaction.id, f"code {code}: {log}" if log else f"code {code}")
+
+    async def follow(self, after: int) -> AsyncIterator[BlockHeader]:
+        """Polls, since CometBFT's push (WebSocket events) neither carries a block's hash with its header alone nor
+        tells a slow reader what it dropped.
+
+        About three requests a block: none for most of an interval after a new block, then one every `tick`, so
+        that a block is seen within a tick (a tenth of an interval, at most 100 ms) of being there. After ten
+        looks in vain it looks twice an interval.
+        Committed blocks are final. If one changes nevertheless, it is given again, with its new hash."""
+        rest, seldom, tick = 0.9 * self._interval, 0.5 * self._interval, min(0.1, 0.1 * self._interval)
+        known, vain = "", 0
+        while True:
+            page = await self._headers(after)
+            fresh = [header for header in page if header.height > after or (known and header.hash != known)]
+            for header in fresh:
+                yield header
+            if page:
+                after, known = page[-1].height, page[-1].hash
+            if len(page) == _PAGE:
+                continue
+            if not fresh:
+                vain += 1
+                await self._clock.sleep(tick if vain <= _LOOKS else seldom)
+            else:
+                # Seen a tick after a look in vain, it is new. Otherwise there is no telling how late this is:
+                # look sooner the next time, to get in step.
+                await self._clock.sleep(rest if 1 <= vain <= _LOOKS else seldom)
+                vain = 0
+
+    async def _headers(self, first: int) -> list[BlockHeader]:
+        """The node's headers from height `first` (1 for 0) on, a page of them; none if it is not there yet.
+
+        It includes `first`, already known, because the node calls a range above its last block an error."""
+        first = max(1, first)
+        try:
+            return await self._call(
+                "blockchain",
+                lambda answer: rpc.headers(answer, self._proposers),
+                minHeight=str(first),
+                maxHeight=str(first + _PAGE - 1),
+            )
+        except RpcError:
+            if (await self.head()).height < first:
+                return []
+            raise
+
+    async def aclose(self) -> None:
+        await self._http.aclose()

@@ -1,0 +1,55 @@
+"""What CometBFT's RPC answers, read into the values that observers use. Pure.
+
+Source: https://docs.cometbft.com/v0.38/rpc. int64 come as strings. Readers raise KeyError, TypeError or
+ValueError for anything of another shape."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from harness.api import Block, BlockHeader, Head
+from harness_cometbft.transactions import transaction_id
+
+
+def head(status: Any) -> Head:
+    """Of `status`. Every committed block is final."""
+    sync = status["sync_info"]
+    height = int(sync["latest_block_height"])
+    return Head(height, sync["latest_block_hash"], final_height=height, syncing=bool(sync["catching_up"]))
+
+
+def _header(block_id: Any, header: Any, tx_count: int, proposers: Mapping[str, str]) -> BlockHeader:
+    return BlockHeader(
+        height=int(header["height"]),
+        hash=block_id["hash"],
+        parent=header["last_block_id"]["hash"],
+        time=datetime.fromisoformat(header["time"]).timestamp(),
+        proposer=proposers.get(header["proposer_address"], ""),
+        tx_count=tx_count,
+    )
+
+
+def headers(blockchain: Any, proposers: Mapping[str, str]) -> list[BlockHeader]:
+    """Of `blockchain`, lowest first. `proposers` maps validators' addresses to node names."""
+    return [
+        _header(meta["block_id"], meta["header"], int(meta["num_txs"]), proposers)
+        for meta in reversed(blockchain["block_metas"])
+    ]
+
+
+def block(answer: Any, proposers: Mapping[str, str]) -> Block | None:
+    """Of `block_by_hash`; None where the node has no such block."""
+    if answer["block"] is None:
+        return None
+    payloads = answer["block"]["data"]["txs"] or []
+    return Block(
+        _header(answer["block_id"], answer["block"]["header"], len(payloads), proposers),
+        tuple(transaction_id(base64.b64decode(payload)) for payload in payloads),
+    )
+
+
+def peer_ids(net_info: Any) -> list[str]:
+    return [peer["node_info"]["id"] for peer in net_info["peers"]]
