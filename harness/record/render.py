@@ -5,6 +5,7 @@ character in it reaches the terminal."""
 
 from __future__ import annotations
 
+import io
 from typing import IO
 
 from rich import box
@@ -14,7 +15,7 @@ from rich.table import Column
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from harness.record.summary import Mood, Summary, Table
+from harness.record.summary import Detail, Mood, Summary, Table
 from harness.record.text import one_line
 
 STYLES = {Mood.GOOD: "green", Mood.DOUBTFUL: "yellow", Mood.BAD: "red", Mood.PLAIN: ""}
@@ -23,7 +24,9 @@ _PIPE_WIDTH = 120
 
 def console_for(file: IO[str]) -> Console:
     """A console on this stream. Colours only on a terminal, and not where NO_COLOR is set; pipes get lines of up to
-    120 characters, whatever the terminal's width."""
+    120 characters, whatever the terminal's width. What its encoding lacks is written as an escape."""
+    if isinstance(file, io.TextIOWrapper):
+        file.reconfigure(errors="backslashreplace")
     width = None if file.isatty() else _PIPE_WIDTH
     return Console(file=file, width=width, markup=False, emoji=False, highlight=False, safe_box=False)
 
@@ -37,59 +40,70 @@ def render_summary(summary: Summary, console: Console, *, brief: bool = False) -
     if summary.expectations.rows:
         parts.append(_table(summary.expectations, bold=1))
     if not brief:
-        parts += [_detail(detail.title, detail.lines, detail.mood) for detail in summary.details]
+        parts += [_detail(detail) for detail in summary.details]
         if summary.warnings.rows:
             parts.append(_table(summary.warnings))
     parts.append(_verdict(summary))
-    if not brief and (summary.files or summary.again):
-        parts.append(_footer(summary))
     for index, part in enumerate(parts):
-        if index:
-            console.print()
-        console.print(part)
+        _print(console, *([""] if index else []), part)
+    if not brief and (footer := _footer(summary)):
+        # Each path and the command on one line, so that they can be copied.
+        _print(console, "", footer, soft_wrap=True)
 
 
 def render_table(table: Table, console: Console) -> None:
     """Print one table, such as a matrix's."""
-    console.print(_table(table))
+    _print(console, _table(table))
+
+
+def _print(console: Console, *parts: RenderableType, soft_wrap: bool = False) -> None:
+    """To a pipe or a file, without the blanks with which rich fills up lines."""
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part, soft_wrap=soft_wrap)
+    text = captured.get()
+    if not console.is_terminal:
+        text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+    console.file.write(text)
 
 
 def _text(value: str, style: str = "") -> Text:
-    return Text(one_line(value), style=style, overflow="fold")
+    """Wraps even in a column that is not to be broken first: nothing is ever cut off."""
+    return Text(one_line(value), style=style, overflow="fold", no_wrap=False)
 
 
 def _header(summary: Summary) -> RenderableType:
     title = Text.assemble((one_line(summary.name), "bold"), "  ", (one_line(summary.run_id), "dim"))
     lines = [title, _text(" · ".join(summary.facts))]
+    if summary.variables:
+        lines.append(_text(" · ".join(summary.variables)))
     if summary.phases:
         lines.append(_text(summary.phases, "dim"))
     return Group(*lines)
 
 
 def _table(table: Table, bold: int | None = None) -> RenderableType:
-    """`bold`: the column to be set so. A row's mood colours its first cell, and the whole row when it is bad."""
+    """`bold`: the column to be set so. A row's mood colours its first cell."""
     columns = [
-        Column(name, overflow="fold", justify="right" if name in table.numeric else "left") for name in table.columns
+        Column(name, no_wrap=name not in table.wide, justify="right" if name in table.numeric else "left")
+        for name in table.columns
     ]
     grid = RichTable(
-        *columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim", title_justify="left"
+        *columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="dim"
     )
     for row in table.rows:
-        style = STYLES[row.mood]
-        cells = [_text(cell, style if index == 0 else "") for index, cell in enumerate(row.cells)]
+        cells = [_text(cell, STYLES[row.mood] if index == 0 else "") for index, cell in enumerate(row.cells)]
         if bold is not None:
             cells[bold].stylize("bold")
-        if row.under:
-            cells[-1 if bold is None else bold].append("\n" + one_line(row.under), "dim not bold")
         grid.add_row(*cells)
-    parts: list[RenderableType] = [Text(table.title.upper(), style="bold"), grid]
-    if table.more:
-        parts.append(_text(table.more, "dim"))
-    return Group(*parts)
+    return Group(Text(table.title.upper(), style="bold"), grid, *(_text(note, "dim") for note in table.notes))
 
 
-def _detail(title: str, lines: tuple[str, ...], mood: Mood) -> RenderableType:
-    return Group(_text(title, f"bold {STYLES[mood]}"), *(Padding(_text(line), (0, 0, 0, 2)) for line in lines))
+def _detail(detail: Detail) -> RenderableType:
+    title = Text.assemble(
+        (one_line(detail.title), f"bold {STYLES[detail.mood]}"), "  ", (one_line(detail.source), "dim"), overflow="fold"
+    )
+    return Group(title, *(Padding(_text(line), (0, 0, 0, 2)) for line in detail.lines))
 
 
 def _verdict(summary: Summary) -> RenderableType:
@@ -103,12 +117,7 @@ def _verdict(summary: Summary) -> RenderableType:
     )
 
 
-def _footer(summary: Summary) -> RenderableType:
-    """Paths and the command stay on one line each, so that they can be copied."""
-    width = max(len(label) for label, _ in (*summary.files, ("run again", "")))
+def _footer(summary: Summary) -> Text:
     pairs = [*summary.files, *([("run again", summary.again)] if summary.again else [])]
-    lines = [Text.assemble((label.ljust(width + 2), "dim"), one_line(text)) for label, text in pairs]
-    for line in lines:
-        line.no_wrap = True
-        line.overflow = "ignore"
-    return Group(*lines)
+    width = max((len(label) for label, _ in pairs), default=0) + 2
+    return Text("\n").join(Text.assemble((label.ljust(width), "dim"), one_line(text)) for label, text in pairs)

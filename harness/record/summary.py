@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -49,29 +50,31 @@ def mood_of(verdict: str) -> Mood:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`cells` in the order of the table's columns; `under` continues the row: small print."""
+    """`cells` in the order of the table's columns."""
 
     cells: tuple[str, ...]
     mood: Mood = Mood.PLAIN
-    under: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`numeric` are the columns to be set flush right; `more` says what was left out."""
+    """`numeric` are the columns to be set flush right, `wide` those to be broken first where a line is too long;
+    `notes` are lines to be shown beneath."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     numeric: frozenset[str] = frozenset()
-    more: str = ""
+    wide: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """Why an expectation did not pass: what was seen, and when."""
+    """Why an expectation did not pass: what was seen, and when. `source`: where it is asked for."""
 
     title: str
+    source: str
     lines: tuple[str, ...]
     mood: Mood
 
@@ -79,11 +82,12 @@ class Detail:
 @dataclass(frozen=True, slots=True)
 class Summary:
     """All that is shown of a run at its end, from top to bottom. `files` and `again`: where the rest is, and the
-    command that runs the same once more; both empty for a run without a directory."""
+    command that runs the same once more."""
 
     name: str
     run_id: str
     facts: tuple[str, ...]
+    variables: tuple[str, ...]
     phases: str
     nodes: Table
     workloads: Table
@@ -104,16 +108,23 @@ class Summary:
 
 
 def summarize(
-    state: RunState, directory: RunDirectory | None = None, *, alive: bool = False, skipped: int = 0
+    state: RunState,
+    directory: RunDirectory | None = None,
+    *,
+    alive: bool = False,
+    skipped: int = 0,
+    command: Sequence[str] = (),
 ) -> Summary:
     """Of a finished run, or of one that still runs (`alive`) or was killed. `skipped`: lines of its journal that
-    could not be read."""
+    could not be read. `command`: the words that it was started with, as far as they are known; seed and variables
+    are added to make it the same run."""
     run, finish = state.run, state.finish
     verdict, mood, reason = _verdict(state, alive)
     return Summary(
         name=run.name if run else "run",
         run_id=run.run_id if run else directory.run_id if directory else "",
         facts=_facts(state),
+        variables=tuple(f"{key} = {_value(value)}" for key, value in run.variables.items()) if run else (),
         phases=_phases(state),
         nodes=_nodes(state),
         workloads=_workloads(state),
@@ -126,7 +137,7 @@ def summarize(
         exit_code=finish.exit_code if finish else None,
         reason=reason,
         files=_files(directory) if directory else (),
-        again=_again(state) if directory else "",
+        again=_again(state, command),
     )
 
 
@@ -159,7 +170,7 @@ def _facts(state: RunState) -> tuple[str, ...]:
     facts += [f"duration {_seconds(run.duration)} (whole run {_seconds(took)})"]
     if state.began:
         facts.append(datetime.fromtimestamp(state.began, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"))
-    return (*facts, *(f"{key} = {_value(value)}" for key, value in run.variables.items()))
+    return tuple(facts)
 
 
 def _phases(state: RunState) -> str:
@@ -170,38 +181,34 @@ def _phases(state: RunState) -> str:
 
 
 def _nodes(state: RunState) -> Table:
-    columns = ("node", "role", "machine", "state", "height", "behind", "exits", "last error")
+    nodes = list(state.nodes.values())
+    if len(nodes) > _MAX_NODES:  # the ones that something happened to come first
+        nodes.sort(key=lambda node: not node.exits)
     rows = []
-    for node in state.nodes.values():
+    for node in nodes[:_MAX_NODES]:
         lag = state.lag(node.name)
         cells = (node.name, node.role, node.machine, node.state, str(node.height), NONE if lag is None else str(lag))
-        rows.append(
-            Row((*cells, str(node.exits), one_line(node.last_error, 80)), Mood.BAD if node.exits else Mood.PLAIN)
-        )
-    if len(rows) > _MAX_NODES:  # the ones that something happened to come first
-        rows.sort(key=lambda row: row.mood is Mood.PLAIN)
-    numeric = frozenset({"height", "behind", "exits"})
-    return _table("nodes", columns, rows, _MAX_NODES, numeric, drop_empty=("machine", "last error"))
+        rows.append(Row((*cells, str(node.exits)), Mood.BAD if node.exits else Mood.PLAIN))
+    notes = [f"{node.name}: {one_line(node.last_error, _EVIDENCE_LENGTH)}" for node in nodes if node.exits]
+    return Table(
+        "nodes",
+        ("node", "role", "machine", "state", "height", "behind", "exits"),
+        tuple(rows),
+        numeric=frozenset({"height", "behind", "exits"}),
+        wide=frozenset({"machine"}),
+        notes=(*notes[:_MAX_NODES], *_left_out(nodes, _MAX_NODES)),
+    )
 
 
-def _table(
-    title: str,
-    columns: tuple[str, ...],
-    rows: Sequence[Row],
-    limit: int,
-    numeric: frozenset[str] = frozenset(),
-    drop_empty: Sequence[str] = (),
-) -> Table:
-    """At most `limit` rows; columns of `drop_empty` only where at least one row has something there."""
-    kept = [i for i, name in enumerate(columns) if name not in drop_empty or any(row.cells[i] for row in rows)]
-    shown = tuple(Row(tuple(row.cells[i] for i in kept), row.mood, row.under) for row in rows[:limit])
-    more = f"… and {len(rows) - limit} more in the journal" if len(rows) > limit else ""
-    return Table(title, tuple(columns[i] for i in kept), shown, numeric, more)
+def _left_out(items: Sequence[object], limit: int) -> tuple[str, ...]:
+    return (f"… and {len(items) - limit} more in the journal",) if len(items) > limit else ()
 
 
 def _workloads(state: RunState) -> Table:
     rows = [Row((workload.workload, figures_line(workload.figures))) for workload in state.workloads.values()]
-    return Table("workloads", ("workload", "figures"), tuple(row for row in rows if row.cells[1]))
+    return Table(
+        "workloads", ("workload", "figures"), tuple(row for row in rows if row.cells[1]), wide=frozenset({"figures"})
+    )
 
 
 def figures_line(figures: Mapping[str, Any], limit: int = 0) -> str:
@@ -211,11 +218,19 @@ def figures_line(figures: Mapping[str, Any], limit: int = 0) -> str:
 
 
 def _faults(state: RunState) -> Table:
-    columns = ("id", "fault", "targets", "by", "injected", "held", "proven", "healed", "error")
-    rows = [_fault(fault) for fault in state.faults.values()]
-    if len(rows) > _MAX_FAULTS:
-        rows.sort(key=lambda row: row.mood is not Mood.BAD)
-    return _table("faults", columns, rows, _MAX_FAULTS, frozenset({"injected", "held"}), drop_empty=("by", "error"))
+    faults = list(state.faults.values())
+    if len(faults) > _MAX_FAULTS:
+        faults.sort(key=lambda fault: not fault.broken)
+    shown = faults[:_MAX_FAULTS]
+    notes = [f"{fault.id}: {one_line(fault.error, _EVIDENCE_LENGTH)}" for fault in shown if fault.error]
+    return Table(
+        "faults",
+        ("id", "fault", "targets", "injected", "held", "proven", "healed"),
+        tuple(map(_fault, shown)),
+        numeric=frozenset({"injected", "held"}),
+        wide=frozenset({"targets"}),
+        notes=(*notes, *_left_out(faults, _MAX_FAULTS)),
+    )
 
 
 def _fault(fault: FaultState) -> Row:
@@ -229,12 +244,10 @@ def _fault(fault: FaultState) -> Row:
         fault.id,
         fault.fault,
         ", ".join(fault.targets),
-        fault.by,
         moment(reached.get("injected")),
         held,
         proven,
         healed,
-        one_line(fault.error, 120),
     )
     return Row(cells, Mood.BAD if fault.broken else Mood.PLAIN)
 
@@ -255,27 +268,28 @@ def _expectations(state: RunState) -> Table:
     for one in state.expectations.values():
         verdict = one.verdict or ("violated" if one.violation_count else "not judged")
         mood = mood_of(one.verdict) if one.verdict else Mood.BAD if one.violation_count else Mood.DOUBTFUL
-        under = "" if one.verdict == Verdict.PASS or not one.source else f"asked for at {one.source}"
-        rows.append(Row((verdict.upper(), one.expectation, one.measured or NONE, one.asked or NONE), mood, under))
-    return Table("expectations", ("verdict", "expectation", "measured", "asked"), tuple(rows))
+        rows.append(Row((verdict.upper(), one.expectation, one.measured or NONE, one.asked or NONE), mood))
+    columns = ("verdict", "expectation", "measured", "asked")
+    return Table("expectations", columns, tuple(rows), wide=frozenset({"measured", "asked"}))
 
 
 def _detail(one: ExpectationState) -> Detail | None:
-    if one.verdict == Verdict.PASS or not (one.violations or (one.verdict and one.evidence)):
+    if one.verdict == Verdict.PASS or not (one.verdict or one.violations):
         return None
     lines = [
         f"{moment(seen.t)} {one_line(seen.message, _EVIDENCE_LENGTH)}" for seen in one.violations[:_MAX_VIOLATIONS]
     ]
     if one.violation_count > len(lines) > 0:
         lines.append(f"… and {one.violation_count - len(lines):,} more violations in the journal")
-    evidence = one.evidence or one.violations[0].evidence
+    evidence = one.evidence or (one.violations[0].evidence if one.violations else {})
     lines += [
         f"{one_line(key)}: {one_line(_value(value), _EVIDENCE_LENGTH)}"
         for key, value in list(evidence.items())[:_MAX_EVIDENCE]
     ]
     if len(evidence) > _MAX_EVIDENCE:
         lines.append(f"… and {len(evidence) - _MAX_EVIDENCE} more entries in result.json")
-    return Detail(one.expectation, tuple(lines), mood_of(one.verdict) if one.verdict else Mood.BAD)
+    source = f"asked for at {one.source}" if one.source else "a workload's own expectation" if one.verdict else ""
+    return Detail(one.expectation, source, tuple(lines), mood_of(one.verdict) if one.verdict else Mood.BAD)
 
 
 def _value(value: Any) -> str:
@@ -283,17 +297,20 @@ def _value(value: Any) -> str:
 
 
 def _warnings(state: RunState, skipped: int) -> Table:
+    remarks = list(state.warnings.values())
     rows = [
         Row(
             (remark.level, remark.component, remark.message + (f" (×{remark.count})" if remark.count > 1 else "")),
             Mood.BAD if remark.level == "error" else Mood.DOUBTFUL,
         )
-        for remark in state.warnings.values()
+        for remark in remarks[:_MAX_WARNINGS]
     ]
     if skipped:
         message = f"{skipped} lines of the journal could not be read: what they said is not in this summary"
         rows.append(Row(("warning", "journal", message), Mood.DOUBTFUL))
-    return _table("warnings", ("level", "from", "message"), rows, _MAX_WARNINGS)
+    columns = ("level", "from", "message")
+    notes = _left_out(remarks, _MAX_WARNINGS)
+    return Table("warnings", columns, tuple(rows), wide=frozenset({"message"}), notes=notes)
 
 
 def _files(directory: RunDirectory) -> tuple[tuple[str, str], ...]:
@@ -313,13 +330,29 @@ def _short(path: Path) -> str:
     return str(path.relative_to(cwd)) if path.is_relative_to(cwd) else str(path)
 
 
-def _again(state: RunState) -> str:
+def _again(state: RunState, command: Sequence[str]) -> str:
     run = state.run
-    if run is None or not run.playbook:
+    if run is None or not (command or run.playbook):
         return ""
-    variables = [f"{key}={_value(value)}" for key, value in run.variables.items()]
-    argv = ["harness", "run", _short(Path(run.playbook)), "--seed", str(run.seed)]
-    return shlex.join([*argv, *(part for text in variables for part in ("-e", text))])
+    words = list(command) or ["harness", "run", _short(Path(run.playbook))]
+    if "--seed" not in words:
+        words += ["--seed", str(run.seed)]
+    given = {word.partition("=")[0] for word in words}
+    for key, value in run.variables.items():
+        if key not in given:
+            words += ["-e", f"{key}={_extra(value)}"]
+    return shlex.join(words)
+
+
+def _extra(value: Any) -> str:
+    """A variable's value as `-e` reads it back: text that would be read as another TOML value is quoted."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    try:
+        tomllib.loads(f"value = {value}")
+    except tomllib.TOMLDecodeError:
+        return value
+    return json.dumps(value)
 
 
 def matrix_table(states: Sequence[RunState]) -> Table:
@@ -342,4 +375,4 @@ def matrix_table(states: Sequence[RunState]) -> Table:
         )
         rows.append(Row(cells, mood))
     columns = (*varying, "verdict", "exit", "took", "not passed", "run")
-    return Table("runs", columns, tuple(rows), frozenset({"exit", "took", *varying}))
+    return Table("runs", columns, tuple(rows), frozenset({"exit", "took", *varying}), frozenset({"not passed"}))
