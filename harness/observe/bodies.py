@@ -26,8 +26,12 @@ class Bodies:
         self._asked: set[str] = set()  # being fetched just now
         self._had: dict[str, None] = {}  # in order, so that the oldest can be forgotten
         self._highest = -1
-        self.missed = 0
-        """Bodies that no node gave while they were young enough to matter."""
+        self._missed = 0
+
+    @property
+    def missing(self) -> int:
+        """Bodies that no node has given, those included that have become too old to be asked for."""
+        return self._missed + len(self._wanted)
 
     def want(self, hash: str, height: int, node: str, at: float) -> None:
         """A block that was seen at a node, at this moment. Nothing happens if it was seen before."""
@@ -35,7 +39,7 @@ class Bodies:
             self._highest = height
             for old in [old for old, wanted in self._wanted.items() if wanted.height <= height - self._window]:
                 del self._wanted[old]
-                self.missed += 1
+                self._missed += 1
         if hash not in self._had and height > self._highest - self._window:
             self._wanted.setdefault(hash, _Wanted(height, node, at))
 

@@ -88,6 +88,11 @@ class BlockFeed:
         """The greatest height of any node, -1 before the first block."""
         return max((view.height for view in self._views.values()), default=-1)
 
+    @property
+    def bodies_missing(self) -> int:
+        """How many blocks were seen whose transactions no node has given (yet)."""
+        return self._bodies.missing
+
     def canonical(self, hash: str, height: int) -> bool | None:
         """Whether this block is on the chain that most nodes have at its height (of two equally common ones, the
         higher chain). None when no node has shown that height, or when it is too long ago."""

@@ -5,6 +5,7 @@ write-ahead mode: whoever is killed leaves everything up to the last batch reada
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -96,7 +97,8 @@ class SampleStore:
                 while not self._closing.wait(BATCH_EVERY):
                     self._batch(connection)
                 self._batch(connection)
-                connection.execute("PRAGMA journal_mode=DELETE")  # one file again
+                with contextlib.suppress(sqlite3.OperationalError):  # somebody reads it: complete, if in two files
+                    connection.execute("PRAGMA journal_mode=DELETE")
             finally:
                 connection.close()
         except sqlite3.Error as error:

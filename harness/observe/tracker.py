@@ -78,8 +78,9 @@ class Summary:
 
     included: in a canonical block. lost: not, for longer than the patience asked for. surprises: in a canonical
     block although rejected, failed or timed out. reorganised: how often one was thrown out of the chain again.
-    `latency` runs from the intended send time to the inclusion, `answer` to the node's acceptance.
-    `reasons` (untrusted text) are those given for what was not accepted."""
+    `latency` runs from the intended send time to the inclusion, `answer` to the node's acceptance; `lateness` is the
+    generator's own: how long after the intended time it came to sending.
+    `reasons` (untrusted text) are those given for what was not accepted; `marks` see Tracker.mark."""
 
     offered: int
     accepted: int
@@ -95,7 +96,9 @@ class Summary:
     reorganised: int
     latency: Latencies
     answer: Latencies
+    lateness: Latencies
     reasons: Mapping[str, int]
+    marks: Mapping[str, int]
 
 
 @dataclass(slots=True)
@@ -140,6 +143,8 @@ class Tracker:
         self._effects: Counter[str] = Counter()
         self._latency = Latencies()
         self._answer = Latencies()
+        self._lateness = Latencies()
+        self._marks: Counter[str] = Counter()
 
     def watch(self, feed: BlockFeed) -> None:
         """Take blocks, and which of them are canonical, from this feed."""
@@ -150,9 +155,10 @@ class Tracker:
     # What the submitter says
 
     def offer(self, intended_at: float, id: str = "", effects: Mapping[str, int] | None = None) -> Ticket:
-        """A submission that was to be sent at this moment. `id` where it is known beforehand, so that it is
+        """A submission that was to be sent at this moment, and is sent now. `id` where it is known beforehand, so that it is
         recognised even if the node never answers; `effects` is what its inclusion does to balances."""
         self._offered += 1
+        self._lateness.record(self._clock.now() - intended_at)
         ticket = Ticket(self._offered, intended_at, "", effects or {})
         if id:
             self._name(ticket, id)
@@ -183,6 +189,10 @@ class Tracker:
         self._resolve(ticket, Outcome.DROPPED, reason=reason)
         self._forget(ticket)
 
+    def mark(self, finding: str) -> None:
+        """Count something found out about a submission after its inclusion ("verified", "corrupt")."""
+        self._marks[finding] += 1
+
     # What the chain says
 
     def saw(self, block: Block, node: str, at: float) -> None:
@@ -208,6 +218,7 @@ class Tracker:
             "in_flight": self._offered - self._outcomes.total(),
             "included": self._included,
             "reorganised": self._reorganised,
+            **self._marks,
         }
 
     def summary(self, patience: float = 0.0) -> Summary:
@@ -243,7 +254,9 @@ class Tracker:
             reorganised=self._reorganised,
             latency=latency,
             answer=self._answer.copy(),
+            lateness=self._lateness.copy(),
             reasons=dict(self._reasons.most_common()),
+            marks=dict(self._marks),
         )
 
     def effects(self) -> dict[str, int]:
