@@ -111,6 +111,12 @@ class ManagedNode(Node):
         async with self._control:
             return await self._end(signal.SIGKILL, None)
 
+    async def cut_short(self) -> None:
+        """SIGKILL beside a `stop` that is under way, for who cannot wait for it."""
+        if self._service is not None and self._service.exit is None:
+            self._ending = True
+            await self._service.signal(signal.SIGKILL)
+
     async def pause(self) -> None:
         async with self._control:
             await self._live_service().signal(signal.SIGSTOP)

@@ -17,7 +17,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
-    """First line of every journal. `nodes` maps a node's name to {role, machine, links: [names]}."""
+    """First line of every journal. `nodes` maps a node's name to {role, machine, links: [names]}. `command` are the
+    words that started the run, where it was a command."""
 
     run_id: str
     name: str
@@ -33,6 +34,7 @@ class RunStarted(Event):
     workloads: tuple[str, ...]
     expectations: tuple[str, ...]
     variables: Mapping[str, Any] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,34 @@
+# `make quickstart` sets everything up and runs a first network; `make test` sets up and runs all checks.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: quickstart test lint unit clean
+
+quickstart: $(VENV)/installed
+	$(BIN)/harness run playbooks/quickstart.toml
+
+test: $(VENV)/installed-dev lint
+	$(BIN)/python -m harness_cometbft.install
+	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+
+unit: $(VENV)/installed-dev
+	$(BIN)/pytest -n 2 -m "not real and not slow" $(PYTEST_ARGS)
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,1 @@
+"""The command line. Every module here is imported only when its command is asked for."""

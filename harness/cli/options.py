@@ -1,0 +1,51 @@
+"""Options and set-up that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from harness.plugin.registry import Registry
+from harness.spec.inventory import Inventory
+from harness.spec.project import Project, find_project
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def inventory_option(command: F) -> F:
+    return click.option(
+        "-i",
+        "--inventory",
+        "inventory_path",
+        type=click.Path(path_type=Path),
+        help="Inventory file. Default: the project's, else this machine alone.",
+    )(command)
+
+
+def extra_option(command: F) -> F:
+    return click.option(
+        "-e",
+        "--extra",
+        "extra_texts",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Set a variable, or duration, seed, settle or ready_timeout; wins over everything. @FILE.toml reads many.",
+    )(command)
+
+
+def open_project(near: Path | None = None) -> Project:
+    """The project that a playbook (or the current folder) belongs to."""
+    return find_project(*([near.parent] if near is not None else []), Path.cwd())
+
+
+def open_registry(project: Project) -> Registry:
+    return Registry(project_plugins=project.plugins)
+
+
+def read_inventory(path: Path | None, project: Project) -> Inventory:
+    """The inventory that was asked for, else the project's, else this machine."""
+    chosen = path or project.inventory
+    return Inventory.read(chosen) if chosen is not None else Inventory.implicit()

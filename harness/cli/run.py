@@ -1,0 +1,81 @@
+"""`harness run`: from files to plans, one run after the other, and an exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.cli.options import extra_option, inventory_option, open_project, open_registry, read_inventory
+
+
+@click.command(short_help="Run a playbook.")
+@click.argument("playbook", type=click.Path(path_type=Path))
+@inventory_option
+@extra_option
+@click.option("--limit", default="", metavar="PATTERN", help="Use only hosts that match, e.g. 'rack1:!node03'.")
+@click.option("--seed", type=click.IntRange(min=0), help="Use this seed: the same one gives the same schedule again.")
+@click.option("--deployer", default="", metavar="NAME", help="Deployer to use, whatever the inventory says.")
+@click.option("--check", "check_only", is_flag=True, help="Stop after plan: print it and touch nothing.")
+@click.option("--output", type=click.Choice(["plain", "json"]), default=None,
+              help="plain: progress on stderr, summary on stdout. json: every event as a line on stdout.")  # fmt: skip
+@click.option("-q", "--quiet", is_flag=True, help="No progress lines; the summary only.")
+@click.option("--keep", is_flag=True, help="Keep the nodes' folders also after a run that passed.")
+@click.option("--runs", "runs_dir", type=click.Path(path_type=Path), help="Folder for run directories.")
+def run(
+    playbook: Path,
+    inventory_path: Path | None,
+    extra_texts: tuple[str, ...],
+    limit: str,
+    seed: int | None,
+    deployer: str,
+    check_only: bool,
+    output: str | None,
+    quiet: bool,
+    keep: bool,
+    runs_dir: Path | None,
+) -> int:
+    """Run PLAYBOOK: stand up its network, put its load and faults on it, judge it, and leave nothing behind.
+
+    A playbook with a [matrix] makes one run for each combination, one after the other. Everything observed is
+    in the run's own folder, readable at any moment, whatever happens to this process.
+
+    \b
+    Examples:
+      harness run playbooks/quickstart.toml
+      harness run playbooks/sustained_load.toml -e duration=60s --seed 7
+      harness run playbooks/aggressive_chaos.toml -i inventories/local.toml --check
+    """
+    from harness.engine.plan import resolve_file
+    from harness.engine.target import choose_target
+    from harness.spec.playbook import load_playbook
+    from harness.spec.variables import parse_extras
+
+    project = open_project(playbook)
+    registry = open_registry(project)
+    extra = parse_extras(extra_texts)
+    inventory = read_inventory(inventory_path, project)
+    plans = resolve_file(
+        load_playbook(playbook), registry, extra=extra, elsewhere=inventory.variable_names(), seed=seed
+    )
+    target = choose_target(registry, inventory, deployer=deployer, limit=limit, extra=extra)
+    if check_only:
+        from harness.cli.plan_view import show_plans
+
+        return show_plans(plans, target)
+    from harness.cli.running import RunOptions, run_all
+
+    options = RunOptions(
+        runs_dir or project.runs, output or project.output, quiet, keep, _words(playbook, inventory_path, extra_texts)
+    )
+    return run_all(plans, target, registry, options)
+
+
+def _words(playbook: Path, inventory: Path | None, extra: tuple[str, ...]) -> tuple[str, ...]:
+    words: list[Any] = ["harness", "run", playbook]
+    if inventory is not None:
+        words += ["-i", inventory]
+    for text in extra:
+        words += ["-e", text]
+    return tuple(map(str, words))

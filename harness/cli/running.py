@@ -1,0 +1,83 @@
+"""Running plans, one after the other, with a face, and summing up."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import click
+
+from harness.cli.faces.json_lines import JsonLinesFace
+from harness.cli.faces.plain import PlainFace
+from harness.engine.execute import execute
+from harness.engine.plan import Plan
+from harness.engine.recorder import Recorder
+from harness.engine.target import Target
+from harness.errors import ExitCode
+from harness.plugin.registry import Registry
+from harness.record.render import console_for, render_table
+from harness.record.state import RunState
+from harness.record.summary import matrix_table
+
+_GRAVITY = (
+    ExitCode.PASS,
+    ExitCode.UNKNOWN,
+    ExitCode.FAIL,
+    ExitCode.TEARDOWN,
+    ExitCode.INFRASTRUCTURE,
+    ExitCode.USAGE,
+    ExitCode.INTERRUPTED,
+)
+"""Exit codes of single runs; a matrix exits with its gravest."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How to run. `command` are the words of this command."""
+
+    runs: Path
+    output: str
+    quiet: bool
+    keep: bool
+    command: tuple[str, ...]
+
+
+def run_all(plans: Sequence[Plan], target: Target, registry: Registry, options: RunOptions) -> int:
+    """Run all plans in turn; an interrupted one ends the series. Returns the exit code."""
+    failed_observers = registry.load_observers()
+    for plan in plans:  # before the first run is begun, see that every one can be
+        anyio.run(target.check, plan)
+    states: list[RunState] = []
+    codes: list[ExitCode] = []
+    for number, plan in enumerate(plans, 1):
+        if len(plans) > 1 and options.output == "plain" and not options.quiet:
+            click.echo(f"--- run {number} of {len(plans)} ---", err=True)
+        recorder = Recorder.create(options.runs, plan, command=options.command, keep_nodes=options.keep)
+        for text in failed_observers:
+            recorder.warn("plugins", text)
+        recorder.observe(registry.hook)
+        codes.append(_run_one(plan, target, recorder, options))
+        states.append(recorder.state)
+        if codes[-1] is ExitCode.INTERRUPTED:
+            break
+    if len(plans) > 1 and options.output == "plain":
+        render_table(matrix_table(states), console_for(sys.stdout))
+    return max(codes, key=_GRAVITY.index)
+
+
+def _run_one(plan: Plan, target: Target, recorder: Recorder, options: RunOptions) -> ExitCode:
+    json = JsonLinesFace(recorder.run_dir.journal, sys.stdout.buffer) if options.output == "json" else None
+    plain = PlainFace(sys.stdout, sys.stderr, quiet=options.quiet) if options.output == "plain" else None
+    face = json or plain
+    if face is not None:
+        recorder.subscribe(face)
+    uvloop = {"use_uvloop": True}
+    outcome = anyio.run(execute, plan, target, recorder, backend="asyncio", backend_options=uvloop)
+    if json is not None:
+        json.close()
+    if plain is not None:
+        plain.finish(recorder.run_dir, recorder.command)
+    return outcome.exit_code

@@ -1,0 +1,58 @@
+"""`harness schema`: the JSON Schema of playbooks, from the plugins that are installed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from harness.cli.main import tell
+from harness.cli.options import open_project, open_registry
+from harness.errors import ExitCode, PluginLoadError
+from harness.plugin.discovery import Kind
+from harness.plugin.registry import Registry
+
+
+@click.command()
+def schema() -> int:
+    """Print the JSON Schema of playbooks on stdout, for editors.
+
+    It knows the options of every plugin that is installed, or in the project that you are in. With taplo or
+    the "Even Better TOML" extension: save it and put `#:schema ./playbook.schema.json` on a playbook's first line."""
+    click.echo(json.dumps(playbook_schema(open_registry(open_project())), indent=2))
+    return ExitCode.PASS
+
+
+def playbook_schema(registry: Registry) -> dict[str, Any]:
+    """The schema; a plugin that cannot be imported is left out, and told on stderr."""
+    from harness.spec.playbook_model import PlaybookModel
+
+    whole = PlaybookModel.model_json_schema()
+    definitions = whole.setdefault("$defs", {})
+    properties = whole["properties"]
+    for kind, key in ((Kind.WORKLOAD, "workloads"), (Kind.EXPECTATION, "expectations")):
+        properties[key] = {"type": "array", "items": _one_of(registry, kind, definitions)}
+    names = {"type": "string", "enum": registry.names(Kind.CHAIN)}
+    properties["chain"] = {"anyOf": [names, _one_of(registry, Kind.CHAIN, definitions)]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "harness playbook", **whole}
+
+
+def _one_of(registry: Registry, kind: Kind, definitions: dict[str, Any]) -> dict[str, Any]:
+    options = []
+    for name in registry.names(kind):
+        try:
+            cls = registry.get(kind, name)
+        except PluginLoadError as error:
+            tell(f"left out: {error}")
+            continue
+        one = cls.Config.model_json_schema(ref_template=f"#/$defs/{kind}.{name}.{{model}}")
+        for inner, definition in one.pop("$defs", {}).items():
+            definitions[f"{kind}.{name}.{inner}"] = definition
+        summary = (cls.__doc__ or "").strip().split("\n\n")[0]
+        one["properties"] = {"use": {"const": name, "description": summary}, **one.get("properties", {})}
+        one["required"] = ["use", *one.get("required", [])]
+        one["title"] = name
+        definitions[f"{kind}.{name}"] = one
+        options.append({"$ref": f"#/$defs/{kind}.{name}"})
+    return {"anyOf": options}

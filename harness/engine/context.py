@@ -1,0 +1,100 @@
+"""The engine's side of what workloads and expectations are handed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.clock import Clock
+from harness.engine.plan import Plan
+from harness.engine.seed import derive
+from harness.engine.selection import select_nodes
+from harness.observe.feed import BlockFeed
+from harness.observe.tracker import Tracker
+from harness.plugin.contract.chain import Network
+from harness.plugin.contract.context import Context, FaultControl, Window
+from harness.plugin.contract.node import Node
+from harness.record.events import Event, Note, WorkloadProgress
+
+
+@dataclass
+class RunShared:
+    """What all components of one run share. `window` is set when drive begins."""
+
+    run_id: str
+    run_dir: Path
+    plan: Plan
+    network: Network
+    nodes: Mapping[str, Node]
+    clock: Clock
+    feed: BlockFeed
+    faults: FaultControl
+    emit: Callable[[Event], None]
+    make_tracker: Callable[[str], Tracker]
+    trackers: dict[str, Tracker] = field(default_factory=dict)
+    figures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    window: Window | None = None
+    quiet: bool = False
+
+
+class ComponentContext(Context):
+    """One component's view of the run."""
+
+    def __init__(self, shared: RunShared, component: str) -> None:
+        self._shared = shared
+        self.component = component
+        self.run_id = shared.run_id
+        self.run_dir = shared.run_dir
+        self.seed = shared.plan.seed
+        self.chain = shared.plan.chain
+        self.network = shared.network
+        self.nodes = shared.nodes
+        self.clock = shared.clock
+        self.feed = shared.feed
+        self.faults = shared.faults
+        self.block_interval = shared.plan.chain.timing.block_interval
+        self.finality_depth = shared.plan.chain.timing.finality_depth
+
+    @property
+    def quiet(self) -> bool:  # type: ignore[override]
+        return self._shared.quiet
+
+    @property
+    def window(self) -> Window:
+        if self._shared.window is None:
+            raise RuntimeError("the drive has not begun: there is no window yet")
+        return self._shared.window
+
+    @property
+    def deadline(self) -> float:
+        return self.window.start + self._shared.plan.duration
+
+    def rng(self, name: str = "") -> random.Random:
+        return derive(self.seed, self.component, name)
+
+    def tracker(self, name: str) -> Tracker:
+        trackers = self._shared.trackers
+        if name not in trackers:
+            trackers[name] = self._shared.make_tracker(name)
+        return trackers[name]
+
+    def trackers(self) -> Mapping[str, Tracker]:
+        return self._shared.trackers
+
+    def note(self, message: str, **data: Any) -> None:
+        self._shared.emit(Note(self.component, "info", message, data))
+
+    def warn(self, message: str, **data: Any) -> None:
+        self._shared.emit(Note(self.component, "warning", message, data))
+
+    def progress(self, **figures: float | int | str) -> None:
+        known = self._shared.figures.setdefault(self.component, {})
+        known.update(figures)
+        self._shared.emit(WorkloadProgress(self.component, dict(known)))
+
+    def select(self, pattern: str) -> Sequence[Node]:
+        specs = select_nodes(pattern, [node.spec for node in self.nodes.values()])
+        return tuple(self.nodes[spec.name] for spec in specs)

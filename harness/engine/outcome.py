@@ -1,0 +1,50 @@
+"""What a run came to: verdict, status and exit code. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.engine.runner import Judged
+from harness.errors import ExitCode
+from harness.spec.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`status` is done, interrupted, infrastructure-failed or teardown-incomplete; `reason` one sentence."""
+
+    verdict: Verdict
+    exit_code: ExitCode
+    status: str
+    reason: str
+
+
+def conclude(
+    judged: Sequence[Judged], *, interrupted: bool, failure: str, usage: bool, teardown_errors: Sequence[str]
+) -> Outcome:
+    """An interrupted or broken run has no verdict on the network beyond a failure that it had already seen.
+
+    Exit code: 130 when interrupted, else 3 or 4 when the run itself failed, else 5 when something was left
+    behind (a machine to be cleaned needs a person, whatever the verdict), else the verdict's."""
+    verdict = Verdict.worst(one.judgement.verdict for one in judged)
+    if interrupted:
+        return Outcome(_at_best_unknown(verdict), ExitCode.INTERRUPTED, "interrupted", "interrupted by the user")
+    if failure:
+        code = ExitCode.USAGE if usage else ExitCode.INFRASTRUCTURE
+        return Outcome(_at_best_unknown(verdict), code, "infrastructure-failed", failure)
+    if teardown_errors:
+        left = "; ".join(teardown_errors)
+        return Outcome(verdict, ExitCode.TEARDOWN, "teardown-incomplete", f"teardown incomplete: {left}")
+    return Outcome(verdict, verdict.exit_code, "done", _why(judged, verdict))
+
+
+def _at_best_unknown(verdict: Verdict) -> Verdict:
+    return Verdict.worst((verdict, Verdict.UNKNOWN))
+
+
+def _why(judged: Sequence[Judged], verdict: Verdict) -> str:
+    deciding = [one for one in judged if one.judgement.verdict is verdict]
+    if verdict is Verdict.PASS:
+        return f"all {len(deciding)} expectations hold"
+    return "; ".join(f"{one.id}: {one.judgement.measured}" for one in deciding) or "nothing was judged"

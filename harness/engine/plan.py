@@ -1,0 +1,216 @@
+"""Plan: everything about a run that can be decided before any machine is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from harness.engine.seed import derive, fresh_seed
+from harness.errors import PluginLoadError, Problem, SpecError, UnknownPluginError
+from harness.plugin.contract.base import Config, MachineCapability, Plugin
+from harness.plugin.contract.chain import Chain
+from harness.plugin.contract.expectation import Expectation
+from harness.plugin.contract.workload import PlanView, Workload
+from harness.plugin.discovery import Kind
+from harness.plugin.registry import Registry
+from harness.spec.model import Playbook, PluginUse, SourceRef, TopologySpec
+from harness.spec.playbook import Draft, PlaybookFile, role_path
+from harness.spec.problems import known_hint, problems_from_validation
+from harness.spec.toml_document import KeyPath, TomlDocument, show_path
+from harness.spec.topology import Topology, build_topology
+
+PluginT = TypeVar("PluginT", bound=Plugin[Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Component(Generic[PluginT]):
+    """A chosen plugin with its options checked. `make` gives the instance for one run.
+
+    `brought_by` names the workload that brought this expectation along, "" for one that the playbook asks for."""
+
+    id: str
+    cls: type[PluginT]
+    config: Config
+    where: SourceRef
+    brought_by: str = ""
+
+    def make(self) -> PluginT:
+        return self.cls(self.config)
+
+    @property
+    def source(self) -> str:
+        return f"default of {self.brought_by}" if self.brought_by else str(self.where)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run without machines: `deployer.deploy(plan)` gives it some. Seconds throughout.
+
+    `settle` None: until the blocks of the drive are final."""
+
+    playbook: Playbook
+    seed: int
+    topology: Topology
+    chain: Chain[Any]
+    workloads: tuple[Component[Workload[Any]], ...]
+    expectations: tuple[Component[Expectation[Any]], ...]
+    duration: float
+    settle: float | None
+    view: PlanView
+
+    @property
+    def machine_needs(self) -> Mapping[MachineCapability, tuple[str, ...]]:
+        """What the machines must be able to do, and which workloads need it."""
+        needs: dict[MachineCapability, tuple[str, ...]] = {}
+        for component in self.workloads:
+            for capability in component.make().requires_machine():
+                needs[capability] = (*needs.get(capability, ()), component.id)
+        return needs
+
+
+def resolve(playbook: Playbook, registry: Registry, *, seed: int | None = None) -> Plan:
+    """The plan of a playbook that was built in code. Raises SpecError with every problem found."""
+    draft = Draft(playbook, (), playbook.chain, playbook.topology, playbook.workloads, playbook.expectations)
+    return _Resolver(draft, registry, None).resolve(seed)
+
+
+def resolve_file(
+    file: PlaybookFile,
+    registry: Registry,
+    *,
+    extra: Mapping[str, Any] | None = None,
+    elsewhere: Collection[str] = (),
+    seed: int | None = None,
+) -> tuple[Plan, ...]:
+    """The plans of a playbook's file: one for each combination of its matrix.
+
+    `extra` is what `-e` gave, `elsewhere` names that it may set for others than this playbook. Raises SpecError
+    with every problem of the file: those of its own keys, of the options of the plugins that it uses, and of
+    what these need and the chain lacks."""
+    plans: list[Plan] = []
+    problems: set[Problem] = set()
+    for combination in file.combinations(extra):
+        draft = file.draft(combination, extra=extra, elsewhere=elsewhere)
+        try:
+            plans.append(_Resolver(draft, registry, file.document).resolve(seed))
+        except SpecError as error:
+            problems.update(error.problems)
+    if problems:
+        raise SpecError(problems)
+    return tuple(plans)
+
+
+class _Resolver:
+    """Chooses plugins, checks their options and needs, lays out the topology; collects every problem."""
+
+    def __init__(self, draft: Draft, registry: Registry, document: TomlDocument | None) -> None:
+        self.draft = draft
+        self.registry = registry
+        self.document = document
+        self.problems: list[Problem] = []
+
+    def resolve(self, seed: int | None) -> Plan:
+        draft = self.draft
+        chain_component = self._component(Kind.CHAIN, draft.chain) if draft.chain else None
+        workloads = tuple(filter(None, (self._component(Kind.WORKLOAD, use) for use in draft.workloads)))
+        asked = tuple(filter(None, (self._component(Kind.EXPECTATION, use) for use in draft.expectations)))
+        chain: Chain[Any] | None = chain_component.make() if chain_component else None
+        if chain is not None:
+            if draft.topology is not None:
+                self._check_roles(chain, draft.topology)
+            for component in (*workloads, *asked):
+                self._check_needs(component, chain)
+        playbook = draft.playbook
+        if playbook is None or chain is None or self.problems:
+            raise SpecError({*draft.problems, *self.problems})
+        chosen = next(s for s in (seed, playbook.seed, fresh_seed()) if s is not None)
+        topology = build_topology(playbook.topology, derive(chosen, "topology"))
+        for complaint in chain.check(topology, playbook.wallets):
+            self._problem(playbook.chain.path, complaint, playbook.chain.where)
+        view = _view(playbook, topology, chain.timing.block_interval)
+        brought = self._brought_along(workloads, asked)
+        for component in brought:
+            self._check_needs(component, chain)
+        for component in (*workloads, *asked, *brought):
+            for complaint in component.make().check(view):
+                self._problem(self._path_of(component), complaint, component.where)
+        if not asked and not brought:
+            self._problem(
+                ("name",),
+                "nothing is judged: there is no expectation, and no workload that brings one",
+                playbook.chain.where,
+                'write [[expectations]] with use = "consensus-liveness"',
+            )
+        if self.problems:
+            raise SpecError(self.problems)
+        settle = playbook.settle.seconds(view.block_interval) if playbook.settle else None
+        return Plan(playbook, chosen, topology, chain, workloads, (*asked, *brought), view.duration, settle, view)
+
+    def _component(self, kind: Kind, use: PluginUse, brought_by: str = "") -> Component[Any] | None:
+        try:
+            cls = self.registry.get(kind, use.use)
+        except (UnknownPluginError, PluginLoadError) as error:
+            self._problem((*use.path, "use"), str(error), use.where)
+            return None
+        try:
+            config = cls.Config.model_validate(dict(use.options))
+        except ValidationError as error:
+            self.problems += problems_from_validation(error, self.document, use.path, cls.Config, use.where)
+            return None
+        return Component(use.id, cls, config, use.where, brought_by)
+
+    def _check_roles(self, chain: Chain[Any], topology: TopologySpec) -> None:
+        where = self.draft.chain.where if self.draft.chain else SourceRef("")
+        for role in topology.roles:
+            if role not in chain.roles:
+                path = role_path(self.document, role) if self.document else ("topology", role)
+                hint = known_hint(role, list(chain.roles), "its roles")
+                self._problem(path, f'the chain {chain.name} has no role "{role}"', where, hint)
+        if not any(n and chain.roles[r].votes for r, n in topology.roles.items() if r in chain.roles):
+            voting = " or ".join(role for role, info in chain.roles.items() if info.votes)
+            self._problem(("topology",), "no node takes part in consensus", where, f"ask for at least one {voting}")
+
+    def _brought_along(
+        self, workloads: Sequence[Component[Any]], asked: Iterable[Component[Any]]
+    ) -> list[Component[Any]]:
+        """Default expectations of the workloads, but those that the playbook asks for itself."""
+        there = {component.cls.name for component in asked}
+        brought = []
+        for workload in workloads:
+            for default in workload.make().expectations():
+                if default.use not in there:
+                    there.add(default.use)
+                    use = PluginUse(default.use, default.use, default.options, workload.where)
+                    brought.append(self._component(Kind.EXPECTATION, use, brought_by=workload.id))
+        return [component for component in brought if component is not None]
+
+    def _check_needs(self, component: Component[Any], chain: Chain[Any]) -> None:
+        path = self._path_of(component)
+        for capability in sorted(component.make().requires() - chain.capabilities):
+            self._problem(
+                (*path, "use") if path else (),
+                f"{component.id} needs {capability} of the chain, which {chain.name} has not",
+                component.where,
+                f"{chain.name} has: {', '.join(sorted(chain.capabilities))}",
+            )
+
+    def _path_of(self, component: Component[Any]) -> tuple[str | int, ...]:
+        uses = (*self.draft.workloads, *self.draft.expectations)
+        return next((use.path for use in uses if use.id == component.id and use.where == component.where), ())
+
+    def _problem(self, path: KeyPath, message: str, where: SourceRef, hint: str = "") -> None:
+        line, column = self.document.locate(path) if self.document is not None and path else (where.line, where.column)
+        self.problems.append(Problem(where.file, line, column, show_path(path), message, hint))
+
+
+def _view(playbook: Playbook, topology: Topology, block_interval: float) -> PlanView:
+    return PlanView(
+        roles=playbook.topology.roles,
+        node_names=tuple(node.name for node in topology.nodes),
+        wallets=playbook.wallets.count,
+        duration=playbook.duration.seconds(block_interval),
+        block_interval=block_interval,
+    )

@@ -1,0 +1,152 @@
+"""The record of one run while it is made: run directory, journal, samples, state, and who listens."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.clock import Clock, SystemClock
+from harness.engine.outcome import Outcome
+from harness.engine.plan import Plan
+from harness.errors import UsageError
+from harness.observe.feed import BlockFeed
+from harness.observe.samples import SampleStore
+from harness.observe.tracker import Tracker
+from harness.record.events import Event, Note, Recorded, RunFinished
+from harness.record.journal import Journal, Subscriber
+from harness.record.junit import write_junit
+from harness.record.reduce import reduce
+from harness.record.result import result_of, write_result
+from harness.record.rundir import RunDirectory, write_atomically
+from harness.record.state import RunState
+from harness.spec import toml_writer
+from harness.spec.verdict import Verdict
+
+
+class Recorder:
+    """Everything that is kept of a run goes through here. `outcome` is None until the run is finished.
+
+    `command` are the words that it was started with; `keep_nodes` keeps the nodes' folders in any case:
+    otherwise those of a run that passed are removed."""
+
+    def __init__(self, run_dir: RunDirectory, clock: Clock, *, command: tuple[str, ...] = (), keep_nodes: bool = False):
+        self.run_dir = run_dir
+        self.clock = clock
+        self.command = command
+        self.journal = Journal(run_dir.journal, clock)
+        self.samples = SampleStore(run_dir.samples, clock)
+        self.state = RunState()
+        self.outcome: Outcome | None = None
+        self._keep_nodes = keep_nodes
+        self._hook: Any = None
+        self.journal.subscribe(self._reduce)
+
+    @classmethod
+    def create(
+        cls,
+        runs: Path,
+        plan: Plan,
+        *,
+        clock: Clock | None = None,
+        command: tuple[str, ...] = (),
+        keep_nodes: bool = False,
+    ) -> Recorder:
+        """Make the run's directory, and write there what the run is: `run.toml`. Raises UsageError when the folder
+        for runs cannot be written to."""
+        clock = clock or SystemClock()
+        try:
+            run_dir = RunDirectory.create(runs, plan.playbook.name, clock.wall())
+            write_atomically(run_dir.run_toml, toml_writer.dumps(describe(plan)))
+        except OSError as error:
+            raise UsageError(
+                f"{runs}: run directories cannot be made here: {error}; choose another with --runs"
+            ) from None
+        return cls(run_dir, clock, command=command, keep_nodes=keep_nodes)
+
+    @property
+    def run_id(self) -> str:
+        return self.run_dir.run_id
+
+    @property
+    def path(self) -> Path:
+        return self.run_dir.path
+
+    def emit(self, event: Event) -> None:
+        self.journal.append(event)
+
+    def warn(self, component: str, message: str) -> None:
+        self.emit(Note(component, "warning", message))
+
+    def subscribe(self, callback: Subscriber) -> None:
+        """Tell it of every event from now on."""
+        self.journal.subscribe(callback)
+
+    def observe(self, hook: Any) -> None:
+        """Tell plugins that observe (pluggy's hook callers) of every event, and at last of the result."""
+        self._hook = hook
+
+        def plugins(recorded: Recorded) -> None:
+            hook.harness_event(recorded=recorded)
+
+        if hook.harness_event.get_hookimpls():
+            self.subscribe(plugins)
+
+    def sample_blocks(self, feed: BlockFeed) -> None:
+        """Keep every block that this feed sees."""
+        feed.subscribe(self.samples.block)
+
+    def make_tracker(self, feed: BlockFeed, name: str) -> Tracker:
+        """A tracker whose submissions are kept, and that learns of inclusions from this feed."""
+        tracker = Tracker(name, self.clock, record=self.samples.submission)
+        tracker.watch(feed)
+        return tracker
+
+    def finish(self, outcome: Outcome, seconds: float) -> None:
+        """The last event, then everything that is made from the record."""
+        self.samples.close()
+        if self.samples.error:
+            self.warn("samples", f"{self.samples.error}; {self.samples.dropped} samples are lost")
+        self.outcome = outcome
+        self.emit(RunFinished(outcome.verdict.value, int(outcome.exit_code), outcome.status, outcome.reason, seconds))
+        self.journal.close()
+        write_result(self.run_dir.result, self.state)
+        write_junit(self.run_dir.junit, self.state)
+        if outcome.status == "done" and outcome.verdict is Verdict.PASS and not self._keep_nodes:
+            shutil.rmtree(self.run_dir.nodes)
+        if self._hook is not None:
+            self._hook.harness_run_finished(result=result_of(self.state))
+
+    def _reduce(self, recorded: Recorded) -> None:
+        self.state = reduce(self.state, recorded)
+
+
+def describe(plan: Plan) -> Mapping[str, Any]:
+    """What was run, resolved: variables filled in, defaults written out."""
+    playbook = plan.playbook
+    described: dict[str, Any] = {
+        "name": playbook.name,
+        "description": playbook.description,
+        "seed": plan.seed,
+        "duration": str(playbook.duration),
+        "ready_timeout": f"{playbook.ready_timeout:g}s",
+        "budget": playbook.budget,
+        "vars": dict(playbook.variables),
+        "chain": _use(plan.chain.name, plan.chain.config),
+        "topology": {"layout": playbook.topology.layout, **playbook.topology.roles},
+        "wallets": {"count": playbook.wallets.count, "balance": playbook.wallets.balance},
+        "workloads": [_use(c.cls.name, c.config) for c in plan.workloads],
+        "expectations": [_use(c.cls.name, c.config) for c in plan.expectations],
+    }
+    if playbook.settle is not None:
+        described["settle"] = str(playbook.settle)
+    if playbook.topology.degree is not None:
+        described["topology"]["degree"] = playbook.topology.degree
+    return described
+
+
+def _use(name: str, config: Any) -> dict[str, Any]:
+    """A plugin's use with all its options; TOML has no None, which means the default anyway."""
+    options = {key: value for key, value in config.model_dump(mode="json").items() if value is not None}
+    return {"use": name, **options}

@@ -1,0 +1,226 @@
+"""A deployed network and the phases that are run on it: capture, drive, settle, evaluate."""
+
+from __future__ import annotations
+
+import dataclasses
+import traceback
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import anyio.abc
+
+from harness.clock import Clock
+from harness.engine.context import ComponentContext, RunShared
+from harness.engine.nodes import ManagedNode
+from harness.engine.plan import Component, Plan
+from harness.errors import HarnessError, InfrastructureError
+from harness.observe.blocks import BlockSeen
+from harness.plugin.contract.context import Window
+from harness.plugin.contract.expectation import Expectation, Judgement
+from harness.plugin.contract.workload import Workload
+from harness.record.events import (
+    BlockObserved,
+    ExpectationJudged,
+    FeedChanged,
+    Note,
+    PhaseEnded,
+    PhaseStarted,
+    ViolationSeen,
+    WorkloadProgress,
+)
+from harness.spec.verdict import Verdict
+
+DRIVE_GRACE = 30.0
+"""Seconds that workloads get after the deadline to end what they had begun, before they are cancelled."""
+SETTLE_PATIENCE = 4.0
+"""Settling waits at most so many times the time in which the protocol makes its finality depth of blocks."""
+SETTLE_LEAST = 5.0
+"""Seconds that settling may take at least, for chains whose blocks are final at once."""
+FIGURES_EVERY = 1.0
+"""Seconds between two records of the trackers' figures."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Judged:
+    """An expectation and its judgement."""
+
+    id: str
+    judgement: Judgement
+    source: str
+
+
+class Runner:
+    """What `deployer.deploy(plan)` gives: a network that is up, and `run`, which drives and judges it."""
+
+    def __init__(self, shared: RunShared, nodes: dict[str, ManagedNode]) -> None:
+        self._shared = shared
+        self._managed = nodes
+        self.plan: Plan = shared.plan
+        self.judged: tuple[Judged, ...] = ()
+        self.failures: list[HarnessError] = []
+        """What went wrong with the run itself (not with the network) while it was driven."""
+
+    @property
+    def clock(self) -> Clock:
+        return self._shared.clock
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the judgements so far; `unknown` before there are any."""
+        return Verdict.worst(one.judgement.verdict for one in self.judged)
+
+    async def run(self, plan: Plan) -> Verdict:
+        """Capture, drive, settle, evaluate: every expectation is asked, never only the first that fails.
+
+        Raises InfrastructureError after evaluating when a workload or a fault failed of itself."""
+        if plan is not self.plan:
+            raise ValueError("this network was deployed for another plan")
+        workloads = [(component, component.make()) for component in plan.workloads]
+        expectations = [(component, component.make()) for component in plan.expectations]
+        for component, workload in workloads:
+            await workload.prepare(self._context(component))
+        async with self._phase("capture"):
+            for asked, expectation in expectations:
+                await expectation.capture(self._context(asked))
+        self._watch_blocks(expectations)
+        async with self._phase("drive", plan.duration):
+            await self._drive(workloads)
+        async with self._phase("settle", plan.settle):
+            await self._settle()
+        async with self._phase("evaluate"):
+            self.judged = tuple([await self._judge(c, e) for c, e in expectations])
+        if self.failures:
+            raise InfrastructureError("; ".join(map(str, self.failures)))
+        return self.verdict
+
+    def _context(self, component: Component[Any]) -> ComponentContext:
+        return ComponentContext(self._shared, component.id)
+
+    @asynccontextmanager
+    async def _phase(self, name: str, budget: float | None = None) -> AsyncIterator[None]:
+        async with phase(self._shared, name, budget):
+            yield
+
+    def _watch_blocks(self, expectations: Sequence[tuple[Component[Any], Expectation[Any]]]) -> None:
+        """Let every expectation that observes see every block, as it is seen."""
+        watching = [
+            (component, expectation, self._context(component))
+            for component, expectation in expectations
+            if type(expectation).observe_block is not Expectation.observe_block
+        ]
+
+        def seen(block: BlockSeen) -> None:
+            for component, expectation, context in watching:
+                violation = expectation.observe_block(context, block)
+                if violation is not None:
+                    self._shared.emit(ViolationSeen(component.id, violation.message, violation.evidence))
+
+        if watching:
+            self._shared.feed.subscribe(seen)
+
+    async def _drive(self, workloads: Sequence[tuple[Component[Any], Workload[Any]]]) -> None:
+        shared, clock = self._shared, self.clock
+        start, start_wall = clock.now(), clock.wall()
+        shared.window = Window(start, start_wall)
+        deadline = start + self.plan.duration
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._record_figures)
+            async with anyio.create_task_group() as driving:
+                for component, workload in workloads:
+                    driving.start_soon(self._drive_one, component, workload, driving.cancel_scope)
+                await clock.sleep_until(deadline)
+                driving.cancel_scope.deadline = anyio.current_time() + DRIVE_GRACE
+            if driving.cancel_scope.cancelled_caught and not self.failures:
+                self._fail(
+                    "drive", InfrastructureError(f"workloads did not end within {DRIVE_GRACE:g} s of the deadline")
+                )
+            tasks.cancel_scope.cancel()
+        shared.window = Window(start, start_wall, clock.now(), clock.wall())
+        shared.quiet = True
+
+    async def _drive_one(
+        self, component: Component[Any], workload: Workload[Any], all_driving: anyio.CancelScope
+    ) -> None:
+        """A workload that fails ends the drive, not the run: what was seen so far is still judged."""
+        try:
+            await workload.run(self._context(component))
+        except HarnessError as error:
+            self._fail(component.id, error)
+            all_driving.cancel()
+        except Exception as error:  # noqa: BLE001 - a plugin's bug: named, kept with its traceback, never a verdict
+            self._fail(component.id, InfrastructureError(f"{type(error).__name__}: {error}"), traceback.format_exc())
+            all_driving.cancel()
+
+    def _fail(self, component: str, error: HarnessError, trace: str = "") -> None:
+        self.failures.append(InfrastructureError(f"{component}: {error}"))
+        self._shared.emit(Note(component, "error", str(error), {"traceback": trace} if trace else {}))
+
+    async def _record_figures(self) -> None:
+        while True:
+            await self.clock.sleep(FIGURES_EVERY)
+            self._emit_figures(final=False)
+
+    def _emit_figures(self, *, final: bool) -> None:
+        for name, tracker in self._shared.trackers.items():
+            self._shared.emit(WorkloadProgress(name, tracker.figures(), final))
+
+    async def _settle(self) -> None:
+        """Wait until what was made during the drive is final everywhere, in protocol time."""
+        shared, timing = self._shared, self.plan.chain.timing
+        if self.plan.settle is not None:
+            await self.clock.sleep(self.plan.settle)
+        else:
+            blocks = timing.finality_depth + 2  # one more than the last of the drive, one for clocks
+            patience = max(SETTLE_LEAST, SETTLE_PATIENCE * blocks * timing.block_interval)
+            goal = shared.feed.highest + blocks
+            await shared.feed.wait_height(goal, timeout=patience)
+        self._emit_figures(final=True)
+
+    async def _judge(self, component: Component[Any], expectation: Expectation[Any]) -> Judged:
+        try:
+            judgement = await expectation.evaluate(self._context(component))
+        except Exception as error:  # noqa: BLE001 - what a check that crashed would have said is not known
+            self._shared.emit(Note(component.id, "error", str(error), {"traceback": traceback.format_exc()}))
+            judgement = Judgement(Verdict.UNKNOWN, f"the check itself failed: {type(error).__name__}: {error}", "")
+        self._shared.emit(
+            ExpectationJudged(
+                component.id,
+                judgement.verdict.value,
+                judgement.measured,
+                judgement.asked,
+                judgement.evidence,
+                component.source,
+            )
+        )
+        return Judged(component.id, judgement, component.source)
+
+
+@asynccontextmanager
+async def phase(shared: RunShared, name: str, budget: float | None = None) -> AsyncIterator[None]:
+    """Journal a phase: its begin, its end, how long it took, and what it failed with."""
+    began = shared.clock.now()
+    shared.emit(PhaseStarted(name, budget))
+    try:
+        yield
+    except BaseException as error:
+        cancelled = isinstance(error, anyio.get_cancelled_exc_class())
+        text = "interrupted" if cancelled else str(error) or type(error).__name__
+        shared.emit(PhaseEnded(name, False, shared.clock.now() - began, text))
+        raise
+    shared.emit(PhaseEnded(name, True, shared.clock.now() - began))
+
+
+def journal_feed(shared: RunShared) -> None:
+    """Put what the feed sees in the journal."""
+
+    def block(seen: BlockSeen) -> None:
+        h = seen.header
+        shared.emit(BlockObserved(seen.node, h.height, h.hash, h.parent, h.time, h.proposer, h.tx_count, seen.live))
+
+    def connection(node: str, connected: bool, error: str) -> None:
+        shared.emit(FeedChanged(node, connected, error))
+
+    shared.feed.subscribe(block)
+    shared.feed.on_connection(connection)
