@@ -17,7 +17,8 @@ from harness.errors import (
 )
 from harness.observe.blocks import Block, BlockHeader, BlockSeen, BlockSource, Head
 from harness.observe.feed import BlockFeed, NodeView
-from harness.observe.tracker import Outcome, Tracker
+from harness.observe.finality import Conflict
+from harness.observe.tracker import Outcome, Summary, Ticket, Tracker
 from harness.plugin.contract.base import Capability, Config, MachineCapability, NoConfig, Plugin
 from harness.plugin.contract.chain import (
     Artifact,
@@ -58,14 +59,14 @@ from harness.spec.verdict import Verdict
 
 __all__ = [
     "Address", "Artifact", "Block", "BlockFeed", "BlockHeader", "BlockSeen", "BlockSource", "Capability",
-    "Chain", "ChainClient", "Clock", "Completed", "Config", "Context", "DefaultExpectation", "DeployError",
+    "Chain", "ChainClient", "Clock", "Completed", "Config", "Conflict", "Context", "DefaultExpectation", "DeployError",
     "DeployRequest", "Deployer", "Deployment", "Duration", "Exit", "ExitCode", "Expectation", "Facts",
     "Fault", "FaultControl", "FaultError", "FaultRecord", "HarnessError", "Head", "HostSpec",
     "InfrastructureError", "Judgement", "Launch", "Link", "Machine", "MachineCapability", "Network",
     "NetworkSpec", "NoConfig", "Node", "NodeFile", "NodeSite", "NodeSpec", "NodeState", "NodeView",
     "NotReadyError", "Outcome", "PeerAddress", "Placement", "PlanView", "PlannedNode", "Plugin", "PluginUse",
-    "Proof", "Rate", "Receipt", "RoleInfo", "Service", "ServiceSpec", "Size", "SourceRef", "Span",
-    "SystemClock", "TeardownError", "Timing", "Topology", "TopologySpec", "Tracker", "Transaction",
+    "Proof", "Rate", "Receipt", "RoleInfo", "Service", "ServiceSpec", "Size", "SourceRef", "Span", "Summary",
+    "SystemClock", "TeardownError", "Ticket", "Timing", "Topology", "TopologySpec", "Tracker", "Transaction",
     "TransactionFactory", "Unreachable", "Unsupported", "UsageError", "Verdict", "Violation", "Wallet",
     "WalletsSpec", "Window", "Workload", "format_duration", "hookimpl",
 ]  # fmt: skip
