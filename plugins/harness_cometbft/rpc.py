@@ -22,6 +22,8 @@ def head(status: Any) -> Head:
 
 
 def _header(block_id: Any, header: Any, tx_count: int, proposers: Mapping[str, str]) -> BlockHeader:
+    """The header's time is BFT time: the median of when validators voted for its *parent*, so about one interval
+    before the block itself was made."""
     return BlockHeader(
         height=int(header["height"]),
         hash=block_id["hash"],
