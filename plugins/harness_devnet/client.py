@@ -1,0 +1,154 @@
+"""The control client of a devnet node: its HTTP API over one connection."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from harness.api import Address, Block, BlockHeader, ChainClient, Head, Receipt, Transaction, Unreachable
+from harness_devnet.node.codec import encode
+
+TIMEOUT = 5.0
+"""Seconds for an answer."""
+POLL = 4.0
+"""Seconds for which a node holds a long poll when it has nothing new: bounds how long a frozen node goes unnoticed."""
+
+# httpx logs a line for each request; a run makes many, and the journal says what matters.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+class DevnetClient(ChainClient):
+    """One connection to one node's API; a second call made at the same time waits for the first.
+
+    Proxies of the environment are not used: nodes are reached directly."""
+
+    def __init__(self, api: Address) -> None:
+        self._api = api
+        self._http = httpx.AsyncClient(
+            base_url=f"http://{api}",
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=60.0),
+            timeout=httpx.Timeout(TIMEOUT, pool=30.0),
+            trust_env=False,
+        )
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def _request(
+        self, method: str, path: str, body: bytes | None = None, timeout: float = TIMEOUT
+    ) -> tuple[int, _Answer]:
+        """Status and JSON object of the answer. Raises Unreachable for whatever else happens."""
+        try:
+            answer = await self._http.request(
+                method, path, content=body, timeout=httpx.Timeout(timeout, connect=TIMEOUT, pool=30.0)
+            )
+            value = _decode(answer)
+        except httpx.HTTPError as error:
+            raise Unreachable(f"{self._api}: {type(error).__name__} {error}".rstrip()) from None
+        if answer.status_code >= 500:
+            raise Unreachable(f"{self._api}: status {answer.status_code}: {_reason(value)}")
+        return answer.status_code, value
+
+    async def _get(self, path: str, timeout: float = TIMEOUT) -> _Answer:
+        """The answer's JSON. Raises LookupError for 404."""
+        status, value = await self._request("GET", path, timeout=timeout)
+        if status == 404:
+            raise LookupError(_reason(value))
+        if status != 200:
+            raise Unreachable(f"{self._api}: status {status}: {_reason(value)}")
+        return value
+
+    async def _post(self, path: str, body: bytes, id: str = "") -> Receipt:
+        status, value = await self._request("POST", path, body)
+        if status == 200:
+            return Receipt(True, str(value["id"]))
+        return Receipt(False, id, _reason(value))
+
+    async def head(self) -> Head:
+        value = await self._get("/head")
+        return Head(value["height"], value["hash"], value["final_height"], value["syncing"])
+
+    async def status(self) -> dict[str, Any]:
+        """What the node says of itself: name, role, version, peers, counters."""
+        return await self._get("/status")
+
+    async def follow(self, after: int) -> AsyncIterator[BlockHeader]:
+        height, hash = after, ""
+        while True:
+            value = await self._get(f"/blocks?after={height}&hash={hash}&wait={POLL}", timeout=POLL + TIMEOUT)
+            for header in value["headers"]:
+                height, hash = header["height"], header["hash"]
+                yield BlockHeader(
+                    height, hash, header["parent"], header["time"], header["proposer"], header["tx_count"]
+                )
+
+    async def block(self, hash: str, height: int) -> Block:
+        value = await self._get(f"/block/{quote(hash, safe='')}")
+        header = BlockHeader(
+            value["height"], value["hash"], value["parent"], value["time"], value["proposer"], value["tx_count"]
+        )
+        return Block(header, tuple(value["tx_ids"]))
+
+    async def peers(self) -> frozenset[str]:
+        return frozenset((await self._get("/peers"))["peers"])
+
+    async def version(self) -> str:
+        return str((await self._get("/status"))["version"])
+
+    async def submit(self, transaction: Transaction) -> Receipt:
+        return await self._post("/tx", transaction.payload, transaction.id)
+
+    async def balance(self, address: str) -> int:
+        return int((await self._get(f"/account/{quote(address, safe='')}"))["balance"])
+
+    async def nonce(self, address: str) -> int:
+        return int((await self._get(f"/account/{quote(address, safe='')}"))["nonce"])
+
+    async def balances(self, *, final: bool = False) -> dict[str, int]:
+        """All balances, proposers' included: at the head, or at the last final block."""
+        return dict((await self._get(f"/accounts{'?final=1' if final else ''}"))["balances"])
+
+    async def pending(self) -> int:
+        return int((await self._get("/mempool"))["pending"])
+
+    async def write_channel(self, channel: str, payload: bytes) -> Receipt:
+        return await self._post("/channel", _inscription(channel, payload))
+
+    async def disperse(self, channel: str, blob: bytes) -> Receipt:
+        return await self._post("/blob", _inscription(channel, blob))
+
+    async def retrieve(self, blob: str) -> bytes:
+        value = await self._get(f"/blob/{quote(blob, safe='')}", timeout=2 * TIMEOUT)
+        return base64.b64decode(value["data"])
+
+
+def _inscription(channel: str, data: bytes) -> bytes:
+    return encode({"channel": channel, "data": base64.b64encode(data).decode()})
+
+
+class _Answer(dict[str, Any]):
+    """An answer's fields; one that is missing means that something else answers at this address."""
+
+    def __missing__(self, key: str) -> Any:
+        raise Unreachable(f"what answers is no devnet node: no {key!r} in its answer")
+
+
+def _decode(answer: httpx.Response) -> _Answer:
+    """Raises Unreachable for what no devnet node says."""
+    try:
+        value = json.loads(answer.content)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise Unreachable("what answers is no devnet node: not a JSON object")
+    return _Answer(value)
+
+
+def _reason(value: _Answer) -> str:
+    return str(value.get("error", "no reason given"))

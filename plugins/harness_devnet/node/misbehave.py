@@ -1,0 +1,57 @@
+"""Ways to break a node on purpose, each exactly one property, so that a harness's judgement can itself be judged.
+
+Only a node whose environment says HARNESS_DEVNET_MISBEHAVE=allowed takes such a switch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+SWITCHES = {
+    "silent": "never proposes a block",
+    "freeze": "answers, but stands still: its chain no longer moves and it proposes nothing",
+    "fork": "follows no block but its own, so that its final blocks conflict with everyone else's",
+    "panic": "dies of an unhandled exception",
+    "drop-transactions": "accepts transactions, then neither passes them on nor puts them into its blocks",
+    "forge-balance": "shows one wallet richer than it is",
+    "corrupt-shares": "answers with shares that are not those it was given",
+    "withhold-shares": "attests to its shares, then says it has none",
+}
+PERMISSION = "HARNESS_DEVNET_MISBEHAVE"
+FORGED_AMOUNT = 1_000_000
+
+
+class NotAllowed(Exception):
+    """A switch that does not exist, or that the environment does not permit."""
+
+
+class Panic(Exception):
+    """What the switch `panic` dies of."""
+
+
+def permitted() -> bool:
+    return os.environ.get(PERMISSION) == "allowed"
+
+
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """How a node behaves: by the rules (no switch), or breaking one from a height of its own chain on."""
+
+    switch: str = ""
+    from_height: int = 0
+
+    def breaks(self, switch: str, height: int) -> bool:
+        """Whether, at this height, the node does what `switch` says."""
+        return self.switch == switch and height >= self.from_height
+
+
+def parse(text: str) -> Conduct:
+    """Read "switch" or "switch@height"; "" is honest. Raises NotAllowed for what does not exist."""
+    switch, _, height = text.partition("@")
+    if not text:
+        return Conduct()
+    if switch not in SWITCHES:
+        raise NotAllowed(f"no misbehaviour {switch!r}; there are: {', '.join(SWITCHES)}")
+    if "@" in text and not height.isdecimal():
+        raise NotAllowed(f"{text!r}: after @ comes a height")
+    return Conduct(switch, int(height or 0))

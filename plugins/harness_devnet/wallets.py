@@ -1,0 +1,76 @@
+"""Keys from the seed, and the transactions that wallets sign with them."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import random
+from collections.abc import Sequence
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from harness.api import Transaction, TransactionFactory, Wallet
+from harness_devnet.node.codec import digest, encode
+from harness_devnet.node.genesis import FEE
+from harness_devnet.node.transactions import transfer
+
+MAX_AMOUNT = 10
+
+
+def secret(seed: int, kind: str, name: str) -> bytes:
+    """The 32-byte Ed25519 secret of a node or wallet of the network with this seed."""
+    return hashlib.sha256(f"harness-devnet/{seed}/{kind}/{name}".encode()).digest()
+
+
+def address(secret: bytes) -> str:
+    """An account's address is its public key in hex."""
+    return Ed25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw().hex()
+
+
+class Transfers(TransactionFactory):
+    """Signed transfers of 1 to MAX_AMOUNT between the wallets, the recipient and amount drawn from `rng`.
+
+    The fee goes to the proposer's account, which is no wallet, so `effects` is exact for all wallets."""
+
+    def __init__(self, chain: str, seed: int, wallets: Sequence[Wallet], rng: random.Random) -> None:
+        self._chain = chain
+        self._wallets = wallets
+        self._rng = rng
+        self._keys = [Ed25519PrivateKey.from_private_bytes(secret(seed, "wallet", str(w.index))) for w in wallets]
+        self._next = [0] * len(wallets)
+        self._released: list[list[int]] = [[] for _ in wallets]
+
+    def make(self, sender: int) -> Transaction:
+        wallet = self._wallets[sender]
+        to = self._recipient(sender)
+        amount = self._rng.randint(1, MAX_AMOUNT)
+        body = transfer(self._chain, wallet.address, to.address, amount, self._take_nonce(sender))
+        named = encode(body)
+        signature = self._keys[sender].sign(named).hex()
+        effects = {wallet.address: -amount - FEE}
+        effects[to.address] = effects.get(to.address, 0) + amount
+        return Transaction(digest(named), encode({**body, "sig": signature}), sender, body["nonce"], effects)
+
+    def _recipient(self, sender: int) -> Wallet:
+        """Another wallet; its own where there is no other."""
+        if len(self._wallets) == 1:
+            return self._wallets[0]
+        index = self._rng.randrange(len(self._wallets) - 1)
+        return self._wallets[index + (index >= sender)]
+
+    def _take_nonce(self, sender: int) -> int:
+        if self._released[sender]:
+            return heapq.heappop(self._released[sender])
+        self._next[sender] += 1
+        return self._next[sender] - 1
+
+    def release(self, transaction: Transaction) -> None:
+        """Its nonce is used again by the sender's next transaction."""
+        sender, nonce = transaction.sender, transaction.nonce
+        if nonce < self._next[sender] and nonce not in self._released[sender]:
+            heapq.heappush(self._released[sender], nonce)
+
+    def resync(self, sender: int, nonce: int) -> None:
+        """The sender's next transaction carries this nonce; what was released before is void."""
+        self._next[sender] = nonce
+        self._released[sender].clear()
