@@ -155,7 +155,7 @@ class Tracker:
     # What the submitter says
 
     def offer(self, intended_at: float, id: str = "", effects: Mapping[str, int] | None = None) -> Ticket:
-        """A submission that was to be sent at this moment, and is sent now. `id` where it is known beforehand, so that it
+        """A submission that was to be sent at this moment, and is sent now. `id` where it is known before, so that it is
         is recognised even if the node never answers; `effects` is what its inclusion does to balances."""
         self._offered += 1
         self._lateness.record(self._clock.now() - intended_at)
