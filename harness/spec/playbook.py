@@ -13,7 +13,7 @@ from harness.errors import Problem, SpecError
 from harness.spec.model import Playbook, PluginUse, SourceRef, TopologySpec, WalletsSpec
 from harness.spec.playbook_model import PlaybookModel, TopologyModel
 from harness.spec.problems import known_hint, problems_from_validation, shown
-from harness.spec.template import render, variables_used
+from harness.spec.template import is_variable_name, render, variables_used
 from harness.spec.toml_document import KeyPath, TomlDocument, show_path
 from harness.spec.variables import combinations, resolve_variables
 
@@ -151,8 +151,8 @@ class _Reader:
     def _check_names(self, elsewhere: Collection[str]) -> Iterator[Problem]:
         for section in ("vars", "matrix"):
             for name in _table(self._document.data, section):
-                if not name.isidentifier():
-                    hint = "write letters, digits and _, a letter first"
+                if not is_variable_name(name):
+                    hint = "a name has letters, digits and _, a letter first, and is no word of Jinja2's"
                     yield self._document.problem((section, name), "no template can name this variable", hint)
         used = self._declared | variables_used(self._document.data)
         for name in self._extra:

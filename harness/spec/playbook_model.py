@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from harness.spec.problems import shown
 from harness.spec.units import Duration, Span
 
 
@@ -37,7 +39,11 @@ class WalletsModel(_Table):
 
 
 def _as_use(value: object) -> object:
-    return {"use": value} if isinstance(value, str) else value
+    if isinstance(value, str):
+        return {"use": value}
+    if isinstance(value, Mapping):
+        return value
+    raise ValueError(f'must be a name, or a table with use = "NAME", not {shown(value)}')
 
 
 class PlaybookModel(_Table):

@@ -92,7 +92,7 @@ def problems_from_validation(
             missing.append((path, _explain_missing(detail, model)))
     # Several at one place come from the members of a union: any of them would do.
     wrong = [
-        (path, (" or ".join(dict.fromkeys(m for m, _ in said)), "; ".join(dict.fromkeys(h for _, h in said if h))))
+        (path, (_either([message for message, _ in said]), "; ".join(dict.fromkeys(hint for _, hint in said if hint))))
         for path, said in messages.items()
     ]
     return [_problem(document, path, *said, where) for path, said in wrong + missing]
@@ -127,6 +127,14 @@ def _problem(document: TomlDocument | None, path: KeyPath, message: str, hint: s
         return document.problem(path, message, hint)
     where = where or SourceRef("")
     return Problem(where.file, where.line, where.column, show_path(path), message, hint)
+
+
+def _either(messages: list[str]) -> str:
+    """`must be a whole number or a list, not 1.5`."""
+    parts = [message.rpartition(", not ") for message in dict.fromkeys(messages)]
+    if len({end for _, _, end in parts}) == 1 and all(start.startswith("must be ") for start, _, _ in parts):
+        return f"must be {' or '.join(start.removeprefix('must be ') for start, _, _ in parts)}, not {parts[0][2]}"
+    return " or ".join(dict.fromkeys(messages))
 
 
 def _descend(data: Any, path: KeyPath) -> Any:
@@ -180,6 +188,7 @@ def _explain(detail: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
     if kind in ("list_type", "tuple_type") and isinstance(value, Mapping) and len(loc) == 1:
         return f"must be a list, not {shown(value)}", f"write [[{loc[0]}]]"
     if kind in _MUST_BE:
+        context = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in context.items()}
         return f"must be {_MUST_BE[kind].format(**context)}, not {shown(value)}", ""
     message = detail["msg"].replace("Input should", "must").replace("Value should", "must")
     return message[:1].lower() + message[1:], ""

@@ -63,6 +63,22 @@ def render(value: Any, variables: Mapping[str, Any], problem_at: ProblemAt, path
     return Rendered(visit(value, path), tuple(problems), tuple(broken))
 
 
+def is_variable_name(name: str) -> bool:
+    """Whether a template can name a variable so: Jinja2 has words of its own."""
+    from jinja2 import TemplateSyntaxError, nodes
+
+    if not name.isidentifier() or name == "self":
+        return False
+    try:
+        tree = _environment().parse(f"{{{{ {name} }}}}")
+    except TemplateSyntaxError:
+        return False
+    match tree.body:
+        case [nodes.Output(nodes=[nodes.Name(name=parsed)])]:
+            return bool(parsed == name)
+    return False
+
+
 def broken_variable(name: str) -> object:
     """Stands for a variable whose own problem is reported already: what uses it is broken too, silently."""
     from jinja2 import StrictUndefined

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
+from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
 from pydantic_core import CoreSchema, core_schema
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -161,6 +161,7 @@ class Span(_Unit):
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
+    PlainSerializer(lambda seconds: f"{_decimal(seconds)}s", return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d))+$", "examples": ["10s", "2m30s"]}),
 ]
 """For plugins' `Config`s: seconds, written as `"10s"`. Defaults in code are plain floats of seconds."""

@@ -59,10 +59,12 @@ def resolve_variables(
         table = document.data.get(section)
         for name, value in table.items() if isinstance(table, Mapping) else ():
             paths[name] = (section, name)
-            # An axis that the combination lacks has no values: the playbook's reader says so.
-            sources[name] = value if section == "vars" else combination.get(name, broken_variable(name))
+            if section == "vars":
+                sources[name] = value
+            else:  # an axis that the combination lacks has no values: the playbook's reader says so
+                sources[name] = combination[name] if name in combination else broken_variable(name)
     sources = {name: value for name, value in sources.items() if name not in extra}
-    variables = dict(extra)
+    variables = dict(extra) | {name: broken_variable(name) for name in sources}  # until its turn comes
     problems: list[Problem] = []
     needs = {
         name: [used for used in sorted(variables_used(value)) if used in sources] for name, value in sources.items()

@@ -1,0 +1,64 @@
+"""A project: the folder with a `harness.toml`, which holds defaults and says that its plugins may be imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.errors import SpecError
+from harness.spec.problems import problems_from_validation
+from harness.spec.toml_document import TomlDocument
+
+FILE = "harness.toml"
+
+_Text = Annotated[str, Field(min_length=1)]
+
+
+class ProjectModel(BaseModel):
+    """What may stand in a `harness.toml`; paths are relative to its folder."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    inventory: _Text | None = None
+    runs: _Text = "runs"
+    plugins: _Text = "plugins"
+    output: Literal["plain", "json"] = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """Where a run takes its defaults from. `root` None: there is no project, only a folder to work in.
+
+    `plugins` is None without a project: nothing is imported from a folder that is none."""
+
+    root: Path | None
+    runs: Path
+    inventory: Path | None = None
+    plugins: Path | None = None
+    output: str = "plain"
+
+    @classmethod
+    def read(cls, file: Path) -> Project:
+        """Raises SpecError with all of the file's problems."""
+        document = TomlDocument.read(file)
+        try:
+            model = ProjectModel.model_validate(document.data)
+        except ValidationError as error:
+            raise SpecError(problems_from_validation(error, document, (), ProjectModel)) from None
+        root = file.parent
+        inventory = root / model.inventory if model.inventory else None
+        return cls(root, root / model.runs, inventory, root / model.plugins, model.output)
+
+
+def find_project(*starts: Path) -> Project:
+    """The project of the first of these folders that is in one: its own `harness.toml`, or a parent's.
+
+    Without one: the defaults, with runs kept under the last of these folders. Raises SpecError."""
+    for start in starts:
+        folder = start.absolute()
+        for candidate in (folder, *folder.parents):
+            if (candidate / FILE).is_file():
+                return Project.read(candidate / FILE)
+    return Project(None, starts[-1].absolute() / "runs")
