@@ -92,14 +92,17 @@ def test_a_file_that_does_not_parse_is_listed_as_broken_with_its_line(tmp_path: 
 
 
 def test_two_providers_of_one_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(PluginLoadError, match='expectation "calm" is provided by .*one.py and by .*two.py; remove one'):
+    with pytest.raises(PluginLoadError, match=r"is provided by .*one\.py and by .*two\.py; remove"):
         project(tmp_path, one=GOOD, two=GOOD).get(Kind.EXPECTATION, "calm")
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("async def evaluate(self, ctx):", "async def judge(self, ctx):"), r"Calm lacks evaluate\(self, ctx: 'Context'\)"),
+        (
+            ("async def evaluate(self, ctx):", "async def judge(self, ctx):"),
+            r"Calm lacks evaluate\(self, ctx: 'Context'\)",
+        ),
         (("class Calm(Expectation):", "class Calm:"), "is not a subclass of harness.api.Expectation"),
         (("def harness_expectations():", "def harness_expectations(x):"), r"Argument\(s\) \{'x'\}"),
     ],

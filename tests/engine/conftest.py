@@ -1,0 +1,118 @@
+"""The engine over fakes: a registry with the fake chain and deployer, and a plugin file of small, willing parts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.plugin.discovery import Candidate, Kind
+from harness.plugin.registry import Registry
+from harness.testing import Finished, fake_candidates, run_playbook
+
+PLUGINS = '''
+import anyio
+from harness.api import *
+from harness.api import hookimpl
+
+class SayConfig(Config):
+    verdict: str = "pass"
+    crash: bool = False
+
+class Say(Expectation[SayConfig]):
+    """Says what it is told to."""
+    name = "say"
+    Config = SayConfig
+    async def evaluate(self, ctx):
+        if self.config.crash:
+            raise KeyError("oops")
+        assert ctx.window.end is not None
+        return Judgement(Verdict(self.config.verdict), "said", "to say", {"drawn": ctx.rng().random()})
+
+class Alarm(Expectation[NoConfig]):
+    """Is violated by the third block that it sees."""
+    name = "alarm"
+    def __init__(self, config):
+        super().__init__(config)
+        self.seen = 0
+    def observe_block(self, ctx, seen):
+        self.seen += 1
+        return Violation("the third", {"node": seen.node}) if self.seen == 3 else None
+    async def evaluate(self, ctx):
+        return Judgement(Verdict.FAIL if self.seen >= 3 else Verdict.PASS, str(self.seen), "less than 3")
+
+class DoConfig(Config):
+    what: str = "nothing"
+
+class Do(Workload[DoConfig]):
+    """Does what it is told to."""
+    name = "do"
+    Config = DoConfig
+    async def prepare(self, ctx):
+        if self.config.what == "fail-prepare":
+            raise InfrastructureError("could not prepare")
+    async def run(self, ctx):
+        match self.config.what:
+            case "crash": raise RuntimeError("a bug")
+            case "fail": raise InfrastructureError("broken pipe")
+            case "hang": await anyio.sleep_forever()
+            case "draw": ctx.note("drew", number=ctx.rng().random())
+            case "wait": await ctx.clock.sleep_until(ctx.deadline)
+            case "bring": pass
+    def expectations(self):
+        return [DefaultExpectation("say", {"verdict": "fail"})] if self.config.what == "bring" else []
+
+@hookimpl
+def harness_workloads(): return [Do]
+@hookimpl
+def harness_expectations(): return [Say, Alarm]
+'''
+
+PLAYBOOK = """
+name = "test"
+chain = {{ use = "fake"{chain} }}
+duration = "200ms"
+ready_timeout = "{ready}"
+{top}
+[topology]
+layout = "full"
+validators = 3
+{rest}
+"""
+
+Run = Callable[..., Awaitable[Finished]]
+
+
+@pytest.fixture
+def fake_registry(tmp_path: Path) -> Registry:
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "parts.py").write_text(PLUGINS)
+    from importlib.metadata import EntryPoint
+
+    nemesis = [
+        Candidate(kind, name, "harness", entry_point=EntryPoint(f"{kind}.{name}", "harness_nemesis", "harness"))
+        for kind, name in ((Kind.WORKLOAD, "chaos.restart"), (Kind.FAULT, "restart"))
+    ]
+    return Registry([*fake_candidates(), *nemesis], project_plugins=folder)
+
+
+@pytest.fixture
+def run_fake(fake_registry: Registry, tmp_path: Path) -> Run:
+    async def run(
+        rest: str = '[[expectations]]\nuse = "say"',
+        *,
+        chain: str = "",
+        top: str = "seed = 7",
+        ready: str = "2s",
+        options: dict[str, Any] | None = None,
+        on_event: Any = None,
+    ) -> Finished:
+        text = PLAYBOOK.format(chain=f", {chain}" if chain else "", top=top, rest=rest, ready=ready)
+        return await run_playbook(
+            text, tmp_path / "runs", fake_registry, deployer="fake", options=options, on_event=on_event
+        )
+
+    return run
