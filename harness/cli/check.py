@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from harness.cli.main import tell
+from harness.cli.main import printable
 from harness.cli.options import extra_option, inventory_option, open_project, open_registry, read_inventory
-from harness.errors import ExitCode, HarnessError, SpecError
+from harness.errors import ExitCode, HarnessError
 
 
 @click.command()
@@ -20,31 +20,50 @@ def check(playbooks: tuple[Path, ...], inventory_path: Path | None, extra_texts:
 
     Prints every error of every file, one a line, as file:line:column: path: what is wrong; what to write.
     Exits with 4 when there is any."""
-    from harness.engine.plan import resolve_file
-    from harness.engine.target import choose_target
-    from harness.spec.playbook import load_playbook
     from harness.spec.variables import parse_extras
 
     extra = parse_extras(extra_texts)
-    wrong = 0
+    problems: dict[str, None] = {}  # in order, each once: many playbooks may share one inventory
     for path in playbooks:
+        found, runs = _check_one(path, inventory_path, extra)
+        problems |= dict.fromkeys(found)
+        if not found:
+            click.echo(printable(f"{path}: ok" + (f" ({runs} runs)" if runs > 1 else "")))
+    for problem in problems:
+        click.echo(printable(problem), err=True)
+    if problems:
+        click.echo(f"{len(problems)} {'problem' if len(problems) == 1 else 'problems'}", err=True)
+    return ExitCode.USAGE if problems else ExitCode.PASS
+
+
+def _check_one(path: Path, inventory_path: Path | None, extra: dict[str, object]) -> tuple[list[str], int]:
+    """All that is wrong with a playbook and the inventory that it would run on, and how many runs it makes."""
+    from harness.engine.plan import Plan, resolve_file
+    from harness.engine.target import choose_target
+    from harness.spec.inventory import Inventory
+    from harness.spec.playbook import load_playbook
+
+    problems: list[str] = []
+    plans: tuple[Plan, ...] = ()
+    inventory = Inventory.implicit()
+    try:
+        project = open_project(path)
+    except HarnessError as error:
+        return str(error).splitlines(), 0
+    registry = open_registry(project)
+    try:
+        inventory = read_inventory(inventory_path, project)
+    except HarnessError as error:
+        problems += str(error).splitlines()
+    try:
+        plans = resolve_file(load_playbook(path), registry, extra=extra, elsewhere=inventory.variable_names())
+    except HarnessError as error:
+        problems += str(error).splitlines()
+    if not problems:
         try:
-            project = open_project(path)
-            registry = open_registry(project)
-            inventory = read_inventory(inventory_path, project)
             target = choose_target(registry, inventory, extra=extra)
-            plans = resolve_file(load_playbook(path), registry, extra=extra, elsewhere=inventory.variable_names())
             for plan in plans:
                 target.place(plan)
-        except SpecError as error:
-            wrong += len(error.problems)
-            for problem in error.problems:
-                click.echo(str(problem), err=True)
         except HarnessError as error:
-            wrong += 1
-            tell(f"{path}: {error}")
-        else:
-            click.echo(f"{path}: ok" + (f" ({len(plans)} runs)" if len(plans) > 1 else ""))
-    if wrong:
-        click.echo(f"{wrong} {'problem' if wrong == 1 else 'problems'}", err=True)
-    return ExitCode.USAGE if wrong else ExitCode.PASS
+            problems += str(error).splitlines()
+    return problems, len(plans)

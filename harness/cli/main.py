@@ -8,7 +8,7 @@ import sys
 import click
 
 from harness import __version__
-from harness.errors import ExitCode, HarnessError
+from harness.errors import ExitCode, HarnessError, SpecError
 
 _COMMANDS = {
     "run": ("harness.cli.run:run", "Run a playbook: stand up its network, load it, disturb it, judge it."),
@@ -104,7 +104,7 @@ def cli(args: list[str] | None = None) -> int:
         error.show()
         return ExitCode.USAGE
     except HarnessError as error:
-        tell(str(error))
+        tell(error)
         return error.exit_code
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
@@ -114,9 +114,10 @@ def cli(args: list[str] | None = None) -> int:
     return result if isinstance(result, int) else ExitCode.PASS
 
 
-def tell(message: str) -> None:
-    """One error, on stderr."""
-    click.echo(f"harness: {printable(message)}", err=True)
+def tell(error: HarnessError | str) -> None:
+    """An error, on stderr. Problems in files begin with their place, as compilers' do, for editors to jump to."""
+    prefix = "" if isinstance(error, SpecError) else "harness: "
+    click.echo(f"{prefix}{printable(str(error))}", err=True)
 
 
 def printable(text: str) -> str:

@@ -79,5 +79,5 @@ def _run_one(plan: Plan, target: Target, recorder: Recorder, options: RunOptions
     if json is not None:
         json.close()
     if plain is not None:
-        plain.finish(recorder.run_dir, recorder.command)
+        plain.finish(recorder.run_dir)
     return outcome.exit_code
