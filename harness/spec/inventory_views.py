@@ -19,8 +19,7 @@ def as_list(inventory: Inventory, extra: Mapping[str, Any] | None = None) -> dic
     }
     listed: dict[str, Any] = {"_meta": {"hostvars": {host: table for host, table in hostvars.items() if table}}}
     for name, group in inventory.groups.items():
-        children = [child for child in group.children if child != "ungrouped" or inventory.groups[child].hosts]
-        entry = {"children": children, "hosts": list(group.hosts)}
+        entry = {"children": list(group.children), "hosts": list(group.hosts)}
         if kept := {key: names for key, names in entry.items() if names}:
             listed[name] = kept
     return listed

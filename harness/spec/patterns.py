@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import translate
 
 from harness.errors import UsageError
-from harness.spec.problems import known_hint
+from harness.spec.problems import did_you_mean
 
 _SEPARATOR = re.compile(r"[,:](?![^\[]*\])")  # not the one in a slice, nor in a character class
 _SLICE = re.compile(r"(.+)\[(?:(-?\d+)|(\d+)[:-](-1|\d*))\]")
@@ -51,9 +51,9 @@ def _matched(term: str, hosts: Sequence[str], groups: Mapping[str, Sequence[str]
     found = {host for name, members in groups.items() if matches(name) for host in members}
     named = [name for name in (*groups, *hosts) if matches(name)]
     if not term or not named:
-        raise ValueError(
-            f'"{term}" matches no group and no host; {known_hint(term, [*groups, *hosts[:20]], "there are")}'
-        )
+        guess = did_you_mean(term, [*groups, *hosts])
+        listed = f"groups: {', '.join(groups)}"
+        raise ValueError(f'"{term}" matches no group and no host; {f"{guess} ({listed})" if guess else listed}')
     return [host for host in hosts if host in found or matches(host)]
 
 
