@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,8 +29,8 @@ def junit_of(state: RunState) -> TestSuite:
     """The suite of one run."""
     run = state.run
     suite = TestSuite(one_line(run.name if run else "run"))
-    if state.began:
-        suite.timestamp = datetime.fromtimestamp(state.began, UTC).isoformat(timespec="seconds")
+    if state.started is not None:
+        suite.timestamp = state.started.isoformat(timespec="seconds")
     cases = [_phases_case("deploy", _DEPLOY, state), *map(_expectation_case, state.expectations.values())]
     cases += [_phases_case("teardown", _TEARDOWN, state)]
     cases += [_run_case(state, cases)]
@@ -46,7 +45,7 @@ def junit_of(state: RunState) -> TestSuite:
 
 
 def _problem(kind: type[P], message: str, type_: str, text: str) -> P:
-    result = kind(one_line(message), type_)
+    result = kind(one_line(message), one_line(type_))
     result.text = block(text)
     return result
 

@@ -25,12 +25,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from harness.record.codec import jsonable
-from harness.record.rundir import RunDirectory, write_atomically
+from harness.record.rundir import write_atomically
 from harness.record.state import ExpectationState, RunState
 
 FORMAT = 1
@@ -75,7 +74,7 @@ def result_of(state: RunState, *, alive: bool = False) -> dict[str, Any]:
 
 
 def _run(state: RunState) -> dict[str, Any] | None:
-    run = state.run
+    run, started = state.run, state.started
     if run is None:
         return None
     return {
@@ -90,12 +89,8 @@ def _run(state: RunState) -> dict[str, Any] | None:
         "duration": run.duration,
         "block_interval": run.block_interval,
         "finality_depth": run.finality_depth,
-        "started_at": _iso(state.began),
+        "started_at": started.isoformat(timespec="milliseconds") if started else None,
     }
-
-
-def _iso(unix: float) -> str | None:
-    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds") if unix else None
 
 
 def _expectation(one: ExpectationState) -> dict[str, Any]:
@@ -114,11 +109,3 @@ def _expectation(one: ExpectationState) -> dict[str, Any]:
 def write_result(path: Path, state: RunState) -> None:
     """Write `result.json`, all of it or nothing. Raises OSError."""
     write_atomically(path, json.dumps(result_of(state), indent=2, allow_nan=False) + "\n")
-
-
-def write_reports(directory: RunDirectory, state: RunState) -> None:
-    """Write everything that is made from a run's record: `result.json` and `junit.xml`. Raises OSError."""
-    from harness.record.junit import write_junit  # junitparser is needed here only
-
-    write_result(directory.result, state)
-    write_junit(directory.junit, state)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from harness.record.events import RunFinished, RunStarted
@@ -165,6 +166,14 @@ class RunState:
     def highest(self) -> BlockRef | None:
         """The highest block seen at any node."""
         return self.recent[-1] if self.recent else None
+
+    @property
+    def started(self) -> datetime | None:
+        """When the run began, in UTC; None when that is not known, or no time at all."""
+        try:
+            return datetime.fromtimestamp(self.began, UTC) if self.began else None
+        except (ValueError, OverflowError, OSError):
+            return None
 
     @property
     def phase(self) -> str:

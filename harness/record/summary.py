@@ -5,11 +5,11 @@ Texts here are as they came; who shows them makes them harmless for its medium (
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -116,8 +116,7 @@ def summarize(
     command: Sequence[str] = (),
 ) -> Summary:
     """Of a finished run, or of one that still runs (`alive`) or was killed. `skipped`: lines of its journal that
-    could not be read. `command`: the words that it was started with, as far as they are known; seed and variables
-    are added to make it the same run."""
+    could not be read. `command`: the words that it was started with, for a run that ended before it could say so."""
     run, finish = state.run, state.finish
     verdict, mood, reason = _verdict(state, alive)
     return Summary(
@@ -147,7 +146,7 @@ def moment(t: float | None) -> str:
 
 
 def _seconds(seconds: float | None) -> str:
-    return NONE if seconds is None else format_duration(seconds)
+    return NONE if seconds is None or not math.isfinite(seconds) else format_duration(seconds)
 
 
 def _verdict(state: RunState, alive: bool) -> tuple[str, Mood, str]:
@@ -168,8 +167,8 @@ def _facts(state: RunState) -> tuple[str, ...]:
     took = state.finish.seconds if state.finish else state.t
     facts = [f"chain {run.chain}", f"deployer {run.deployer}", f"{len(state.nodes)} nodes", f"seed {run.seed}"]
     facts += [f"duration {_seconds(run.duration)} (whole run {_seconds(took)})"]
-    if state.began:
-        facts.append(datetime.fromtimestamp(state.began, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"))
+    if state.started is not None:
+        facts.append(state.started.strftime("%Y-%m-%d %H:%M:%S UTC"))
     return tuple(facts)
 
 
@@ -331,10 +330,13 @@ def _short(path: Path) -> str:
 
 
 def _again(state: RunState, command: Sequence[str]) -> str:
+    """The words that it was started with, and the seed and variables that make it the same run."""
     run = state.run
-    if run is None or not (command or run.playbook):
+    if run is None:
+        return shlex.join(command)
+    if not (run.command or run.playbook):
         return ""
-    words = list(command) or ["harness", "run", _short(Path(run.playbook))]
+    words = list(run.command) or ["harness", "run", _short(Path(run.playbook))]
     if "--seed" not in words:
         words += ["--seed", str(run.seed)]
     given = {word.partition("=")[0] for word in words}

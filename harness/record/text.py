@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from harness.record.codec import jsonable
 
-# Control characters (C0, DEL, C1), line separators, directional overrides, halves of surrogate pairs, non-characters.
-_UNSAFE = "\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff"
-_LINE = re.compile(f"[{_UNSAFE}]")
-_BLOCK = re.compile(f"(?![\n\t])[{_UNSAFE}]")
+_SPACES = "\u00a0\u202f"  # no-break spaces, as numbers have them: not "printable" to Python, and harmless
 
 
 def one_line(value: object, limit: int = 0) -> str:
-    """One line of printable text: each unsafe character as a Python escape (`\\n`, `\\x1b`), at most `limit`
-    characters where that is not 0. The result is legal in XML 1.0."""
-    text = _LINE.sub(_escape, value if isinstance(value, str) else str(value))
+    """One line of printable text: every other character as a Python escape (`\\n`, `\\x1b`, `\\u202e`), at most
+    `limit` characters where that is not 0. The result is legal in XML 1.0."""
+    text = _printable(value if isinstance(value, str) else str(value), _SPACES)
     return text if not limit or len(text) <= limit else text[: limit - 1] + "…"
 
 
 def block(text: str) -> str:
     """The same for text of several lines: newlines and tabs stay."""
-    return _BLOCK.sub(_escape, text)
+    return _printable(text, _SPACES + "\n\t")
 
 
-def _escape(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape").decode("ascii")
+def _printable(text: str, kept: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def figure(value: Any) -> str:

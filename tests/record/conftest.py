@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis import strategies as st
 
 from harness.record.events import (
     BlockObserved,
@@ -22,6 +23,49 @@ from harness.record.events import (
     ViolationSeen,
     WorkloadProgress,
 )
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+_NAMES = st.sampled_from(["validator-0", "validator-1", "", "\x1b[2J", "[bold]", "\ud800"])
+
+
+def _field(name: str, annotation: object) -> st.SearchStrategy[object]:
+    """Values for one field of an event; names come from a small set, so that events meet each other."""
+    if name in ("node", "id", "expectation", "workload", "phase"):
+        return _NAMES
+    if name == "stage":
+        stages = ["intended", "injected", "proven", "not-applied", "healing", "healed", "not-healed"]
+        return st.sampled_from(stages) | st.text()
+    return {
+        "str": st.text(st.characters(), max_size=20),
+        "int": st.integers(),
+        "float": st.floats(),
+        "bool": st.booleans(),
+        "float | None": st.none() | st.floats(),
+        "int | None": st.none() | st.integers(),
+        "tuple[str, ...]": st.lists(_NAMES, max_size=3).map(tuple),
+        "Mapping[str, Any]": st.dictionaries(st.text(max_size=8), _JSON, max_size=3),
+        "Mapping[str, Mapping[str, Any]]": st.dictionaries(_NAMES, st.dictionaries(st.text(max_size=8), _JSON)),
+    }[str(annotation)]
+
+
+def _events() -> st.SearchStrategy[Event]:
+    return st.one_of(
+        *(
+            st.builds(cls, **{name: _field(name, annotation) for name, annotation in cls.__annotations__.items()})
+            for cls in Event.__subclasses__()
+        )
+    )
+
+
+@pytest.fixture(scope="session")
+def events() -> st.SearchStrategy[Event]:
+    """Any event of any class, with any values that its fields may have."""
+    return _events()
+
 
 BEGAN = 1_769_860_800.0  # 2026-01-31T12:00:00Z
 
@@ -112,7 +156,8 @@ def _chaotic_run() -> list[tuple[float, Event]]:
         (182.3, ExpectationJudged("transaction-inclusion", "fail", "included 81.2 % (486 of 598 accepted)",
                                   "at least 95 % of the accepted", {"lost": ["tx9", "tx12"], "late": 110, "p99": 9.5},
                                   f"{place}:35:1")),
-        (182.3, ExpectationJudged("no-forks", "fail", "2 heights with two final blocks", "none", {"heights": [12, 13]})),
+        (182.3, ExpectationJudged("no-forks", "fail", "2 heights with two final blocks", "none",
+                                  {"heights": [12, 13]})),
         (182.4, ExpectationJudged("da-availability", "unknown", "no blob was dispersed", "at least 95 % read back",
                                   {}, f"{place}:39:1")),
         (182.4, PhaseEnded("evaluate", True, 0.2)),

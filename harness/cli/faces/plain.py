@@ -7,6 +7,7 @@ and the verdict."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import IO, cast
 
 from rich.text import Text
@@ -63,10 +64,10 @@ class PlainFace:
         """Wait until all progress is written. May be called twice."""
         self._writer.close()
 
-    def finish(self, directory: RunDirectory | None = None) -> None:
-        """Close, then print the summary."""
+    def finish(self, directory: RunDirectory | None = None, command: Sequence[str] = ()) -> None:
+        """Close, then print the summary. `command` as for `summarize`."""
         self.close()
-        summary = summarize(self._state, directory)
+        summary = summarize(self._state, directory, command=command)
         console = console_for(self._stdout)
         if not self._quiet:
             console.print()
