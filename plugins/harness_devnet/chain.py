@@ -44,7 +44,7 @@ from harness_devnet.wallets import Transfers, address, secret
 EPOCH_PER_K = 10
 """An epoch, after which the lottery's seed changes, has 10k/f slots, as in Ouroboros."""
 
-PANICS = (r"^Traceback \(most recent call last\):", r" CRITICAL ", r"^Fatal Python error")
+PANICS = (r"^Traceback \(most recent call last\):", r"^\S+Z CRITICAL ", r"^Fatal Python error")
 
 
 def _known_switch(text: str) -> str:
@@ -103,6 +103,9 @@ class Devnet(Chain[DevnetConfig]):
             problems.append(f"stakes names {name!r}, which is no validator of this topology")
         for name in sorted(self.config.misbehave.keys() - {node.name for node in topology.nodes}):
             problems.append(f"misbehave names {name!r}, which is no node of this topology")
+        for name, text in self.config.misbehave.items():
+            if (switch := misbehave.parse(text).switch) in misbehave.OF_VALIDATORS and name not in validators:
+                problems.append(f"misbehave: {switch!r} is for validators, which {name!r} is not")
         if self.config.misbehave and not misbehave.permitted():
             problems.append(f"misbehave breaks nodes on purpose; set {misbehave.PERMISSION}=allowed to permit it")
         if wallets.count and not FEE < wallets.balance <= 10**12:

@@ -20,8 +20,9 @@ from .transactions import Rejected, channel_name, signed
 log = logging.getLogger("da")
 
 RETRY = 0.7
-"""Seconds until an unanswered share or request is sent again, this time flooded."""
-DISPERSAL_RETRIES = 40
+"""Seconds until an unanswered share or request is sent again, this time flooded; doubled each time for a share."""
+DISPERSAL_RETRIES = 7
+"""A minute and a half: a validator that comes back in that time still gets its share."""
 RETRIEVAL_TIMEOUT = 3.0
 """Seconds to wait for validators before a retrieval makes do with what has come."""
 LATE_ANSWERS = 5.0
@@ -52,7 +53,13 @@ class Availability:
         self._dispersals: dict[str, Dispersal] = {}
         self._retrievals: dict[str, list[Retrieval]] = {}
         self.bad_shares: Counter[str] = Counter()
-        self.relay = Relay(who.member.name, peers, lambda peer, m: host.send(peer, encode(m)), self._deliver)
+        self.relay = Relay(
+            who.member.name,
+            frozenset(member.name for member in chain.genesis.members),
+            peers,
+            lambda peer, message: host.send(peer, encode(message)),
+            self._deliver,
+        )
 
     def _require_executor(self) -> None:
         if self._who.member.role != "executor":
@@ -90,7 +97,7 @@ class Availability:
             return
         for share in missing:
             self._ask(self._genesis.validators[share.index].name, dispersal.offer(share), flood=tries > 0)
-        self._host.later(RETRY, lambda: self._offer(dispersal, tries + 1))
+        self._host.later(RETRY * 2**tries, lambda: self._offer(dispersal, tries + 1))
 
     def _ask(self, to: str, body: Message, *, flood: bool = False) -> None:
         self.relay.send(to, body, self._life, flood=flood)

@@ -141,5 +141,4 @@ class BlockTree:
             height = self.fork_point(hash).height
         elif hash:
             height = min(height, self.final_height)
-        start = min(height, len(self._main) - 1) + 1
-        return [self._nodes[h] for h in self._main[start : start + limit]]
+        return [self._nodes[h] for h in self._main[height + 1 : height + 1 + limit]]

@@ -17,6 +17,8 @@ SWITCHES = {
     "corrupt-shares": "answers with shares that are not those it was given",
     "withhold-shares": "attests to its shares, then says it has none",
 }
+OF_VALIDATORS = frozenset({"silent", "fork", "corrupt-shares", "withhold-shares"})
+"""What only a validator can do."""
 PERMISSION = "HARNESS_DEVNET_MISBEHAVE"
 FORGED_AMOUNT = 1_000_000
 

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .codec import field, natural
+from .codec import Malformed, field, natural
 
 MAX_HOPS = 32
 _REMEMBERED = 4096
@@ -23,9 +23,15 @@ class Relay:
     """`deliver(origin, body)` gets what is addressed to this node. `peers` gives the direct peers now."""
 
     def __init__(
-        self, me: str, peers: Callable[[], Iterable[str]], send: Send, deliver: Callable[[str, dict[str, Any]], None]
+        self,
+        me: str,
+        members: frozenset[str],
+        peers: Callable[[], Iterable[str]],
+        send: Send,
+        deliver: Callable[[str, dict[str, Any]], None],
     ) -> None:
         self._me = me
+        self._members = members
         self._peers = peers
         self._send = send
         self._deliver = deliver
@@ -52,6 +58,8 @@ class Relay:
         id, origin, to = field(envelope, "id", str), field(envelope, "from", str), field(envelope, "to", str)
         body, hops = field(envelope, "body", dict), natural(envelope, "hops")
         field(envelope, "flood", bool)
+        if not {origin, to} <= self._members:
+            raise Malformed("relayed from or to a node that is no member")
         if origin == self._me or not self._fresh(id):
             return
         self._routes[origin] = peer

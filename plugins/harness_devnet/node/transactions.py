@@ -109,7 +109,7 @@ def parse(raw: object, genesis: Genesis) -> Tx:
         raise Rejected(f"no transaction kind {kind[:32]!r}")
     if raw.keys() != _FIELDS[kind]:
         wrong = sorted(map(str, _FIELDS[kind] ^ raw.keys()))[0]
-        raise Malformed(f"{wrong[:32]} is {'missing' if wrong in _FIELDS[kind] else 'not a field of ' + kind}")
+        raise Malformed(f"{wrong[:32]!r} is {'missing' if wrong in _FIELDS[kind] else 'not a field of ' + kind}")
     if field(raw, "chain", str) != genesis.hash:
         raise Rejected("for another chain")
     sender = hex_field(raw, "from", 32)
