@@ -17,7 +17,7 @@ from syrupy.assertion import SnapshotAssertion
 from harness.cli.faces.json_lines import JsonLinesFace
 from harness.cli.faces.plain import PlainFace
 from harness.cli.faces.writer import BackgroundWriter
-from harness.record.events import FaultStaged, NodeChanged, Note, Recorded, ViolationSeen
+from harness.record.events import Event, FaultStaged, NodeChanged, Note, Recorded, ViolationSeen
 from harness.record.journal import Journal
 
 Wrap = Callable[..., list[Recorded]]
@@ -48,7 +48,7 @@ def test_quiet_prints_only_expectations_and_verdict(timeline: Any, record: Wrap)
 
 
 def test_what_repeats_is_told_a_few_times_only(record: Wrap) -> None:
-    events = [ViolationSeen("no-forks", f"fork {i}") for i in range(100)]
+    events: list[Event] = [ViolationSeen("no-forks", f"fork {i}") for i in range(100)]
     events += [Note("x", "warning", "late")] * 100
     _, err = plain(record(events))
     assert err.count("no-forks violated") == 3 and "further ones are in the journal" in err

@@ -136,7 +136,8 @@ def test_a_subscriber_is_told_after_the_line_is_written(journal: Journal) -> Non
 
 
 def test_a_broken_subscriber_is_noted_once_and_left_alone(journal: Journal) -> None:
-    calls, heard = [], []
+    calls: list[Recorded] = []
+    heard: list[Recorded] = []
 
     def broken(recorded: Recorded) -> None:
         calls.append(recorded)

@@ -33,7 +33,7 @@ from harness.spec.units import format_duration
 
 STATUS_EVERY = 5.0
 """Seconds between two lines of heights and rates."""
-_FIGURES = 4
+_FIGURES = 6
 _VIOLATIONS = 3
 _MOMENT_WIDTH = 9
 
@@ -125,18 +125,16 @@ class PlainFace:
 
 
 def status_line(state: RunState) -> str:
-    """How high, how fast, how loaded, how disturbed; "" before there is a block."""
+    """How high, how fast, how loaded (figures that are not nought), how disturbed; "" before there is a block."""
     if state.highest is None:
         return ""
     heights = [node.height for node in state.nodes.values()]
     parts = [f"height {min(heights)}" if min(heights) == max(heights) else f"heights {min(heights)}–{max(heights)}"]
     if (rate := state.block_rate()) is not None:
         parts.append(f"{rate:.2f} blocks/s")
-    parts += [
-        f"{workload.workload}: {figures_line(workload.figures, _FIGURES)}"
-        for workload in state.workloads.values()
-        if workload.figures
-    ]
+    for workload in state.workloads.values():
+        if told := {name: value for name, value in workload.figures.items() if value}:
+            parts.append(f"{workload.workload}: {figures_line(told, _FIGURES)}")
     away = [node.name for node in state.nodes.values() if node.connected is False]
     if away:
         parts.append(f"no answer from {', '.join(away[:3])}{' …' if len(away) > 3 else ''}")
