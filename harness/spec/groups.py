@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from harness.spec.model import SourceRef
@@ -39,20 +40,15 @@ class Group:
 
 def find_circle(groups: Mapping[str, Group]) -> tuple[str, ...]:
     """Names of groups of which each is a child of the one before, the last the first again; () without."""
-    finished: set[str] = set()
-
-    def visit(name: str, trail: tuple[str, ...]) -> tuple[str, ...]:
-        if name in trail:
-            return (*trail[trail.index(name) :], name)
-        if name in finished:
-            return ()
-        for child in groups[name].children:
-            if circle := visit(child, (*trail, name)):
-                return circle
-        finished.add(name)
-        return ()
-
-    return next(filter(None, (visit(name, ()) for name in groups)), ())
+    try:
+        TopologicalSorter({name: group.children for name, group in groups.items()}).prepare()
+    except CycleError as error:
+        upwards: list[str] = error.args[1][1:]
+        downwards = upwards[::-1]
+        start = downwards.index(next(name for name in groups if name in downwards))
+        circle = downwards[start:] + downwards[:start]
+        return (*circle, circle[0])
+    return ()
 
 
 def descendants(groups: Mapping[str, Group], name: str) -> Iterator[str]:

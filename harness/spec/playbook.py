@@ -180,7 +180,8 @@ class _Reader:
                 yield self._document.problem(path, f'the role {role} is there already, as "{seen[role]}"')
             seen[role] = key
             nodes += value
-        if table and not broken and len(seen) == len(table.keys() - own) and not nodes:
+        is_table = isinstance(self._data.get("topology"), Mapping)
+        if is_table and not broken and len(seen) == len(table.keys() - own) and not nodes:
             yield self._document.problem(("topology",), "has no nodes", "write how many of each role: validators = 4")
         if "degree" in table and table.get("layout") != "random" and "layout" not in broken:
             hint = 'write layout = "random", or leave degree out'

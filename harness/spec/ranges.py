@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 import string
 
@@ -14,16 +16,14 @@ def expand(pattern: str) -> tuple[str, ...]:
     """The names that a pattern stands for, in order; itself when it has no range. Both ends belong to a range.
 
     A first number with leading zeros (`01`) sets the width. Letters run a–z, then A–Z. Raises ValueError."""
-    match = _RANGE.search(pattern)
-    if match is None:
-        if "[" in pattern or "]" in pattern:
-            raise ValueError("a bracket stands alone; a range is written node[01:04]")
-        return (pattern,)
-    before, after = pattern[: match.start()], expand(pattern[match.end() :])
-    steps = _steps(match[1])
-    if len(steps) * len(after) > _LIMIT:
-        raise ValueError(f"stands for {len(steps) * len(after)} names; at most {_LIMIT}")
-    return tuple(f"{before}{step}{rest}" for step in steps for rest in after)
+    parts = _RANGE.split(pattern)  # literal, range, literal, …
+    if any("[" in literal or "]" in literal for literal in parts[::2]):
+        raise ValueError("a bracket stands alone; a range is written node[01:04]")
+    choices = [_steps(part) if index % 2 else [part] for index, part in enumerate(parts)]
+    count = math.prod(map(len, choices))
+    if count > _LIMIT:
+        raise ValueError(f"stands for {count} names; at most {_LIMIT}")
+    return tuple(map("".join, itertools.product(*choices)))
 
 
 def _steps(text: str) -> list[str]:

@@ -16,6 +16,9 @@ from harness.spec.model import SourceRef
 KeyPath = tuple[str | int, ...]
 """The way to a value from the top of a document: keys of tables, and indices of arrays from 0."""
 
+_DEEPEST = 100
+"""More than anybody writes, and little enough that whoever walks through a document may recurse."""
+
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _BARE_TEXT = re.compile(r"\s*([\w.\-\"']+)\s*=\s*([^\s\"'\[{#][^#\"']*?)\s*(?:#.*)?")
@@ -66,12 +69,16 @@ class TomlDocument:
     def parse(cls, text: str, file: str = "<text>") -> TomlDocument:
         """Raises SpecError for text that is not TOML."""
         try:
-            return cls(file, text, tomllib.loads(text))
+            data = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise SpecError([_syntax_problem(str(error), text, file)]) from None
-        except (ValueError, RecursionError) as error:
-            # Not TOMLDecodeError: an integer of thousands of digits, or arrays nested hundreds deep.
+        except RecursionError:
+            data = None
+        except ValueError as error:  # an integer of thousands of digits
             raise SpecError([Problem(file, 0, 0, "", f"cannot be read as TOML: {error}")]) from None
+        if data is None or _deeper_than(_DEEPEST, data):
+            raise SpecError([Problem(file, 0, 0, "", f"is nested more than {_DEEPEST} deep")])
+        return cls(file, text, data)
 
     @cached_property
     def _positions(self) -> Mapping[KeyPath, tuple[int, int]]:
@@ -93,6 +100,15 @@ class TomlDocument:
     def problem(self, path: KeyPath, message: str, hint: str = "") -> Problem:
         """A problem with the value at `path`."""
         return Problem(self.file, *self.locate(path), show_path(path), message, hint)
+
+
+def _deeper_than(depth: int, data: Mapping[str, Any]) -> bool:
+    level: list[Any] = [data]
+    for _ in range(depth + 1):
+        tables = (value.values() for value in level if isinstance(value, dict))
+        arrays = (value for value in level if isinstance(value, list))
+        level = [child for children in (*tables, *arrays) for child in children]
+    return bool(level)
 
 
 def _syntax_problem(error: str, text: str, file: str) -> Problem:

@@ -5,8 +5,11 @@ The expected values for racks.toml are those that ansible-inventory 2.x gives fo
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.errors import SpecError, UsageError
 from harness.spec.deployer_choice import deployer_name, deployer_use
@@ -176,6 +179,27 @@ def test_variable_names() -> None:
 )  # fmt: skip
 def test_problems(text: str, problems: list[str]) -> None:
     assert said(text) == problems
+
+
+words = st.sampled_from(["all", "ungrouped", "a", "b", "n[1:3]", "n[", "n[2:1]", "h:22", "hosts", "children", "vars"])
+junk = st.recursive(
+    st.integers() | words | st.just({}),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(words, junk, max_size=4))
+def test_nothing_that_is_written_makes_a_traceback(table: dict[str, Any]) -> None:
+    document = TomlDocument("i.toml", "", table)
+    try:
+        inventory = Inventory.of("i.toml", *read_groups(document), document)
+    except SpecError as error:
+        assert error.problems
+        return
+    assert set(inventory.select("all")) == set(inventory.hosts_of("all")) == set(inventory.hosts)
+    assert as_graph(inventory, variables=True)[0] == "@all:"
+    assert set(as_list(inventory)["_meta"]["hostvars"]) <= set(inventory.hosts)
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,8 @@ def test_every_problem_of_a_broken_playbook_at_once() -> None:
         (MINIMAL.replace("60s", "{{ x }}"), ['p.toml:2:1: duration: undefined variable "x"; defined: none']),
         (MINIMAL.replace("= 3", "= 0"),
          ["p.toml:3:1: topology: has no nodes; write how many of each role: validators = 4"]),
+        (MINIMAL.replace("{ validators = 3 }", "{}"),
+         ["p.toml:3:1: topology: has no nodes; write how many of each role: validators = 4"]),
         (MINIMAL.replace("= 3", "= 3, validator = 1"),
          ['p.toml:3:30: topology.validator: the role validator is there already, as "validators"']),
         (MINIMAL.replace("= 3", '= 3, layout = "random", degree = 0'),

@@ -139,10 +139,25 @@ def test_syntax_errors(text: str, problem: str) -> None:
     assert str(error.value) == problem
 
 
-@pytest.mark.parametrize("text", ["a = " + "[" * 5000, "a = " + "1" * 5000])
-def test_absurd_files_are_problems_not_tracebacks(text: str) -> None:
-    with pytest.raises(SpecError, match=r"^p\.toml: cannot be read as TOML: "):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = " + "[" * 5000, "is nested more than 100 deep"),
+        ("a = " + "[" * 101 + "]" * 101, "is nested more than 100 deep"),
+        (".".join("a" * 101) + " = 1", "is nested more than 100 deep"),
+        ("a = " + "1" * 5000, "cannot be read as TOML: Exceeds the limit"),
+    ],
+)
+def test_absurd_files_are_problems_not_tracebacks(text: str, message: str) -> None:
+    with pytest.raises(SpecError) as error:
         TomlDocument.parse(text, "p.toml")
+    assert str(error.value).startswith(f"p.toml: {message}")
+
+
+def test_deep_files_that_are_read() -> None:
+    deep: KeyPath = ("a",) * 100
+    assert TomlDocument.parse(".".join("a" * 100) + " = 1").locate(deep) == (1, 199)
+    assert TomlDocument.parse("a = " + "[" * 99 + "]" * 99).locate(("a", *[0] * 98)) == (1, 103)
 
 
 @given(st.text(max_size=60))
