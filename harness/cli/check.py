@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from harness.cli.main import printable
 from harness.cli.options import extra_option, inventory_option, open_project, open_registry, read_inventory
 from harness.errors import ExitCode, HarnessError
+from harness.record.text import block
 
 
 @click.command()
@@ -28,9 +28,9 @@ def check(playbooks: tuple[Path, ...], inventory_path: Path | None, extra_texts:
         found, runs = _check_one(path, inventory_path, extra)
         problems |= dict.fromkeys(found)
         if not found:
-            click.echo(printable(f"{path}: ok" + (f" ({runs} runs)" if runs > 1 else "")))
+            click.echo(block(f"{path}: ok" + (f" ({runs} runs)" if runs > 1 else "")))
     for problem in problems:
-        click.echo(printable(problem), err=True)
+        click.echo(block(problem), err=True)
     if problems:
         click.echo(f"{len(problems)} {'problem' if len(problems) == 1 else 'problems'}", err=True)
     return ExitCode.USAGE if problems else ExitCode.PASS

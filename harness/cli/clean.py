@@ -8,7 +8,6 @@ from typing import Any
 import anyio
 import click
 
-from harness.cli.main import printable
 from harness.cli.options import open_project, open_registry
 from harness.cli.runs import runs_option
 from harness.errors import ExitCode
@@ -17,6 +16,7 @@ from harness.plugin.discovery import Kind
 from harness.record.events import RunStarted
 from harness.record.journal import read_journal
 from harness.record.rundir import RunDirectory, list_runs
+from harness.record.text import block
 
 
 @click.command()
@@ -38,7 +38,7 @@ def clean(runs_dir: Path | None) -> int:
         cls = registry.get(Kind.DEPLOYER, started.deployer)
         for line in anyio.run(_clean, cls(cls.Config()), run):
             removed += 1
-            click.echo(printable(f"{run.run_id}: {line}"))
+            click.echo(block(f"{run.run_id}: {line}"))
     click.echo(f"{removed} things removed" if removed else "nothing was left behind")
     return ExitCode.PASS
 

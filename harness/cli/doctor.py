@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
-from harness.cli.main import printable
 from harness.cli.options import open_project, open_registry
 from harness.errors import ExitCode, PluginLoadError
 from harness.plugin.discovery import Kind
+from harness.record.text import block
 
 Finding = tuple[str, bool, str]
 
@@ -25,7 +25,7 @@ def doctor() -> int:
     Exits with 0 when nothing is wrong with harness itself; what a single chain lacks is told, and is no error
     until a playbook needs it."""
     for what, there, text in [*_core(), *_plugins()]:
-        click.echo(printable(f"{'ok     ' if there else 'MISSING'}  {what:<28} {text}"))
+        click.echo(block(f"{'ok     ' if there else 'MISSING'}  {what:<28} {text}"))
     return ExitCode.PASS
 
 

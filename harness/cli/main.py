@@ -116,10 +116,7 @@ def cli(args: list[str] | None = None) -> int:
 
 def tell(error: HarnessError | str) -> None:
     """An error, on stderr. Problems in files begin with their place, as compilers' do, for editors to jump to."""
+    from harness.record.text import block
+
     prefix = "" if isinstance(error, SpecError) else "harness: "
-    click.echo(f"{prefix}{printable(str(error))}", err=True)
-
-
-def printable(text: str) -> str:
-    """Text from outside with its control characters made visible: it must not steer the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+    click.echo(f"{prefix}{block(str(error))}", err=True)

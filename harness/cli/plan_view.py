@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 import anyio
 import click
 
-from harness.cli.main import printable
 from harness.engine.budget import FaultBudget
 from harness.engine.plan import Plan
 from harness.engine.target import Target
 from harness.errors import ExitCode
 from harness.plugin.contract.deployer import PlannedNode
+from harness.record.text import block
 from harness.spec.units import format_duration
 
 
@@ -23,7 +23,7 @@ def show_plans(plans: Sequence[Plan], target: Target) -> int:
         if len(plans) > 1:
             click.echo(f"--- run {number} of {len(plans)} ---")
         for line in plan_lines(plan, target, planned):
-            click.echo(printable(line))
+            click.echo(block(line))
     return ExitCode.PASS
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from harness.cli.main import printable
 from harness.cli.options import open_project, open_registry
 from harness.errors import ExitCode, UnknownPluginError
 from harness.plugin.contract.base import Plugin
 from harness.plugin.discovery import Kind
 from harness.plugin.registry import CONTRACTS, Registry
+from harness.record.text import block
 from harness.spec.units import format_duration, parse_duration
 
 
@@ -42,7 +42,7 @@ def list_plugins(kind: str | None, as_json: bool) -> int:
     width = max((len(c.name) for c in found), default=0)
     for candidate in found:
         problem = f"  BROKEN: {candidate.problem}" if candidate.problem else ""
-        click.echo(printable(f"{candidate.kind or '?':<12} {candidate.name:<{width}}  {candidate.origin}{problem}"))
+        click.echo(block(f"{candidate.kind or '?':<12} {candidate.name:<{width}}  {candidate.origin}{problem}"))
     return ExitCode.PASS
 
 
@@ -59,7 +59,7 @@ def doc(name: str, kind: str | None) -> int:
         if number:
             click.echo()
         for line in doc_lines(found, registry.get(found, name)):
-            click.echo(printable(line))
+            click.echo(block(line))
     return ExitCode.PASS
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -66,16 +65,18 @@ def run(
         return show_plans(plans, target)
     from harness.cli.running import RunOptions, run_all
 
-    options = RunOptions(
-        runs_dir or project.runs, output or project.output, quiet, keep, _words(playbook, inventory_path, extra_texts)
-    )
+    command = _words(playbook, inventory_path, extra_texts, limit, deployer)
+    options = RunOptions(runs_dir or project.runs, output or project.output, quiet, keep, command)
     return run_all(plans, target, registry, options)
 
 
-def _words(playbook: Path, inventory: Path | None, extra: tuple[str, ...]) -> tuple[str, ...]:
-    words: list[Any] = ["harness", "run", playbook]
-    if inventory is not None:
-        words += ["-i", inventory]
-    for text in extra:
-        words += ["-e", text]
-    return tuple(map(str, words))
+def _words(
+    playbook: Path, inventory: Path | None, extra: tuple[str, ...], limit: str, deployer: str
+) -> tuple[str, ...]:
+    """The command that makes the same plan again; the seed is added where it is shown."""
+    words = ["harness", "run", str(playbook)]
+    words += ["-i", str(inventory)] if inventory is not None else []
+    words += [word for text in extra for word in ("-e", text)]
+    words += ["--limit", limit] if limit else []
+    words += ["--deployer", deployer] if deployer else []
+    return tuple(words)

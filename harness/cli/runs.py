@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
-from harness.cli.main import printable
 from harness.cli.options import open_project
 from harness.errors import ExitCode
 from harness.record.journal import read_journal
 from harness.record.reduce import reduce_all
 from harness.record.result import result_of
 from harness.record.rundir import RunDirectory, find_run, list_runs
+from harness.record.text import block
 
 runs_option = click.option(
     "--runs", "runs_dir", type=click.Path(path_type=Path), help="Folder of run directories. Default: the project's."
@@ -41,7 +41,7 @@ def list_all(runs_dir: Path | None, as_json: bool) -> int:
         state = reduce_all(read_journal(run.journal)) if run.journal.exists() else None
         status = state.status(run.is_alive()) if state else "empty"
         verdict = state.finish.verdict if state and state.finish else "-"
-        click.echo(printable(f"{run.run_id:<64} {verdict:<8} {status}"))
+        click.echo(block(f"{run.run_id:<64} {verdict:<8} {status}"))
     return ExitCode.PASS
 
 
@@ -67,4 +67,4 @@ def show(run: str, runs_dir: Path | None, as_json: bool) -> int:
 
 def _result(run: RunDirectory) -> dict[str, object]:
     state = reduce_all(read_journal(run.journal)) if run.journal.exists() else reduce_all(())
-    return {"run": run.run_id, **result_of(state, alive=run.is_alive())}
+    return {"id": run.run_id, **result_of(state, alive=run.is_alive())}

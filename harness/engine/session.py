@@ -71,6 +71,8 @@ async def session(
         trace = "".join(traceback.format_exception(failed))
         recorder.emit(Note("engine", "error", f"{type(failed).__name__}: {failed}", {"traceback": trace}))
     failure = "" if failed is None or ending.interrupted else (str(failed) or type(failed).__name__)
+    if recorder.journal.failure is not None and not failure:
+        failure = f"the journal could not be written: {recorder.journal.failure}"
     outcome = conclude(
         life.runner.judged if life.runner else (),
         interrupted=ending.interrupted,

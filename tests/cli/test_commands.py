@@ -1,0 +1,163 @@
+"""Commands that start no network: help, check, plan, inventory, plugins, schema, init, runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+WRONG = """\
+name = "wrong"
+chain = "devnet"
+duration = "60"
+sed = 7
+
+[topology]
+layout = "star"
+validators = 3
+watchers = 2
+
+[[workloads]]
+use = "transactions"
+rate = "{{ rat }}"
+users = 5
+
+[[workloads]]
+use = "transactoins"
+
+[[expectations]]
+use = "consensus-liveness"
+max_lag = "five"
+"""
+
+
+def test_help_teaches_and_imports_no_heavy_library() -> None:
+    code = (
+        "import sys; from harness.cli.main import cli; cli(['--help'])\n"
+        "print(sorted({m.split('.')[0] for m in sys.modules} & {'pydantic', 'httpx', 'anyio', 'rich', 'jinja2'}))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "harness init demo" in out
+    assert "Exit codes: 0 pass" in out
+    assert out.endswith("[]\n")
+
+
+def test_an_unknown_command_is_answered_with_the_one_that_was_meant(cli: Cli) -> None:
+    done = cli("rnu")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        4,
+        'Error: There is no command "rnu". Did you mean "run"?',
+    )
+
+
+def test_check_prints_every_error_with_its_place_and_no_traceback(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(WRONG)
+    done = cli("check", path)
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
+    for said in (
+        f'{path}:3:1: duration: "60" is not a duration; write one like "10s"',
+        f'{path}:4:1: sed: unknown key; did you mean "seed"?',
+        f'{path}:9:1: topology.watchers: the chain devnet has no role "watcher"; its roles: validator, executor',
+        f'{path}:13:1: workloads[0].rate: undefined variable "rat"',
+        f'{path}:17:1: workloads[1].use: no workload is named "transactoins"; did you mean "transactions"?',
+        f'{path}:21:1: expectations[0].max_lag: "five" is not a duration',
+        "6 problems",
+    ):
+        assert said in done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "a = ", "name = 3\n", "[[workloads]\n", "\udcff", "[topology]\nvalidators = -1"])
+def test_no_text_whatever_gives_a_traceback(cli: Cli, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "odd.toml"
+    path.write_text(text, errors="surrogateescape")
+    for command in ("check", "run"):
+        done = cli(command, path)
+        assert done.returncode == 4
+        assert "Traceback" not in done.stderr
+        assert str(path) in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ('use = "transactions"\nrate = 5\nusers = 11', "11"),
+        ('use = "da"', "blobs"),
+        ('use = "chaos.restart"\nmin_delay = "9s"\nmax_delay = "3s"', "is longer than max_delay"),
+    ],
+)
+def test_what_a_plan_cannot_do_is_told_before_anything_starts(
+    cli: Cli, tmp_path: Path, setting: str, said: str
+) -> None:
+    chain = "cometbft" if "da" in setting.split("\n")[0] else "devnet"
+    path = tmp_path / "plan.toml"
+    path.write_text(
+        f'name = "p"\nchain = "{chain}"\nduration = "5s"\n[topology]\nvalidators = 3\n[wallets]\ncount = 10\n'
+        f'[[workloads]]\n{setting}\n[[expectations]]\nuse = "no-forks"\n'
+    )
+    done = cli("run", path)
+    assert done.returncode == 4
+    assert said in done.stderr
+    assert f"{path}:" in done.stderr
+    assert not (tmp_path / "cwd" / "runs").exists()
+
+
+def test_a_plan_is_printed_and_nothing_is_touched(cli: Cli, playbooks: Path, inventories: Path, tmp_path: Path) -> None:
+    done = cli("run", playbooks / "aggressive_chaos.toml", "-i", inventories / "local.toml", "--check")
+    assert done.returncode == 0
+    for said in ("seed          7", "validator-3", "localhost", "chaos.restart", "consensus-liveness", "node-control"):
+        assert said in done.stdout
+    assert list((tmp_path / "cwd").iterdir()) == []
+
+
+def test_every_playbook_and_inventory_of_the_repository_is_right(cli: Cli, playbooks: Path, inventories: Path) -> None:
+    files = sorted(playbooks.glob("*.toml"))
+    done = cli("check", *files, "-i", inventories / "local.toml")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == len(files) >= 5
+
+
+def test_the_schema_accepts_our_playbooks_and_refuses_what_check_refuses(cli: Cli, playbooks: Path) -> None:
+    schema = json.loads(cli("schema").stdout)
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.check_schema(schema)
+    for path in playbooks.glob("*.toml"):
+        validator.validate(tomllib.loads(path.read_text()))
+    assert not validator.is_valid(tomllib.loads(WRONG))
+
+
+def test_variables_are_shown_with_the_place_that_they_come_from(cli: Cli, inventories: Path) -> None:
+    done = cli("inventory", "host", "localhost", "-i", inventories / "local.toml", "-e", "color=blue")
+    assert f"({inventories / 'local.toml'}:3:1 [host])" in done.stdout
+    assert 'color              = "blue"  (-e)' in done.stdout
+
+
+def test_an_unknown_host_or_run_or_plugin_lists_what_there_is(cli: Cli, inventories: Path) -> None:
+    assert "hosts: localhost" in cli("inventory", "host", "localhots", "-i", inventories / "local.toml").stderr
+    assert "there are no runs" in cli("runs", "show").stderr
+    done = cli("plugins", "doc", "chaos.restrat")
+    assert (done.returncode, 'did you mean "chaos.restart"?' in done.stderr) == (4, True)
+
+
+def test_init_overwrites_nothing(cli: Cli, tmp_path: Path) -> None:
+    assert cli("init", tmp_path / "demo").returncode == 0
+    (tmp_path / "demo" / "harness.toml").write_text("runs = 'mine'")
+    done = cli("init", tmp_path / "demo")
+    assert (done.returncode, (tmp_path / "demo" / "harness.toml").read_text()) == (4, "runs = 'mine'")
+
+
+def test_a_project_brings_its_plugins_only_to_those_inside_it(cli: Cli, tmp_path: Path) -> None:
+    demo = tmp_path / "demo"
+    cli("init", demo)
+    assert "minimum-height" in cli("plugins", "list", cwd=demo).stdout
+    assert "minimum-height" not in cli("plugins", "list").stdout
+    assert cli("check", demo / "playbooks" / "quickstart.toml").returncode == 0
