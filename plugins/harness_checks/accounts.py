@@ -1,0 +1,63 @@
+"""What the checks of submissions have in common: choosing trackers, waiting for the last inclusions, wording."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.api import Context, Summary, Tracker
+
+DROPPED_ALLOWED = 0.05
+"""Share of the intended load that the generator may drop before the result says nothing about the network."""
+
+
+def matching(ctx: Context, pattern: str) -> dict[str, Tracker]:
+    """Trackers whose name matches this glob."""
+    return {name: tracker for name, tracker in ctx.trackers().items() if fnmatch.fnmatchcase(name, pattern)}
+
+
+async def last_inclusions(ctx: Context, trackers: Sequence[Tracker], patience: float) -> None:
+    """Wait until all that was accepted is in blocks whose transactions are known, for `patience` seconds since the
+    end of the drive. At once where everything is."""
+    end = ctx.window.end
+    assert end is not None, "evaluated before the end of the drive"
+
+    def all_in() -> bool:
+        figures = [tracker.figures() for tracker in trackers]
+        return not ctx.feed.bodies_missing and all(counts["included"] >= counts["accepted"] for counts in figures)
+
+    await ctx.feed.wait(all_in, max(0.0, end + patience - ctx.clock.now()))
+
+
+def counts(summary: Summary) -> dict[str, Any]:
+    """A summary as evidence."""
+    names = (
+        "offered", "accepted", "rejected", "dropped", "failed", "timed_out", "unresolved",
+        "included", "lost", "pending", "surprises", "reorganised",
+    )  # fmt: skip
+    return {
+        **{name: getattr(summary, name) for name in names},
+        "latency_seconds": dict(summary.latency.summary()),
+        "answer_seconds": dict(summary.answer.summary()),
+        "generator_lateness_seconds": dict(summary.lateness.summary()),
+        "reasons": dict(summary.reasons),
+        **({"found": dict(summary.marks)} if summary.marks else {}),
+    }
+
+
+def generator_spoiled_it(summary: Summary) -> str:
+    """Why the load was not the one that was asked for, "" if it was."""
+    if summary.dropped > DROPPED_ALLOWED * summary.offered:
+        return f"the generator dropped {summary.dropped} of {summary.offered}: the load was not as asked"
+    return ""
+
+
+def share(part: int, whole: int) -> str:
+    """`95.2 % of 340`. Rounded down, so that 100 % means all."""
+    return f"{int(1000 * part / whole) / 10:g} % of {whole}" if whole else "0 of 0"
+
+
+def worst_first(lines: Mapping[str, str]) -> str:
+    """One line for several trackers; names are left out where there is only one."""
+    return next(iter(lines.values())) if len(lines) == 1 else "; ".join(f"{k}: {v}" for k, v in lines.items())

@@ -1,0 +1,88 @@
+"""The expectation `da-availability`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from harness.api import Capability, Config, Context, Expectation, Judgement, Span, Summary, Verdict
+from harness_checks.accounts import counts, generator_spoiled_it, last_inclusions, matching, share, worst_first
+
+
+class AvailabilityConfig(Config):
+    """Options of `da-availability`."""
+
+    min_fraction: float = Field(
+        0.95, ge=0, le=1, description="share of the accepted that must be included, and of the blobs read to be right"
+    )
+    min_accepted: float = Field(0.8, ge=0, le=1, description="share of the sent that nodes must accept")
+    patience: Span = Field(Span(20, "blocks"), description="how long after the drive the last inclusions may take")
+
+
+class DataAvailabilityHolds(Expectation[AvailabilityConfig]):
+    """Channel operations and blobs get into blocks, and every blob in a block can be read back unchanged.
+
+    One corrupt blob fails. Of what nodes accepted, 95 % must be in canonical blocks, and 95 % of the blobs read
+    back must have been there to read. Nodes must accept 80 % of what is sent. Unknown when nothing was sent, no
+    node answered, or fewer than 95 % of the included blobs were read back at all."""
+
+    name = "da-availability"
+    Config = AvailabilityConfig
+
+    def requires(self) -> frozenset[Capability]:
+        return frozenset({Capability.BLOBS})
+
+    async def evaluate(self, ctx: Context) -> Judgement:
+        least = self.config.min_fraction
+        asked = f"≥ {least:.0%} of the accepted included, ≥ {least:.0%} of the blobs readable, none corrupt"
+        trackers = matching(ctx, "da.*")
+        summaries = {}
+        if trackers:
+            patience = self.config.patience.seconds(ctx.block_interval)
+            await last_inclusions(ctx, list(trackers.values()), patience)
+            summaries = {name: t.summary(patience) for name, t in trackers.items() if t.figures()["offered"]}
+        if not summaries:
+            return Judgement(Verdict.UNKNOWN, "no workload has offered channel operations or blobs", asked)
+        judged = {name: self._judge(ctx, summary, name == "da.blob") for name, summary in summaries.items()}
+        return Judgement(
+            Verdict.worst(verdict for verdict, _ in judged.values()),
+            worst_first({name.removeprefix("da."): line for name, (_, line) in judged.items()}),
+            asked,
+            {name: counts(summary) for name, summary in summaries.items()},
+        )
+
+    def _judge(self, ctx: Context, summary: Summary, blobs: bool) -> tuple[Verdict, str]:
+        least, sent = self.config.min_fraction, summary.offered - summary.dropped
+        if not sent:
+            return Verdict.UNKNOWN, f"nothing was sent ({summary.dropped} dropped)"
+        if not summary.accepted + summary.rejected:
+            return Verdict.UNKNOWN, f"no node answered any of {sent} submissions"
+        if summary.accepted < self.config.min_accepted * sent:
+            return Verdict.FAIL, f"accepted {share(summary.accepted, sent)} sent, {summary.rejected} rejected"
+        if not summary.accepted:
+            return Verdict.UNKNOWN, f"none of {sent} was accepted: there was nothing to include"
+        line = f"included {share(summary.included, summary.accepted)}"
+        if blobs:
+            verdict, found = self._judge_reading(summary)
+            line = f"{line}, {found}"
+            if verdict is Verdict.FAIL:
+                return verdict, line
+        else:
+            verdict = Verdict.PASS
+        if summary.included < least * summary.accepted:
+            missing = ctx.feed.bodies_missing
+            return (Verdict.UNKNOWN if missing else Verdict.FAIL), line
+        if spoiled := generator_spoiled_it(summary):
+            return Verdict.UNKNOWN, f"{line}; {spoiled}"
+        return verdict, line
+
+    def _judge_reading(self, summary: Summary) -> tuple[Verdict, str]:
+        verified, corrupt, unavailable = (
+            summary.marks.get(finding, 0) for finding in ("verified", "corrupt", "unavailable")
+        )
+        read = verified + corrupt + unavailable
+        line = f"{verified} verified, {corrupt} corrupt, {unavailable} unavailable"
+        if corrupt or verified < self.config.min_fraction * read:
+            return Verdict.FAIL, line
+        if not read or read < self.config.min_fraction * summary.included:
+            return Verdict.UNKNOWN, f"{line}, {summary.included - read} never read"
+        return Verdict.PASS, line

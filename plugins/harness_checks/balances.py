@@ -1,0 +1,140 @@
+"""The expectation `balances-conserved`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+from pydantic import Field
+
+from harness.api import Capability, Config, Context, Expectation, Judgement, Node, Span, Unreachable, Verdict
+from harness_checks.accounts import last_inclusions
+from harness_checks.subjects import should_be_up
+
+SHOWN = 10  # differing wallets of a node in the evidence
+
+
+class BalancesConfig(Config):
+    """Options of `balances-conserved`."""
+
+    patience: Span = Field(
+        Span(20, "blocks"), description="how long nodes may take after the drive to agree on what was included"
+    )
+
+
+@dataclass(slots=True)
+class _Reading:
+    """All wallets on all nodes, read at about one time. `stable`: nothing was included meanwhile."""
+
+    stable: bool
+    expected: Mapping[str, int]
+    found: dict[str, dict[str, int]] = field(default_factory=dict)
+    unasked: dict[str, str] = field(default_factory=dict)
+
+    def differences(self, node: str) -> dict[str, tuple[int, int]]:
+        """By address: (expected, found), where they differ."""
+        return {
+            address: (self.expected[address], balance)
+            for address, balance in self.found[node].items()
+            if balance != self.expected[address]
+        }
+
+    @property
+    def agrees(self) -> bool:
+        return self.stable and not self.unasked and not any(self.differences(node) for node in self.found)
+
+
+class BalancesConserved(Expectation[BalancesConfig]):
+    """Every wallet has, on every node, its initial balance plus what the included transactions did to it.
+
+    What was included is taken from the blocks that the feed saw, whatever answer the sender had got: a transaction
+    that timed out and is in a canonical block counts. Nodes are read again, block by block, until they agree or
+    `patience` is over. Unknown where a node could not be asked, or the transactions of some block not be read."""
+
+    name = "balances-conserved"
+    Config = BalancesConfig
+
+    def requires(self) -> frozenset[Capability]:
+        return frozenset({Capability.TRANSFERS, Capability.BALANCES})
+
+    async def evaluate(self, ctx: Context) -> Judgement:
+        wallets = ctx.network.wallets
+        asked = f"initial balance and included transfers, for {len(wallets)} wallets on every node"
+        nodes, left_out = should_be_up(ctx)
+        if not wallets or not nodes:
+            missing = "wallets" if nodes else "node was up"
+            return Judgement(Verdict.UNKNOWN, f"no {missing} to ask", asked, {"left_out": left_out})
+        patience = self.config.patience.seconds(ctx.block_interval)
+        await last_inclusions(ctx, list(ctx.trackers().values()), patience)
+        reading = await self._read_until_agreed(ctx, nodes, patience)
+        wrong = {node: diff for node in reading.found if (diff := reading.differences(node))}
+        evidence: dict[str, Any] = {
+            "wallets": len(wallets),
+            "nodes": sorted(reading.found),
+            "could_not_be_asked": reading.unasked,
+            "left_out": left_out,
+            "expected_total": sum(reading.expected.values()),
+            "found_totals": {node: sum(balances.values()) for node, balances in reading.found.items()},
+            "differing": {
+                node: {a: {"expected": e, "found": f} for a, (e, f) in list(diff.items())[:SHOWN]}
+                for node, diff in wrong.items()
+            },
+        }
+        if not reading.stable:
+            return Judgement(
+                Verdict.UNKNOWN, "transactions kept being included while balances were read", asked, evidence
+            )
+        if wrong:
+            node, diff = next(iter(wrong.items()))
+            address, (expected, found) = next(iter(diff.items()))
+            measured = (
+                f"{address[:16]} has {found} on {node}, not {expected} ({len(diff)} wallets, {len(wrong)} nodes differ)"
+            )
+            if ctx.feed.bodies_missing:
+                measured += f"; the transactions of {ctx.feed.bodies_missing} blocks could not be read"
+                return Judgement(Verdict.UNKNOWN, measured, asked, evidence)
+            return Judgement(Verdict.FAIL, measured, asked, evidence)
+        if reading.unasked:
+            node, error = next(iter(reading.unasked.items()))
+            return Judgement(Verdict.UNKNOWN, f"{node} could not be asked: {error}", asked, evidence)
+        return Judgement(Verdict.PASS, f"{len(wallets)} wallets right on {len(nodes)} nodes", asked, evidence)
+
+    async def _read_until_agreed(self, ctx: Context, nodes: Sequence[Node], patience: float) -> _Reading:
+        give_up = ctx.clock.now() + patience
+        while True:
+            height = ctx.feed.highest
+            reading = await self._read(ctx, nodes)
+            left = give_up - ctx.clock.now()
+            if reading.agrees or left <= 0:
+                return reading
+            await ctx.feed.wait_height(height + 1, all_nodes=False, timeout=left)
+
+    async def _read(self, ctx: Context, nodes: Sequence[Node]) -> _Reading:
+        before = _effects(ctx)
+        reading = _Reading(False, {})
+        async with anyio.create_task_group() as tasks:
+            for node in nodes:
+                tasks.start_soon(self._read_node, ctx, node, reading)
+        reading.stable = _effects(ctx) == before
+        reading.expected = {wallet.address: wallet.balance + before[wallet.address] for wallet in ctx.network.wallets}
+        return reading
+
+    async def _read_node(self, ctx: Context, node: Node, reading: _Reading) -> None:
+        client = node.client()
+        try:
+            balances = {wallet.address: await client.balance(wallet.address) for wallet in ctx.network.wallets}
+        except Unreachable as error:
+            reading.unasked[node.name] = str(error)
+        else:
+            reading.found[node.name] = balances
+
+
+def _effects(ctx: Context) -> Counter[str]:
+    """What is in canonical blocks, of all workloads together, by address."""
+    total: Counter[str] = Counter()
+    for tracker in ctx.trackers().values():
+        total.update(tracker.effects())
+    return total

@@ -1,0 +1,107 @@
+"""The expectation `nodes-healthy`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+
+from harness.api import Context, Expectation, Judgement, NoConfig, Node, Verdict
+
+LINE_LIMIT = 8192
+"""Bytes of a log line that are looked at; the rest of a longer one is read as a line of its own."""
+SHOWN = 5  # matching lines of a node in the evidence
+SHOWN_LENGTH = 300
+FAULT_MARGIN = 1.0
+"""Seconds after a healing in which a process's end still counts as the fault's: what it did takes time to show."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogScan:
+    """What was found in one log. `error` says why it could not be read, "" if it was."""
+
+    lines: int
+    matches: int
+    first: tuple[str, ...] = ()
+    error: str = ""
+
+
+def scan_log(path: Path, patterns: Sequence[str]) -> LogScan:
+    """Look for lines that match any of these regular expressions. Streams: memory does not grow with the file."""
+    panic = re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
+    lines = matches = 0
+    first: list[str] = []
+    try:
+        with path.open("rb") as log:
+            while raw := log.readline(LINE_LIMIT):
+                lines += 1
+                if panic is not None and panic.search(line := raw.decode("utf-8", "replace").rstrip("\r\n")):
+                    matches += 1
+                    if len(first) < SHOWN:
+                        first.append(line[:SHOWN_LENGTH])
+    except OSError as error:
+        return LogScan(lines, matches, tuple(first), str(error))
+    return LogScan(lines, matches, tuple(first))
+
+
+class NodesHealthy(Expectation[NoConfig]):
+    """No node's process ended unasked, and no log has a line that the chain calls a panic.
+
+    A process that ended while its node was under a fault (or within a second of healing) is put down to the fault,
+    and so is every end that the harness asked for. Lines of a log carry no time that can be relied upon, and no
+    fault makes a healthy node panic: a panic counts whenever it was written, from the node's first start on.
+    Unknown when a log could not be read, or when there are no nodes."""
+
+    name = "nodes-healthy"
+
+    async def evaluate(self, ctx: Context) -> Judgement:
+        asked = "no unexpected exit, no panic in a log"
+        if not ctx.nodes:
+            return Judgement(Verdict.UNKNOWN, "there are no nodes", asked)
+        wrong: list[str] = []
+        unsure: list[str] = []
+        evidence: dict[str, Any] = {}
+        lines = 0
+        for node in ctx.nodes.values():
+            ends, excused = self._ends(ctx, node)
+            scan = await anyio.to_thread.run_sync(scan_log, node.log_path, node.launch.panic_patterns)
+            lines += scan.lines
+            evidence[node.name] = {
+                "unexpected_exits": ends,
+                "exits_under_a_fault": excused,
+                "panics": scan.matches,
+                "first_panics": list(scan.first),
+                "log_lines": scan.lines,
+                "log_error": scan.error,
+            }
+            if ends:
+                wrong.append(f"{node.name} ended unasked: {ends[0]['how']}")
+            if scan.matches:
+                wrong.append(f"{node.name} logged {scan.matches} panics: {scan.first[0][:80]}")
+            if scan.error:
+                unsure.append(f"the log of {node.name} could not be read: {scan.error}")
+        if wrong:
+            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+            return Judgement(Verdict.FAIL, wrong[0] + more, asked, evidence)
+        if unsure:
+            return Judgement(Verdict.UNKNOWN, unsure[0], asked, evidence)
+        measured = f"{len(ctx.nodes)} nodes, no unexpected exit, no panic in {lines} log lines"
+        return Judgement(Verdict.PASS, measured, asked, evidence)
+
+    def _ends(self, ctx: Context, node: Node) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Ends that nobody asked for: those to hold against the node, and those put down to a fault."""
+        wall = ctx.clock.wall() - ctx.clock.now()
+        faults = ctx.faults.disturbed(node.name)
+        ends: list[dict[str, Any]] = []
+        excused: list[dict[str, Any]] = []
+        for end, expected in node.exits:
+            if expected:
+                continue
+            at = end.at - wall
+            under = any(start <= at and (stop is None or at <= stop + FAULT_MARGIN) for start, stop in faults)
+            (excused if under else ends).append({"how": str(end), "at": end.at})
+        return ends, excused

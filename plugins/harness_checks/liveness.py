@@ -1,0 +1,253 @@
+"""The expectation `consensus-liveness`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from pydantic import Field
+
+from harness.api import (
+    BlockSeen,
+    Config,
+    Context,
+    Duration,
+    Expectation,
+    Judgement,
+    Node,
+    Span,
+    Verdict,
+    Violation,
+    format_duration,
+)
+from harness_checks.subjects import should_be_up
+from harness_checks.trace import Gap, Trace
+
+CHANCE = 1e-4
+"""A shortfall of blocks that a healthy lottery shows more often than this is not held against the network."""
+FEWEST = 3
+"""Fewer promised blocks than this prove nothing."""
+
+
+class LivenessConfig(Config):
+    """Options of `consensus-liveness`."""
+
+    min_fraction: float = Field(0.5, ge=0, le=1, description="share of the promised blocks that every node must have")
+    max_lag: Span = Field(Span(5, "blocks"), description="how far behind the highest a node may end")
+    max_stall: Span = Field(Span(16, "blocks"), description="how long a node's chain may stand still")
+    recovery_timeout: Duration = Field(
+        60.0, description="how long a node may take from the healing of a fault to keeping up with the highest again"
+    )
+
+
+@dataclass(slots=True)
+class _Finding:
+    """What was measured of one node, and what of it is wrong."""
+
+    node: str
+    made: int = 0
+    lag: int = 0
+    stall: float = 0.0
+    recoveries: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    unsure: list[str] = field(default_factory=list)
+
+    def evidence(self) -> dict[str, Any]:
+        return {
+            "made": self.made,
+            "lag": self.lag,
+            "longest_stall_seconds": round(self.stall, 2),
+            "recovery_seconds": [round(seconds, 2) for seconds in self.recoveries],
+            "wrong": self.wrong + self.unsure,
+        }
+
+
+class ConsensusLiveness(Expectation[LivenessConfig]):
+    """Every node that should be up made blocks, ended near the highest, and did not stand still for long.
+
+    Made: by how many blocks its best chain advanced, up to the highest block there was at the end of the drive,
+    against what the protocol promises for that time. A shortfall that a lottery shows by chance (Poisson, more
+    often than once in 10,000 runs) gives `unknown`, as does a time too short to promise anything.
+    Lag: blocks behind the highest, when judged; a node gets as long as the lag itself takes to close it.
+    Stall: the longest time in which it reached no new height. 16 blocks is what a lottery exceeds by chance once
+    in nine million blocks (exp(-16)).
+    A node disturbed by a fault is not excused: from healing on it must keep up with the highest within
+    `recovery_timeout`, and blocks and lag are asked of it as of any other; only stalls that overlap the fault
+    and its recovery are judged by the recovery instead. A node still under a fault at the end is not judged.
+    A node whose API never answered fails; when no node's did, nothing is known."""
+
+    name = "consensus-liveness"
+    Config = LivenessConfig
+
+    def __init__(self, config: LivenessConfig) -> None:
+        super().__init__(config)
+        self._traces: dict[str, Trace] = {}
+        self._base: dict[str, int] = {}
+        self._top = 0  # the highest block of the drive
+        self._lag = 0
+        self._stall = 0.0
+
+    async def capture(self, ctx: Context) -> None:
+        self._lag = math.ceil(self.config.max_lag.seconds(ctx.block_interval) / ctx.block_interval)
+        self._stall = self.config.max_stall.seconds(ctx.block_interval)
+        self._top = max(0, ctx.feed.highest)
+        for name, view in ctx.feed.nodes.items():
+            self._begin(name, view.height if view.height >= 0 else self._top, ctx.clock.now())
+
+    def observe_block(self, ctx: Context, seen: BlockSeen) -> Violation | None:
+        highest, height = ctx.feed.highest, seen.header.height
+        if seen.node not in self._traces:
+            self._begin(seen.node, self._top, seen.at)
+        if not ctx.quiet:
+            self._top = max(self._top, highest)
+        self._traces[seen.node].saw(seen.at, height, height >= highest - self._lag)
+        return None
+
+    def _begin(self, name: str, height: int, at: float) -> None:
+        """A node that has shown nothing so far begins at the highest block: the past that it reads, it did not make."""
+        self._base[name] = height
+        self._traces[name] = Trace(at, height, self._notable)
+
+    @property
+    def _notable(self) -> float:
+        """Seconds; shorter stalls are not told apart."""
+        return self._stall / 4
+
+    async def evaluate(self, ctx: Context) -> Judgement:
+        window, config = ctx.window, self.config
+        assert window.end is not None and window.end_wall is not None, "evaluated before the end of the drive"
+        promised = ctx.network.promised_blocks(window.start_wall, window.end_wall)
+        allowed = (
+            f"lag ≤ {config.max_lag}, stall ≤ {config.max_stall}, recovery ≤ {format_duration(config.recovery_timeout)}"
+        )
+        asked = f"≥ {config.min_fraction:.0%} of {promised:.0f} promised blocks, {allowed}"
+        judged, left_out = should_be_up(ctx)
+        if not any(view.last_seen_at is not None for view in ctx.feed.nodes.values()):
+            return Judgement(Verdict.UNKNOWN, "no node ever answered the block feed", asked, _errors(ctx))
+        if not judged:
+            return Judgement(Verdict.UNKNOWN, "no node was up to be judged", asked, {"left_out": left_out})
+        highest = ctx.feed.highest
+        await self._grant_time(ctx, judged, highest)
+        findings = [self._find(ctx, node.name, promised, highest) for node in judged]
+        evidence = {
+            "promised": round(promised, 1),
+            "window_seconds": round(window.end - window.start, 1),
+            "highest": highest,
+            "nodes": {finding.node: finding.evidence() for finding in findings},
+            "left_out": left_out,
+        }
+        wrong = [f"{finding.node}: {what}" for finding in findings for what in finding.wrong]
+        if wrong:
+            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+            return Judgement(Verdict.FAIL, f"{wrong[0]}{more}", asked, evidence)
+        if promised < FEWEST:
+            return Judgement(Verdict.UNKNOWN, "the drive was too short to promise blocks", asked, evidence)
+        unsure = [f"{finding.node}: {what}" for finding in findings for what in finding.unsure]
+        if unsure:
+            return Judgement(Verdict.UNKNOWN, unsure[0], asked, evidence)
+        return Judgement(Verdict.PASS, self._summary(findings), asked, evidence)
+
+    async def _grant_time(self, ctx: Context, judged: Sequence[Node], highest: int) -> None:
+        """Wait for nodes that are behind: undisturbed ones as long as the allowed lag takes, the others until their
+        time to recover is over. At once where nobody is."""
+        calm = [node.name for node in judged if not ctx.faults.disturbed(node.name)]
+        await ctx.feed.wait_height(highest - self._lag, nodes=calm, timeout=self._lag * ctx.block_interval)
+        for node in judged:
+            healed = max((end for _, end in ctx.faults.disturbed(node.name) if end is not None), default=None)
+            trace = self._traces.get(node.name)
+            if healed is not None and trace is not None:
+                left = healed + self.config.recovery_timeout - ctx.clock.now()
+                await ctx.feed.wait(partial(_recovered, trace, healed), max(0.0, left))
+
+    def _find(self, ctx: Context, name: str, promised: float, highest: int) -> _Finding:
+        found, trace, view = _Finding(name), self._traces.get(name), ctx.feed.nodes.get(name)
+        if trace is None or view is None or view.last_seen_at is None:
+            error = f": {view.error}" if view is not None and view.error else ""
+            found.wrong.append(f"its API never answered{error}")
+            return found
+        found.made = max(0, min(view.height, self._top) - self._base[name])
+        found.lag = max(0, highest - view.height)
+        self._judge_blocks(found, promised)
+        if found.lag > self._lag:
+            found.wrong.append(f"ended {found.lag} blocks behind the highest ({view.height} of {highest})")
+        self._judge_recoveries(ctx, found, trace)
+        self._judge_stalls(ctx, found, trace)
+        return found
+
+    def _judge_blocks(self, found: _Finding, promised: float) -> None:
+        if found.made >= self.config.min_fraction * promised:
+            return
+        what = f"made {found.made} of {promised:.0f} promised blocks"
+        chance = poisson_at_most(found.made, promised)
+        if chance < CHANCE:
+            found.wrong.append(what)
+        else:
+            found.unsure.append(f"{what}, which may be chance ({chance:.1g}): drive for longer")
+
+    def _judge_recoveries(self, ctx: Context, found: _Finding, trace: Trace) -> None:
+        faults = sorted(ctx.faults.disturbed(found.node), key=lambda fault: fault[0])
+        for (_, healed), following in zip(faults, [*faults[1:], None], strict=True):
+            if healed is None:
+                continue
+            recovery = trace.recovery(healed)
+            until = ctx.clock.now() if following is None else following[0]
+            if recovery is not None and healed + recovery <= until:
+                found.recoveries.append(recovery)
+            elif until - healed < self.config.recovery_timeout:
+                continue  # the next fault came before it had to be back: judged by that one
+            if recovery is None or recovery > self.config.recovery_timeout:
+                took = "did not keep up again" if recovery is None else f"took {format_duration(recovery)} to keep up"
+                found.wrong.append(f"{took} after its fault was healed")
+
+    def _judge_stalls(self, ctx: Context, found: _Finding, trace: Trace) -> None:
+        window = ctx.window
+        assert window.end is not None
+        for gap in trace.gaps(ctx.clock.now()):
+            part = gap.within(window.start, window.end)
+            if part.seconds <= 0 or self._under_fault(ctx, found.node, trace, gap):
+                continue
+            found.stall = max(found.stall, part.seconds)
+        if found.stall > self._stall:
+            found.wrong.append(f"stood still for {format_duration(found.stall)}")
+
+    def _under_fault(self, ctx: Context, name: str, trace: Trace, gap: Gap) -> bool:
+        for injected, healed in ctx.faults.disturbed(name):
+            if healed is None:
+                over = math.inf
+            else:
+                recovery = trace.recovery(healed)
+                over = healed + min(self.config.recovery_timeout, math.inf if recovery is None else recovery)
+            if gap.start <= over and injected <= gap.end:
+                return True
+        return False
+
+    def _summary(self, findings: Sequence[_Finding]) -> str:
+        made = [finding.made for finding in findings]
+        blocks = f"{made[0]}" if min(made) == max(made) else f"{min(made)}–{max(made)}"
+        parts = [
+            f"{blocks} blocks on {len(findings)} nodes",
+            f"lag ≤ {max(finding.lag for finding in findings)}",
+            f"stall ≤ {format_duration(max(self._notable, *(finding.stall for finding in findings)))}",
+        ]
+        recoveries = [seconds for finding in findings for seconds in finding.recoveries]
+        if recoveries:
+            parts.append(f"{len(recoveries)} recoveries ≤ {format_duration(max(recoveries))}")
+        return ", ".join(parts)
+
+
+def _recovered(trace: Trace, healed: float) -> bool:
+    return trace.recovery(healed) is not None
+
+
+def poisson_at_most(count: int, mean: float) -> float:
+    """The chance that a Poisson variable of this mean is at most `count`."""
+    if mean <= 0:
+        return 1.0
+    return min(1.0, sum(math.exp(k * math.log(mean) - mean - math.lgamma(k + 1)) for k in range(count + 1)))
+
+
+def _errors(ctx: Context) -> dict[str, Any]:
+    return {"nodes": {name: view.error for name, view in ctx.feed.nodes.items()}}
