@@ -75,7 +75,10 @@ def problems_from_validation(
     """One problem for each key that `model` refused.
 
     `prefix` is the path in the document of the table that was validated, `data` that table where it is no
-    longer as it stands there. Without a document (a scenario built in code) every problem is at `where`."""
+    longer as it stands there. Without a document (a scenario built in code), or without a path in it (options that
+    another plugin brought along), every problem is at `where`."""
+    if where is not None and not prefix:
+        document = None
     if data is None and document is not None:
         data = _descend(document.data, prefix)
     details = error.errors(include_url=False)
@@ -103,7 +106,7 @@ def resolve_options(use: PluginUse, model: type[ModelT], document: TomlDocument 
     try:
         return model.model_validate(dict(use.options))
     except ValidationError as error:
-        raise SpecError(problems_from_validation(error, document, use.path, model, use.where)) from None
+        raise SpecError(problems_from_validation(error, document, use.path, model, use.where, use.options)) from None
 
 
 def shown(value: object) -> str:
@@ -137,9 +140,15 @@ def _either(messages: list[str]) -> str:
     return " or ".join(dict.fromkeys(messages))
 
 
+def _has(data: Any, step: str | int) -> bool:
+    is_key = isinstance(data, Mapping) and step in data
+    return is_key or (isinstance(data, list) and isinstance(step, int) and step < len(data))
+
+
 def _descend(data: Any, path: KeyPath) -> Any:
+    """What stands there; None where a template stands for it."""
     for step in path:
-        data = data[step]
+        data = data[step] if _has(data, step) else None
     return data
 
 
@@ -150,9 +159,7 @@ def _path(detail: ErrorDetails, data: Any) -> KeyPath:
         return loc
     path: KeyPath = ()
     for step in loc:
-        is_key = isinstance(data, Mapping) and step in data
-        is_index = isinstance(data, list) and isinstance(step, int) and step < len(data)
-        if is_key or is_index:
+        if _has(data, step):
             path, data = (*path, step), data[step]
     return path
 

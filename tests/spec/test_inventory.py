@@ -182,7 +182,7 @@ def test_problems(text: str, problems: list[str]) -> None:
 
 
 words = st.sampled_from(["all", "ungrouped", "a", "b", "n[1:3]", "n[", "n[2:1]", "h:22", "hosts", "children", "vars"])
-junk = st.recursive(
+junk: st.SearchStrategy[Any] = st.recursive(
     st.integers() | words | st.just({}),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
     max_leaves=12,

@@ -6,11 +6,11 @@ import enum
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from harness.errors import SpecError
 from harness.spec.model import PluginUse, SourceRef
-from harness.spec.problems import did_you_mean, known_hint, resolve_options, shown
+from harness.spec.problems import did_you_mean, known_hint, problems_from_validation, resolve_options, shown
 from harness.spec.toml_document import TomlDocument
 from harness.spec.units import Duration, Rate, Size, Span
 
@@ -146,6 +146,28 @@ def test_a_scenario_built_in_code_has_no_positions() -> None:
     with pytest.raises(SpecError) as error:
         resolve_options(use, Options, None)
     assert str(error.value).startswith('scenario.py:12:1: user: unknown key; did you mean "users"? (known: ')
+
+
+def test_options_that_a_template_gives_are_said_of_the_template() -> None:
+    document = TomlDocument.parse('name = "x"\nworkloads = "{{ ws }}"\n', "p.toml")
+    path = ("workloads", 99)
+    use = PluginUse("x", "x", {"rate": 5, "users": 0}, document.where(path), path)
+    with pytest.raises(SpecError) as error:
+        resolve_options(use, Options, document)
+    assert str(error.value) == "p.toml:2:1: workloads[99].users: must be at least 1, not 0"
+    try:
+        Options.model_validate(use.options)
+    except ValidationError as refused:
+        [problem] = problems_from_validation(refused, document, path, Options, use.where)
+    assert str(problem) == "p.toml:2:1: workloads[99].users: must be at least 1, not 0"
+
+
+def test_options_that_a_workload_brings_along_are_said_of_the_workload() -> None:
+    document = TomlDocument.parse('users = 5\n[[workloads]]\nuse = "x"\n', "p.toml")
+    use = PluginUse("x", "x", {"rate": 5, "users": 0}, document.where(("workloads", 0)))
+    with pytest.raises(SpecError) as error:
+        resolve_options(use, Options, document)
+    assert str(error.value) == "p.toml:2:3: users: must be at least 1, not 0"
 
 
 def test_hints() -> None:

@@ -18,7 +18,7 @@ from harness.spec.toml_writer import dumps
 
 KEY = re.compile(r"""[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*'""")
 
-keys = st.from_regex(r"[a-z]{1,3}", fullmatch=True) | st.text(st.characters(exclude_categories=("Cs",)), max_size=4)
+keys = st.from_regex(r"[a-z]{1,3}", fullmatch=True) | st.text(st.characters(codec="utf-8"), max_size=4)
 values = st.recursive(
     st.integers() | keys,
     lambda inner: (
