@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -95,7 +95,7 @@ class Keys:
             chain.add(chain.propose(slot, who, chain.head))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def keys() -> type[Keys]:
     return Keys
 
@@ -111,8 +111,7 @@ class _SimulatedHost:
         return self._network.time
 
     def later(self, delay: float, call: Callable[[], None]) -> None:
-        network, core = self._network, self._network.cores.get(self._name)
-        network.at(delay, lambda: call() if network.cores.get(self._name) is core or core is None else None)
+        self._network.at(delay, call)
 
     def send(self, peer: str, message: bytes) -> None:
         self._network.deliver(self._name, peer, message)
@@ -125,7 +124,7 @@ class Simulation:
 
     def __init__(self, keys: Keys, links: list[tuple[str, str]], conduct: dict[str, Conduct] | None = None) -> None:
         self.keys = keys
-        self.time = 0.0
+        self.time = 0.5  # so that whole seconds end in the middle of a slot, with nothing under way
         self.cores: dict[str, Core] = {}
         self._links = {frozenset(link) for link in links}
         self._up: set[frozenset[str]] = set()
@@ -190,7 +189,7 @@ class Simulation:
         return {core.chain.head.hash for core in self.cores.values()}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def simulation() -> type[Simulation]:
     return Simulation
 
@@ -296,8 +295,3 @@ async def real_network(tmp_path: Path) -> Any:
             process.kill()
             process.wait()
         await network.aclose()
-
-
-@pytest.fixture
-def free_port() -> Iterator[int]:
-    yield _free_port()
