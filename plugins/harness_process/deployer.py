@@ -1,0 +1,186 @@
+"""The deployer: places nodes on this machine, with folders, ports and addresses, and takes them down with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+import anyio
+import anyio.to_thread
+
+from harness import api
+from harness.api import (
+    Address,
+    Artifact,
+    DeployError,
+    Deployment,
+    DeployRequest,
+    HostSpec,
+    Link,
+    Machine,
+    MachineCapability,
+    Placement,
+    PlannedNode,
+    TeardownError,
+)
+from harness_process import leftovers
+from harness_process.links import LinkRelay
+from harness_process.machine import COMMANDS, LocalMachine, remove_tree
+from harness_process.ports import PortLeases
+from harness_process.supervision import PATIENCE, RECORD, Supervision
+
+LOOPBACK = "127.0.0.1"
+LOCAL_NAMES = frozenset({"localhost", LOOPBACK, "::1"})
+NODES, ARTIFACTS = "nodes", "artifacts"
+
+
+class ProcessConfig(api.Config):
+    """Options of the deployer `process`."""
+
+    relay: bool = False
+    """Put a relay between peers, so that single links can be cut."""
+
+
+class ProcessDeployment(Deployment):
+    """Nodes of this machine. Their folders, `nodes/NODE` in the run's folder, are kept after the run: they are what
+    one looks at when a node went wrong."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        placements: Mapping[str, Placement],
+        targets: Mapping[Link, Address],
+        relay: LinkRelay | None,
+    ) -> None:
+        self.placements = placements
+        self._addresses = relay.addresses if relay is not None else targets
+        self._relay = relay
+        self._artifacts = PurePosixPath(run_dir / ARTIFACTS)
+        self._providing = anyio.Lock()
+        self._provided: dict[str, PurePosixPath] = {}
+
+    def link_address(self, link: Link) -> Address:
+        return self._addresses[link]
+
+    def endpoint(self, node: str, port: str) -> Address:
+        return Address(LOOPBACK, self.placements[node].ports[port])
+
+    async def provide(self, machine: Machine, artifact: Artifact) -> PurePosixPath:
+        """A copy in the run's folder: the file of an artifact may be replaced by a newer one in the middle of a run,
+        and a restarted node must still be the same software."""
+        async with self._providing:
+            if artifact.name not in self._provided:
+                path = self._artifacts / file_name(artifact.name)
+                await machine.put(artifact.content, path, 0o755 if artifact.executable else 0o644)
+                self._provided[artifact.name] = path
+            return self._provided[artifact.name]
+
+    async def set_links(self, cut: frozenset[Link]) -> None:
+        if self._relay is None:
+            raise NotImplementedError("the deployer process has link control only with relay = true")
+        await self._relay.set_links(cut)
+
+
+class ProcessDeployer(api.Deployer[ProcessConfig]):
+    """Nodes as supervised processes of this machine, bound to 127.0.0.1. No root, no Docker.
+
+    When the harness dies, even by SIGKILL, the nodes die with it."""
+
+    name = "process"
+    Config = ProcessConfig
+    capabilities: ClassVar[frozenset[MachineCapability]] = LocalMachine.capabilities
+
+    def offered(self) -> frozenset[MachineCapability]:
+        return self.capabilities | ({MachineCapability.LINK_CONTROL} if self.config.relay else frozenset())
+
+    async def check(self, nodes: Sequence[PlannedNode]) -> Sequence[str]:
+        problems = [] if os.name == "posix" else ["process: this needs Linux or macOS"]
+        hosts = {node.host.name: node.host for node in nodes}
+        problems += [
+            f"process: host {host.name} is not this machine, and nodes run here only; "
+            'give it ansible_connection = "local", or choose another deployer'
+            for host in hosts.values()
+            if not is_local(host)
+        ]
+        return problems
+
+    @asynccontextmanager
+    async def deploy(self, request: DeployRequest) -> AsyncIterator[Deployment]:
+        if problems := await self.check(request.nodes):
+            raise DeployError("; ".join(problems))
+        run_dir = request.run_dir.absolute()
+        leases = await anyio.to_thread.run_sync(PortLeases, sum(len(node.ports) for node in request.nodes))
+        try:
+            supervision = await Supervision.start(run_dir)
+            try:
+                yield await self._ready(request, run_dir, supervision, leases.ports)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    left = await supervision.close()
+                    await anyio.to_thread.run_sync(_remove_inputs, run_dir)
+                if left:
+                    raise TeardownError(f"process: still running: {', '.join(map(str, left))}")
+        finally:
+            leases.close()
+
+    async def clean(self, run_id: str, run_dir: Path) -> Sequence[str]:
+        killed, left = await anyio.to_thread.run_sync(leftovers.end, run_dir / RECORD, PATIENCE)
+        if left:
+            raise TeardownError(f"process: still running: {', '.join(map(str, left))}")
+        removed = await anyio.to_thread.run_sync(_remove_inputs, run_dir)
+        return [*(f"killed {leftover}" for leftover in killed), *(f"removed {path}" for path in removed)]
+
+    async def _ready(
+        self, request: DeployRequest, run_dir: Path, supervision: Supervision, ports: Sequence[int]
+    ) -> ProcessDeployment:
+        machines = {node.host.name: LocalMachine(node.host.name, run_dir, supervision) for node in request.nodes}
+        free = iter(ports)
+        placements = {
+            node.spec.name: Placement(
+                node=node.spec,
+                machine=machines[node.host.name],
+                directory=PurePosixPath(run_dir / NODES / file_name(node.spec.name)),
+                bind=LOOPBACK,
+                advertise=LOOPBACK,
+                ports={port: next(free) for port in node.ports},
+            )
+            for node in request.nodes
+        }
+        try:
+            await anyio.to_thread.run_sync(_make_folders, [Path(place.directory) for place in placements.values()])
+        except OSError as error:
+            raise DeployError(f"process: no folder for a node: {error}") from error
+        peer_port = {node.spec.name: node.peer_port for node in request.nodes}
+        targets = {link: Address(LOOPBACK, placements[link.dst].ports[peer_port[link.dst]]) for link in request.links}
+        relay = await LinkRelay.start(supervision, targets, run_dir) if self.config.relay else None
+        return ProcessDeployment(run_dir, placements, targets, relay)
+
+
+def is_local(host: HostSpec) -> bool:
+    """Whether an inventory host is this machine, as Ansible sees it: by its connection, else by its address."""
+    connection = host.vars.get("ansible_connection")
+    if connection is not None:
+        return bool(connection == "local")
+    return host.vars.get("ansible_host", host.name) in LOCAL_NAMES
+
+
+def file_name(name: str) -> str:
+    """Any name as the name of one file: the characters that cannot be in one, and a leading dot, as %XX."""
+    safe = name.replace("%", "%25").replace("/", "%2F").replace("\0", "%00")
+    return "%2E" + safe[1:] if safe.startswith(".") else safe
+
+
+def _make_folders(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _remove_inputs(run_dir: Path) -> list[Path]:
+    """Remove what a run needed but did not make: artifacts, and what its commands had open."""
+    there = [path for path in (run_dir / ARTIFACTS, run_dir / COMMANDS) if path.exists()]
+    for path in there:
+        remove_tree(path)
+    return there
