@@ -189,11 +189,11 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
 
     def _judge_recoveries(self, ctx: Context, found: _Finding, trace: Trace) -> None:
         faults = sorted(ctx.faults.disturbed(found.node), key=lambda fault: fault[0])
-        for (_, healed), following in zip(faults, [*faults[1:], None], strict=True):
+        for number, (_, healed) in enumerate(faults, start=1):
             if healed is None:
                 continue
             recovery = trace.recovery(healed)
-            until = ctx.clock.now() if following is None else following[0]
+            until = faults[number][0] if number < len(faults) else ctx.clock.now()
             if recovery is not None and healed + recovery <= until:
                 found.recoveries.append(recovery)
             elif until - healed < self.config.recovery_timeout:

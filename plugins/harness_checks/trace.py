@@ -67,6 +67,6 @@ class Trace:
     def recovery(self, healed_at: float) -> float | None:
         """Seconds from this moment until the node was seen to keep up with the highest; None if it was not."""
         for spell in self._spells:
-            if spell.end >= healed_at:
+            if spell.end > healed_at:
                 return max(0.0, spell.start - healed_at)
         return None

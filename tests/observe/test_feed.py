@@ -320,7 +320,7 @@ async def test_memory_does_not_grow_with_the_chain() -> None:
     sizes = []
     async with watched.running():
         for _ in range(3):
-            for i in range(1000):
+            for i in range(1500):
                 hash = f"h{a.head.height + 1}-{i}"
                 a.grow(hash)
                 b.grow(hash)
@@ -332,7 +332,7 @@ async def test_memory_does_not_grow_with_the_chain() -> None:
             sizes.append((len(view.chain), len(view.final), len(feed._bodies._had), sys.getsizeof(view.chain)))
     assert sizes[0] == sizes[1] == sizes[2]
     assert sizes[0][0] <= feed.window + 1
-    assert feed.finality.compared == 3000 - feed.finality_depth
+    assert feed.finality.compared == 4500 - feed.finality_depth
 
 
 async def test_a_height_agreed_by_all_is_forgotten_and_the_rest_is_bounded() -> None:

@@ -70,7 +70,7 @@ async def test_everything_is_offered_on_time_accepted_and_followed_into_a_block(
     assert world.warnings == []
     assert world.figures["accepted"] == 60
     assert {len(node.submitted) for node in world.nodes.values()} == {24, 12}  # five users on three nodes
-    assert all(node.clients == 1 for node in world.nodes.values()), "clients are closed, but for the feed's"
+    assert all(node.clients == 0 for node in world.nodes.values()), "clients are closed"
 
 
 async def test_the_same_seed_gives_the_same_transactions(make_world: MakeWorld, tmp_path: Any) -> None:

@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from harness.api import Judgement, NodeState, Verdict
+from harness_checks.liveness import ConsensusLiveness, poisson_at_most
+from harness_checks.trace import Gap, Trace
+from tests.observe.fakes import World
+
+pytestmark = pytest.mark.anyio
+MakeWorld = Callable[..., World]
+NODES = ("validator-0", "validator-1", "executor-0")
+
+
+def liveness(**options: Any) -> ConsensusLiveness:
+    return ConsensusLiveness(ConsensusLiveness.Config(**options))
+
+
+async def begin(world: World, **options: Any) -> ConsensusLiveness:
+    """A few blocks, the baseline, and the beginning of the drive."""
+    check = liveness(**options)
+    await world.blocks(5)
+    await world.capture(check)
+    world.begin()
+    return check
+
+
+async def end(world: World, check: ConsensusLiveness, *, making: bool = True) -> Judgement:
+    await anyio.wait_all_tasks_blocked()
+    world.end()
+    return await world.evaluate(check, making=making)
+
+
+async def test_a_network_that_keeps_its_promise_passes(make_world: MakeWorld) -> None:
+    world = make_world()
+    async with world.live():
+        check = await begin(world)
+        await world.blocks(60)
+        judgement = await end(world, check)
+    assert judgement.verdict is Verdict.PASS
+    assert judgement.measured == "60 blocks on 3 nodes, lag ≤ 0, stall ≤ 4s"
+    assert "≥ 50% of 60 promised blocks" in judgement.asked
+    assert judgement.evidence["nodes"]["executor-0"]["made"] == 60
+
+
+async def test_five_blocks_in_five_minutes_fail(make_world: MakeWorld) -> None:
+    world = make_world()
+    async with world.live():
+        check = await begin(world)
+        for _ in range(5):
+            await anyio.sleep(60)
+            world.make_block()
+        judgement = await end(world, check)
+    assert judgement.verdict is Verdict.FAIL
+    assert "made 5 of 300 promised blocks" in judgement.measured
+    assert any("stood still for 1m" in what for what in judgement.evidence["nodes"]["validator-0"]["wrong"])
+
+
+async def test_blocks_made_after_the_drive_do_not_count(make_world: MakeWorld) -> None:
+    world = make_world()
+    async with world.live():
+        check = await begin(world, max_stall="1000 blocks")
+        await anyio.sleep(60)
+        world.end()
+        await world.blocks(60)
+        judgement = await world.evaluate(check)
+    assert judgement.verdict is Verdict.FAIL
+    assert "made 0 of 60" in judgement.measured
+
+
+async def test_proposers_that_stop_half_way_are_a_stall(make_world: MakeWorld) -> None:
+    world = make_world()
+    async with world.live():
+        check = await begin(world)
+        await world.blocks(100)
+        await anyio.sleep(30)
+        judgement = await end(world, check, making=False)
+    assert judgement.verdict is Verdict.FAIL
+    assert "stood still for 30" in judgement.measured
+    assert judgement.evidence["nodes"]["validator-1"]["made"] == 100
+
+
+async def test_a_node_that_answers_but_stands_still_fails_alone(make_world: MakeWorld) -> None:
+    world = make_world()
+    async with world.live():
+        check = await begin(world)
+        await world.blocks(60, "validator-0", "executor-0")
+        judgement = await end(world, check, making=False)
+    assert judgement.verdict is Verdict.FAIL
+    assert world.feed.nodes["validator-1"].connected
+    wrong = {name: node["wrong"] for name, node in judgement.evidence["nodes"].items()}
+    assert wrong["validator-0"] == wrong["executor-0"] == []
+    assert wrong["validator-1"][0] == "made 0 of 60 promised blocks"
+    assert wrong["validator-1"][1] == "ended 60 blocks behind the highest (5 of 65)"
+
+
+async def test_a_node_that_is_cut_off_near_the_end_is_behind(make_world: MakeWorld) -> None:
+    world = make_world()
+    async with world.live():
+        check = await begin(world)
+        await world.blocks(60)
+        await world.blocks(10, "validator-0", "validator-1")
+        judgement = await end(world, check, making=False)
+    assert judgement.verdict is Verdict.FAIL
+    assert judgement.measured == "executor-0: ended 10 blocks behind the highest (65 of 75)"
+
+
+async def test_a_node_that_is_behind_for_a_moment_gets_time(make_world: MakeWorld) -> None:
+    world = make_world()
+    async with world.live():
+        check = await begin(world)
+        await world.blocks(60)
+        await world.blocks(10, "validator-0", "validator-1")
+        judgement = await end(world, check)  # blocks go on, on all nodes
+    assert judgement.verdict is Verdict.PASS
+
+
+async def test_a_node_that_never_answered_fails(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.nodes["executor-0"].script.up = False
+    async with world.live():
+        check = await begin(world)
+        await world.blocks(40)
+        judgement = await end(world, check)
+    assert judgement.verdict is Verdict.FAIL
+    assert judgement.measured == "executor-0: its API never answered: connection refused"
+
+
+async def test_when_no_node_ever_answered_nothing_is_known(make_world: MakeWorld) -> None:
+    world = make_world()
+    for node in world.nodes.values():
+        node.script.up = False
+    async with world.live():
+        check = await begin(world)
+        await anyio.sleep(60)
+        judgement = await end(world, check)
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert judgement.evidence["nodes"]["executor-0"] == "connection refused"
+
+
+async def test_too_short_a_drive_proves_nothing(make_world: MakeWorld) -> None:
+    world = make_world()
+    async with world.live():
+        check = await begin(world)
+        await world.blocks(2)
+        judgement = await end(world, check)
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert "too short" in judgement.measured
+
+
+async def test_a_shortfall_that_may_be_chance_is_unknown(make_world: MakeWorld) -> None:
+    world = make_world()
+    async with world.live():
+        check = await begin(world)
+        for _ in range(4):
+            await anyio.sleep(2.5)
+            world.make_block()
+        judgement = await end(world, check)
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert "may be chance" in judgement.measured
+
+
+async def test_a_restarted_node_that_recovers_passes_with_its_recovery_measured(make_world: MakeWorld) -> None:
+    world = make_world()
+    node = world.nodes["validator-1"]
+    async with world.live():
+        check = await begin(world)
+        await world.blocks(30)
+        injected = world.clock.now()
+        world.faults.windows["validator-1"] = [(injected, None)]
+        node.script.go(up=False)
+        await world.blocks(25)  # longer than a stall may be
+        node.script.go(up=True)
+        world.faults.windows["validator-1"] = [(injected, world.clock.now())]
+        await world.blocks(3, "validator-0", "executor-0")
+        await world.blocks(30)
+        judgement = await end(world, check)
+    assert judgement.verdict is Verdict.PASS, judgement
+    [recovery] = judgement.evidence["nodes"]["validator-1"]["recovery_seconds"]
+    assert recovery == pytest.approx(4, abs=1)
+    assert "1 recoveries ≤" in judgement.measured
+
+
+async def test_a_restarted_node_that_stays_behind_fails(make_world: MakeWorld) -> None:
+    world = make_world()
+    async with world.live():
+        check = await begin(world, recovery_timeout="20s")
+        await world.blocks(60)
+        world.faults.windows["validator-1"] = [(world.clock.now() - 5, world.clock.now())]
+        await world.blocks(30, "validator-0", "executor-0")
+        judgement = await end(world, check, making=False)
+    assert judgement.verdict is Verdict.FAIL
+    wrong = judgement.evidence["nodes"]["validator-1"]["wrong"]
+    assert "did not keep up again after its fault was healed" in wrong
+    assert any("behind the highest" in what for what in wrong)
+
+
+async def test_a_slow_recovery_fails_even_if_the_node_is_there_in_the_end(make_world: MakeWorld) -> None:
+    world = make_world()
+    async with world.live():
+        check = await begin(world, recovery_timeout="20s")
+        await world.blocks(60)
+        world.faults.windows["validator-1"] = [(world.clock.now() - 5, world.clock.now())]
+        await world.blocks(30, "validator-0", "executor-0")
+        await world.blocks(30)
+        judgement = await end(world, check)
+    assert judgement.verdict is Verdict.FAIL
+    assert "took 3" in judgement.measured
+    assert "to keep up after its fault was healed" in judgement.measured
+
+
+async def test_a_node_healed_at_the_very_end_gets_its_time_to_recover(make_world: MakeWorld) -> None:
+    world = make_world()
+    node = world.nodes["validator-1"]
+    async with world.live():
+        check = await begin(world)
+        await world.blocks(60)
+        world.faults.windows["validator-1"] = [(world.clock.now(), world.clock.now() + 10)]
+        node.script.go(up=False)
+        await world.blocks(10)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_up_after, world, "validator-1", 20.0)
+            judgement = await end(world, check)
+    assert judgement.verdict is Verdict.PASS, judgement
+    [recovery] = judgement.evidence["nodes"]["validator-1"]["recovery_seconds"]
+    assert 18 < recovery < 23
+
+
+async def _up_after(world: World, name: str, seconds: float) -> None:
+    await anyio.sleep(seconds)
+    world.nodes[name].script.go(up=True)
+
+
+async def test_a_fault_before_recovery_was_due_leaves_the_judging_to_the_last_one(make_world: MakeWorld) -> None:
+    world = make_world()
+    async with world.live():
+        check = await begin(world, recovery_timeout="20s")
+        await world.blocks(60)
+        now = world.clock.now()
+        world.faults.windows["validator-1"] = [(now, now + 5), (now + 10, now + 15)]
+        await world.blocks(16, "validator-0", "executor-0")
+        await world.blocks(30)
+        judgement = await end(world, check)
+    assert judgement.verdict is Verdict.PASS, judgement
+    assert len(judgement.evidence["nodes"]["validator-1"]["recovery_seconds"]) == 1
+
+
+async def test_a_stall_on_an_undisturbed_node_is_not_excused_by_anothers_fault(make_world: MakeWorld) -> None:
+    world = make_world()
+    async with world.live():
+        check = await begin(world)
+        await world.blocks(30)
+        world.faults.windows["validator-1"] = [(world.clock.now(), world.clock.now() + 20)]
+        await anyio.sleep(20)
+        await world.blocks(60)
+        judgement = await end(world, check)
+    assert judgement.verdict is Verdict.FAIL
+    assert "validator-0: stood still" in judgement.measured
+    assert judgement.evidence["nodes"]["validator-1"]["wrong"] == []
+
+
+async def test_nodes_that_should_not_be_up_are_not_judged(make_world: MakeWorld) -> None:
+    world = make_world()
+    async with world.live():
+        check = await begin(world)
+        await world.blocks(30, "validator-0")
+        world.faults.windows["validator-1"] = [(world.clock.now(), None)]
+        world.nodes["executor-0"].now_state = NodeState.STOPPED
+        judgement = await end(world, check, making=False)
+        assert judgement.verdict is Verdict.PASS
+        assert set(judgement.evidence["left_out"]) == {"validator-1", "executor-0"}
+        world.nodes["validator-0"].now_state = NodeState.STOPPED
+        assert (await world.evaluate(check, making=False)).verdict is Verdict.UNKNOWN
+
+
+async def test_a_lost_connection_of_the_feed_is_no_stall_if_the_chain_went_on(make_world: MakeWorld) -> None:
+    world = make_world()
+    node = world.nodes["executor-0"]
+    async with world.live():
+        check = await begin(world)
+        await world.blocks(30)
+        node.script.go(up=False)
+        await anyio.sleep(8)
+        node.script.go(up=True)
+        await world.blocks(30)
+        judgement = await end(world, check)
+    assert judgement.verdict is Verdict.PASS
+
+
+async def test_thirty_healthy_lotteries_give_no_false_alarm(make_world: MakeWorld) -> None:
+    """Leaders drawn per slot of a fifth of an interval, each node a little late: as lively as a lottery can be."""
+    verdicts = []
+    for seed in range(30):
+        rng = random.Random(seed)
+        world = make_world()
+        async with world.live():
+            check = await begin(world)
+            for _ in range(60 * 5):
+                await anyio.sleep(0.2)
+                if rng.random() < 0.2:
+                    world.make_block()
+            judgement = await end(world, check)
+        verdicts.append(judgement.verdict)
+    assert set(verdicts) == {Verdict.PASS}
+
+
+def test_the_chance_of_a_shortfall() -> None:
+    assert poisson_at_most(0, 10) == pytest.approx(4.54e-5, rel=0.01)
+    assert poisson_at_most(10, 10) == pytest.approx(0.583, rel=0.01)
+    assert poisson_at_most(5, 0) == 1.0
+    assert poisson_at_most(500, 1000) < 1e-50
+    assert poisson_at_most(1999, 1000) == pytest.approx(1.0)
+
+
+def test_a_trace_keeps_what_is_notable() -> None:
+    trace = Trace(0.0, 10, notable=4.0)
+    for at, height in ((1.0, 11), (2.0, 12), (9.0, 13), (10.0, 12), (10.5, 13), (11.0, 14)):
+        trace.saw(at, height, keeps_up=True)
+    assert trace.gaps(12.0) == [Gap(2.0, 9.0), Gap(11.0, 12.0)]
+    assert trace.recovery(1.5) == 0.0  # it kept up all along
+    assert trace.recovery(5.0) == 4.0  # the next sign of life
+    assert trace.recovery(12.0) is None
+    trace.saw(12.0, 15, keeps_up=False)
+    trace.saw(13.0, 20, keeps_up=True)
+    assert trace.recovery(11.5) == 1.5
