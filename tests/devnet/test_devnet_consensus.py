@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from harness_devnet.node import block as blocks
-from harness_devnet.node.consensus import Early, InvalidBlock, TooDeep, UnknownParent, read_block
+from harness_devnet.node.blocktree import TooDeep, UnknownParent
+from harness_devnet.node.consensus import Early, InvalidBlock, read_block
 from harness_devnet.node.ledger import supply
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .block import Block, from_json, seal
-from .blocktree import BlockTree, HeadChange, Node, TooDeep, UnknownParent
+from .blocktree import BlockTree, HeadChange, Node
 from .codec import Malformed, decode, encode
 from .genesis import Genesis, Member
 from .ledger import State
@@ -18,8 +18,6 @@ from .store import BlockStore
 from .transactions import Rejected, Tx, Verifier
 
 log = logging.getLogger("consensus")
-
-__all__ = ["Chain", "Early", "Identity", "InvalidBlock", "TooDeep", "UnknownParent"]
 
 
 class InvalidBlock(Exception):

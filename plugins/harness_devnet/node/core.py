@@ -17,9 +17,9 @@ from typing import Any
 
 from .availability import Availability
 from .block import Block
-from .blocktree import HeadChange
+from .blocktree import HeadChange, TooDeep, UnknownParent
 from .codec import Malformed, encode, field, hex_field, natural
-from .consensus import Chain, Early, Identity, InvalidBlock, TooDeep, UnknownParent, read_block
+from .consensus import Chain, Early, Identity, InvalidBlock, read_block
 from .da import ShareStore
 from .genesis import Genesis
 from .host import Host
@@ -76,7 +76,8 @@ class Core:
 
     @property
     def syncing(self) -> bool:
-        return self._sync.catching_up and not self._ignores_blocks()
+        """Whether it lacks blocks that peers have, or has only just started and met nobody who could tell."""
+        return not self._ignores_blocks() and (self._sync.catching_up or not self._ready())
 
     def start(self) -> None:
         """Begin to take part: from now on, slots that this node leads are used."""
@@ -125,7 +126,7 @@ class Core:
             return
         if head.slot >= slot:
             return  # another leader of this slot was quicker; ours would only compete with its block
-        if self.syncing or not self._ready():
+        if self.syncing:
             log.info("slot %d not used: catching up", slot)
             return
         empty = self.conduct.breaks("drop-transactions", head.height)

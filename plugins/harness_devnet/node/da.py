@@ -7,7 +7,6 @@ blob, the executor asks all validators, checks each share against the commitment
 from __future__ import annotations
 
 import base64
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -19,8 +18,6 @@ from .consensus import Identity
 from .genesis import Genesis, Member
 from .ledger import BlobRecord
 from .transactions import Rejected, attested_message, base64_field, body, check_blob_body, sender_signed
-
-log = logging.getLogger("da")
 
 Message = dict[str, Any]
 
