@@ -31,6 +31,8 @@ def playbook_schema(registry: Registry) -> dict[str, Any]:
     whole = PlaybookModel.model_json_schema()
     definitions = whole.setdefault("$defs", {})
     properties = whole["properties"]
+    for key in ("duration", "seed", "settle", "ready_timeout"):
+        properties[key] = _or_template(properties[key])
     for kind, key in ((Kind.WORKLOAD, "workloads"), (Kind.EXPECTATION, "expectations")):
         properties[key] = {"type": "array", "items": _one_of(registry, kind, definitions)}
     names = {"type": "string", "enum": registry.names(Kind.CHAIN)}
@@ -50,9 +52,16 @@ def _one_of(registry: Registry, kind: Kind, definitions: dict[str, Any]) -> dict
         for inner, definition in one.pop("$defs", {}).items():
             definitions[f"{kind}.{name}.{inner}"] = definition
         summary = (cls.__doc__ or "").strip().split("\n\n")[0]
-        one["properties"] = {"use": {"const": name, "description": summary}, **one.get("properties", {})}
+        one["properties"] = {key: _or_template(inner) for key, inner in one.get("properties", {}).items()}
+        one["properties"] = {"use": {"const": name, "description": summary}, **one["properties"]}
         one["required"] = ["use", *one.get("required", [])]
         one["title"] = name
         definitions[f"{kind}.{name}"] = one
         options.append({"$ref": f"#/$defs/{kind}.{name}"})
     return {"anyOf": options}
+
+
+def _or_template(schema: dict[str, Any]) -> dict[str, Any]:
+    """Any value may come from a variable. What says what the key is for stays on top, where editors look for it."""
+    top = {key: schema[key] for key in ("title", "description", "default") if key in schema}
+    return {**top, "anyOf": [schema, {"type": "string", "pattern": r"\{\{.*\}\}"}]}
