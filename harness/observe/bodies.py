@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from harness.observe.blocks import Block, BlockSource
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Wanted:
     height: int
     node: str
     at: float
+    failed: bool = False  # a node that has the block did not give it
 
 
 class Bodies:
@@ -30,8 +31,9 @@ class Bodies:
 
     @property
     def missing(self) -> int:
-        """Bodies that no node has given, those included that have become too old to be asked for."""
-        return self._missed + len(self._wanted)
+        """Bodies that some node failed to give and none has given since, those included that have become too old to
+        be asked for. One that is being fetched for the first time is not missing."""
+        return self._missed + sum(wanted.failed for wanted in self._wanted.values())
 
     def want(self, hash: str, height: int, node: str, at: float) -> None:
         """A block that was seen at a node, at this moment. Nothing happens if it was seen before."""
@@ -56,6 +58,8 @@ class Bodies:
         have it, or gives another; or nobody wants it any more. Raises what the source raises."""
         if hash in self._asked or hash not in self._wanted:
             return None
+        wanted = self._wanted[hash]
+        block: Block | None = None
         self._asked.add(hash)
         try:
             block = await source.block(hash, height)
@@ -63,8 +67,8 @@ class Bodies:
             return None
         finally:
             self._asked.discard(hash)
-        wanted = self._wanted.get(hash)
-        if wanted is None or block.header.hash != hash:
+            wanted.failed = block is None or block.header.hash != hash
+        if block is None or wanted.failed or self._wanted.get(hash) is not wanted:
             return None
         del self._wanted[hash]
         self._had[hash] = None

@@ -155,7 +155,7 @@ class Tracker:
     # What the submitter says
 
     def offer(self, intended_at: float, id: str = "", effects: Mapping[str, int] | None = None) -> Ticket:
-        """A submission that was to be sent at this moment, and is sent now. `id` where it is known before, so that it is
+        """A submission that was to be sent at this moment, and is sent now. `id` where it is known before, so that it
         is recognised even if the node never answers; `effects` is what its inclusion does to balances."""
         self._offered += 1
         self._lateness.record(self._clock.now() - intended_at)
@@ -222,8 +222,8 @@ class Tracker:
         }
 
     def summary(self, patience: float = 0.0) -> Summary:
-        """The account now. What was accepted, is in no canonical block, and was to be sent more than `patience`
-        seconds ago counts as lost; younger ones as pending."""
+        """The account now. What was accepted, is in no canonical block, and was to be sent `patience` seconds
+        ago or earlier counts as lost; younger ones as pending."""
         now, latency = self._clock.now(), self._latency.copy()
         pending = surprises = included = 0
         found: set[int] = set()
@@ -236,7 +236,7 @@ class Tracker:
                 surprises += 1
         for ticket in self._open.values():
             waiting = ticket.outcome is Outcome.ACCEPTED and ticket.number not in found
-            pending += waiting and now - ticket.intended_at <= patience
+            pending += waiting and now - ticket.intended_at < patience
         count = self._outcomes
         included += self._settled
         return Summary(
