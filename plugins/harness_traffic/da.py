@@ -32,7 +32,7 @@ from harness.api import (
     Workload,
 )
 from harness_traffic.clients import ClientPool, in_turn, submit
-from harness_traffic.openloop import confess, moments, report, show
+from harness_traffic.openloop import confess, moments
 
 CHANNEL_TRACKER, BLOB_TRACKER = "da.channel", "da.blob"
 VERIFIED, CORRUPT, UNAVAILABLE = "verified", "corrupt", "unavailable"
@@ -91,25 +91,23 @@ class DataAvailability(Workload[DataAvailabilityConfig]):
 
     async def run(self, ctx: Context) -> None:
         config = self.config
-        trackers = {"channel_": ctx.tracker(CHANNEL_TRACKER), "blob_": ctx.tracker(BLOB_TRACKER)}
+        channels, blobs = ctx.tracker(CHANNEL_TRACKER), ctx.tracker(BLOB_TRACKER)
         async with ClientPool() as pool, anyio.create_task_group() as background:
-            background.start_soon(report, ctx, trackers)
             nodes = tuple(ctx.select(config.nodes))
             if not nodes:
                 raise UsageError(f"{ctx.component}: no node matches {config.nodes!r}")
-            reader = _Reader(ctx, config, pool, nodes, trackers["blob_"], background)
+            reader = _Reader(ctx, config, pool, nodes, blobs, background)
             ctx.feed.on_body(reader.saw)
             submitter = _Submitter(ctx, config, pool, nodes, reader)
             async with anyio.create_task_group() as sending:
-                sending.start_soon(submitter.write_channels, trackers["channel_"])
-                sending.start_soon(submitter.disperse_blobs, trackers["blob_"])
+                sending.start_soon(submitter.write_channels, channels)
+                sending.start_soon(submitter.disperse_blobs, blobs)
             with anyio.move_on_after(min(LONGEST_END, config.patience.seconds(ctx.block_interval))):
                 await reader.all_read()
             reader.close()
             background.cancel_scope.cancel()
-        show(ctx, trackers)
-        for tracker in trackers.values():
-            confess(ctx, tracker)
+        confess(ctx, channels)
+        confess(ctx, blobs)
 
 
 class _Submitter:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 
 from harness.api import Clock, Context, Tracker, format_duration
 
@@ -19,18 +19,6 @@ async def moments(clock: Clock, start: float, per_second: float, deadline: float
         await clock.sleep_until(moment)
         yield moment
         number += 1
-
-
-async def report(ctx: Context, trackers: Mapping[str, Tracker]) -> None:
-    """Show how the trackers stand, once a second, until cancelled. Figures are prefixed with the mapping's keys."""
-    while True:
-        await ctx.clock.sleep(1.0)
-        show(ctx, trackers)
-
-
-def show(ctx: Context, trackers: Mapping[str, Tracker]) -> None:
-    """Show how the trackers stand now."""
-    ctx.progress(**{f"{key}{name}": n for key, tracker in trackers.items() for name, n in tracker.figures().items()})
 
 
 def confess(ctx: Context, tracker: Tracker) -> None:

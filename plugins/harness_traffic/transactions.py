@@ -24,7 +24,7 @@ from harness.api import (
     Workload,
 )
 from harness_traffic.clients import ClientPool, in_turn, submit
-from harness_traffic.openloop import confess, moments, report, show
+from harness_traffic.openloop import confess, moments
 
 ASK_AGAIN = 0.5
 """Seconds after which nodes are asked once more for the nonce of a wallet whose transaction has an unknown fate."""
@@ -78,17 +78,14 @@ class Transactions(Workload[TransactionsConfig]):
         return f"{self.config.rate} = {per_second:.3g}/s by {users} users, {total} transactions in all"
 
     async def run(self, ctx: Context) -> None:
-        tracker = ctx.tracker(ctx.component)
         async with ClientPool() as pool, anyio.create_task_group() as background:
-            background.start_soon(report, ctx, {"": tracker})
             async with anyio.create_task_group() as sending:
                 sender = _Sender(ctx, self.config, pool, sending, background)
                 per_second = self.config.rate.per_second(ctx.block_interval)
                 async for moment in moments(ctx.clock, ctx.window.start, per_second, ctx.deadline):
                     sender.offer(moment)
             background.cancel_scope.cancel()
-        show(ctx, {"": tracker})
-        confess(ctx, tracker)
+        confess(ctx, ctx.tracker(ctx.component))
 
 
 class _Sender:
