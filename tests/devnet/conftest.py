@@ -255,6 +255,15 @@ class RealNetwork:
         self.clients.append(client)
         return client
 
+    async def linked(self) -> None:
+        """Wait until every node answers and has all the peers that the layout gives it."""
+        clients = {name: self.client(name) for name in self.ports}
+
+        async def complete() -> bool:
+            return all([await c.peers() == self.topology.peers_of(name) for name, c in clients.items()])
+
+        await self.until(complete)
+
     async def until(self, what: Callable[[], Awaitable[Any]], seconds: float = 20.0) -> Any:
         """Ask until the answer is true; an unreachable node is not there yet."""
         deadline = time.monotonic() + seconds

@@ -20,6 +20,9 @@ MAX_CONNECTIONS = 512
 IDLE = 75.0
 """Seconds for which a connection may stay without a request, and a request may take to arrive."""
 
+LINGER = 1.0
+"""Seconds for which the rest of a refused request is read."""
+
 
 class HttpError(Exception):
     """An answer other than 200, with its reason."""
@@ -87,6 +90,7 @@ class Server:
                         request = await self._read(reader)
                 except HttpError as error:
                     await _answer(writer, error.status, {"error": error.reason}, keep_alive=False)
+                    await _linger(reader, writer)
                     return
                 if request is None:
                     return
@@ -148,6 +152,15 @@ def _parse_head(head: bytes) -> tuple[str, str, str, dict[str, str]]:
             raise HttpError(400, "two Content-Lengths")
         headers[name] = value.strip()
     return parts[0], parts[1], parts[2], headers
+
+
+async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Read what the client still sends: closing on it would reset the connection, and the answer with it
+    (RFC 9112 §9.6)."""
+    writer.write_eof()
+    async with asyncio.timeout(LINGER):
+        while await reader.read(MAX_HEAD):
+            pass
 
 
 async def _answer(writer: asyncio.StreamWriter, status: int, value: Any, *, keep_alive: bool) -> None:
