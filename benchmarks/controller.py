@@ -71,7 +71,7 @@ def main() -> None:
         report[name] = {"seconds": round(seconds, 3), "times_bare_python": round(seconds / bare, 1)}
     report["quickstart"] = run_playbook("quickstart.toml")
     report["sustained_load"] = run_playbook("sustained_load.toml", "-e", f"duration={arguments.sustained}s")
-    print(json.dumps(report, indent=2))  # noqa: T201
+    print(json.dumps(report, indent=2))
 
 
 if __name__ == "__main__":

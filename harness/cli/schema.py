@@ -63,5 +63,5 @@ def _one_of(registry: Registry, kind: Kind, definitions: dict[str, Any]) -> dict
 
 def _or_template(schema: dict[str, Any]) -> dict[str, Any]:
     """Any value may come from a variable. What says what the key is for stays on top, where editors look for it."""
-    top = {key: schema[key] for key in ("title", "description", "default") if key in schema}
-    return {**top, "anyOf": [schema, {"type": "string", "pattern": r"\{\{.*\}\}"}]}
+    either: dict[str, Any] = {"anyOf": [schema, {"type": "string", "pattern": r"\{\{.*\}\}"}]}
+    return either | {key: schema[key] for key in ("title", "description", "default") if key in schema}

@@ -64,7 +64,7 @@ def belonging_to(folder: Path) -> list[str]:
             try:
                 state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                cwd = os.readlink(entry / "cwd")
+                cwd = str((entry / "cwd").readlink())
             except OSError:
                 continue
             if state not in "ZX" and (str(folder) in command or cwd.startswith(str(folder))):
