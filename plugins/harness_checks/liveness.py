@@ -86,6 +86,7 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
         super().__init__(config)
         self._traces: dict[str, Trace] = {}
         self._base: dict[str, int] = {}
+        self._healings: dict[str, int] = {}
         self._top = 0  # the highest block of the drive
         self._lag = 0
         self._stall = 0.0
@@ -103,7 +104,12 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
             self._begin(seen.node, self._top, seen.at)
         if not ctx.quiet:
             self._top = max(self._top, highest)
-        self._traces[seen.node].saw(seen.at, height, height >= highest - self._lag)
+        trace = self._traces[seen.node]
+        healings = sum(end is not None for _, end in ctx.faults.disturbed(seen.node))
+        if healings > self._healings.get(seen.node, 0):
+            self._healings[seen.node] = healings
+            trace.interrupt()  # so that recovery lasts until this block at least, however short the fault was
+        trace.saw(seen.at, height, height >= highest - self._lag)
         return None
 
     def _begin(self, name: str, height: int, at: float) -> None:

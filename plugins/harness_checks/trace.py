@@ -60,6 +60,10 @@ class Trace:
                 self._spells.append(_Spell(at, at))
         self._keeps_up = keeps_up
 
+    def interrupt(self) -> None:
+        """The node was disturbed: whether it keeps up is to be seen anew."""
+        self._keeps_up = False
+
     def gaps(self, now: float) -> list[Gap]:
         """The notable gaps, and the one that is still open, in order."""
         return [*self._gaps, Gap(self.progressed_at, now)]

@@ -186,6 +186,19 @@ async def test_a_restarted_node_that_recovers_passes_with_its_recovery_measured(
     assert "1 recoveries ≤" in judgement.measured
 
 
+async def test_a_short_fault_has_its_recovery_measured_too(make_world: MakeWorld) -> None:
+    world = make_world()
+    async with world.live():
+        check = await begin(world)
+        await world.blocks(30)
+        now = world.clock.now()
+        world.faults.windows["validator-1"] = [(now + 0.1, now + 0.4)]  # between two blocks
+        await world.blocks(30)
+        judgement = await end(world, check)
+    [recovery] = judgement.evidence["nodes"]["validator-1"]["recovery_seconds"]
+    assert recovery == pytest.approx(0.6, abs=0.15)  # the next block showed it
+
+
 async def test_a_restarted_node_that_stays_behind_fails(make_world: MakeWorld) -> None:
     world = make_world()
     async with world.live():
