@@ -72,7 +72,7 @@ def _read(record: Path) -> tuple[dict[tuple[int, float], str], Sequence[str]]:
     held: dict[tuple[int, float], str] = {}
     marks: list[str] = []
     boot = ""
-    for line in record.read_text(errors="replace").splitlines() if record.exists() else ():
+    for line in record.read_text(errors="replace").splitlines() if record.is_file() else ():
         try:
             entry = json.loads(line)
         except ValueError:

@@ -125,7 +125,12 @@ class Supervision:
                 )
         except OSError as error:
             raise DeployError(f"process: the supervisor cannot be started: {error}") from error
-        return cls(process, record)
+        supervision = cls(process, record)
+        try:
+            await supervision._ask("renew")
+        except InfrastructureError as error:
+            raise DeployError(f"process: {error}") from error
+        return supervision
 
     @property
     def pid(self) -> int:
@@ -177,7 +182,7 @@ class Supervision:
         with anyio.CancelScope(shield=True):
             self._to.close()
             finished, _ = await asyncio.wait({self._life}, timeout=PATIENCE)
-            if not finished:
+            if not finished and self._process.returncode is None:
                 self._process.kill()
             await asyncio.wait({self._life})
         return self._life.result()
@@ -198,23 +203,23 @@ class Supervision:
         try:
             async for line in self._from:
                 self._hear(json.loads(line))
-        except BaseException:
-            self._process.kill()  # nobody is going to listen to it any more
-            raise
         finally:
+            if not self._from.at_eof():
+                self._process.kill()  # nobody is going to listen to it any more
             status = await self._process.wait()
             complaint = (await self._complaints.read()).decode(errors="replace").strip()
             how = signal.Signals(-status).name if status < 0 else f"status {status}"
             self._gone = f"the supervisor of this run has ended ({how}){complaint and ': '}{complaint}"
             self._to.close()
-            # Its children died with it where the kernel does that; this is for the others, and to know.
-            _, left = await anyio.to_thread.run_sync(leftovers.end, self._record, PATIENCE)
-            for answer in self._pending.values():
-                if not answer.done():
-                    answer.set_exception(InfrastructureError(self._gone))
-            for number in list(self._services):
-                service = self._forget(number)
-                service.ended(Exit(None, None, time.time()))
+            try:
+                # Its children died with it where the kernel does that; this is for the others, and to know.
+                _, left = await anyio.to_thread.run_sync(leftovers.end, self._record, PATIENCE)
+            finally:
+                for answer in self._pending.values():
+                    if not answer.done():
+                        answer.set_exception(InfrastructureError(self._gone))
+                for number in list(self._services):
+                    self._forget(number).ended(Exit(None, None, time.time()))
         return left
 
     def _hear(self, message: dict[str, Any]) -> None:

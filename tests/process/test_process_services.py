@@ -194,7 +194,7 @@ async def test_odd_names_in_paths_arguments_and_environment(kit: Any) -> None:
     [
         (("/nowhere/binary",), "/", "No such file"),
         (("sleep", "1"), "/nowhere", "/nowhere"),
-        (("/etc/hostname",), "/", "Permission denied"),
+        (("/",), "/", "Permission denied"),
         (("sleep", "a\0b"), "/", "null byte"),
     ],
 )
@@ -252,7 +252,7 @@ async def test_when_the_supervisor_is_killed_its_services_end_and_say_so(kit: An
                 assert (how.code, how.signal) == (None, None) and isinstance(how, Exit)
         assert not [pid for pid in (plain.pid, service.pid, *pids(kit, "escaped")) if kit.is_alive(pid)]
         await service.signal(signal.SIGTERM)  # nothing happens
-        with pytest.raises(InfrastructureError, match="supervisor of this run has ended .SIGKILL"):
+        with pytest.raises(InfrastructureError, match=r"supervisor of this run has ended \(SIGKILL\)"):
             await place.machine.spawn(kit.program(place, SLEEP))
         with pytest.raises(InfrastructureError, match="supervisor"):
             await place.machine.run(["true"])

@@ -1,0 +1,216 @@
+"""Placing nodes: hosts, folders, ports, artifacts; several deployments at once; cancellation anywhere."""
+
+# ruff: noqa: ASYNC240 - a test may block its event loop: nobody else is on it
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.api import Address, Artifact, DeployError, HostSpec, Link, MachineCapability
+from harness.plugin.discovery import Kind
+from harness.plugin.registry import Registry
+from harness_process import ports, supervisor
+from harness_process.deployer import ProcessConfig, ProcessDeployer, file_name, is_local
+
+pytestmark = pytest.mark.anyio
+
+real = pytest.mark.real
+
+
+def test_it_is_registered() -> None:
+    assert Registry().get(Kind.DEPLOYER, "process") is ProcessDeployer
+
+
+def test_link_control_needs_the_relay() -> None:
+    basic = {MachineCapability.NODE_CONTROL, MachineCapability.PAUSE}
+    assert ProcessDeployer(ProcessConfig()).offered() == basic
+    assert ProcessDeployer(ProcessConfig(relay=True)).offered() == basic | {MachineCapability.LINK_CONTROL}
+
+
+@pytest.mark.parametrize(
+    "name, variables, local",
+    [
+        ("localhost", {}, True),
+        ("127.0.0.1", {}, True),
+        ("here", {"ansible_connection": "local"}, True),
+        ("here", {"ansible_host": "127.0.0.1"}, True),
+        ("node01", {}, False),
+        ("localhost", {"ansible_host": "10.0.0.3"}, False),
+        ("localhost", {"ansible_connection": "ssh"}, False),
+    ],
+)
+def test_which_hosts_are_this_machine(name: str, variables: dict[str, str], local: bool) -> None:
+    assert is_local(HostSpec(name, variables)) is local
+
+
+async def test_other_hosts_are_refused(kit: Any) -> None:
+    nodes = kit.planned("a", "b", ansible_host="10.0.0.3")
+    problems = await ProcessDeployer(ProcessConfig()).check(nodes)
+    assert len(problems) == 1 and "host here is not this machine" in problems[0]
+    kit.planned = lambda *names: nodes
+    with pytest.raises(DeployError, match="host here is not this machine"):
+        async with kit.deploy("a", "b"):
+            pass
+    assert [*kit.folder.iterdir()] == []
+
+
+@real
+async def test_placements(kit: Any) -> None:
+    link = Link("b", "a")
+    async with kit.deploy("a", "b", links=[link]) as deployment:
+        a, b = deployment.placements.values()
+        assert (a.bind, a.advertise, a.node.name, b.node.name) == ("127.0.0.1", "127.0.0.1", "a", "b")
+        assert len({*a.ports.values(), *b.ports.values()}) == 4
+        assert Path(a.directory).is_dir() and Path(a.directory).is_absolute()
+        assert deployment.endpoint("a", "api") == Address("127.0.0.1", a.ports["api"])
+        assert deployment.link_address(link) == Address("127.0.0.1", a.ports["p2p"])
+        with pytest.raises(NotImplementedError, match="relay = true"):
+            await deployment.set_links(frozenset({link}))
+    assert Path(a.directory).is_dir(), "kept to be looked at"
+
+
+@real
+async def test_artifacts_are_sent_once_and_removed(kit: Any) -> None:
+    script = Artifact("bin/node", b"#!/bin/sh\necho it runs\n", executable=True)
+    async with kit.deploy("a") as deployment:
+        machine = deployment.placements["a"].machine
+        path = await deployment.provide(machine, script)
+        before = Path(path).stat()
+        assert (await machine.run([str(path)])).stdout == b"it runs\n"
+        source = kit.folder / "data"
+        source.write_bytes(b"x" * 100_000)
+        data = await deployment.provide(machine, Artifact("data", source))
+        source.write_bytes(b"newer")
+        assert await machine.get(data) == b"x" * 100_000
+        assert await deployment.provide(machine, script) == path
+        assert Path(path).stat().st_ino == before.st_ino
+    assert not Path(path).exists() and not Path(data).exists()
+
+
+@real
+async def test_two_deployments_at_once_share_no_port(kit: Any) -> None:
+    names = [f"n{number}" for number in range(40)]
+    taken: list[int] = []
+
+    async def one(folder: Path) -> None:
+        folder.mkdir()
+        async with kit.deploy(*names, run_dir=folder) as deployment:
+            taken.extend(port for place in deployment.placements.values() for port in place.ports.values())
+            arrived.append(folder)
+            await kit.eventually(lambda: len(arrived) == 3, "all three are there at once")
+
+    arrived: list[Path] = []
+    async with anyio.create_task_group() as tasks:
+        for number in range(3):
+            tasks.start_soon(one, kit.folder / str(number))
+    assert len(taken) == len(set(taken)) == 3 * 80
+
+
+def test_a_port_that_is_in_use_or_leased_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four candidates one is listened on, one has a UDP socket, one is leased: the fourth comes out."""
+    free = ports.PortLeases(4)
+    chosen = free.ports
+    free.close()
+    monkeypatch.setattr(ports, "candidates", lambda low, high: chosen)
+    other = ports._lease(chosen[2])
+    assert other is not None
+    with (
+        other,
+        socket.create_server(("127.0.0.1", chosen[0])),
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+    ):
+        datagrams.bind(("127.0.0.1", chosen[1]))
+        leases = ports.PortLeases(1)
+        assert leases.ports == [chosen[3]]
+        with pytest.raises(DeployError, match="1 ports are needed, only 0 are free"):
+            ports.PortLeases(1)
+        leases.close()
+    everything = ports.PortLeases(4)
+    assert sorted(everything.ports) == sorted(chosen)
+    everything.close()
+
+
+def test_a_node_may_use_its_leased_port_for_tcp_and_udp() -> None:
+    leases = ports.PortLeases(1)
+    (port,) = leases.ports
+    with socket.create_server(("127.0.0.1", port)), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+        datagrams.bind(("127.0.0.1", port))
+    leases.close()
+
+
+def test_ports_lie_outside_the_ephemeral_range() -> None:
+    assert set(ports.candidates(32768, 60999)) == {*range(10_000, 32768), *range(61000, 65536)}
+    assert set(ports.candidates(1024, 65535)) == set(range(10_000, 65536)), "there is no outside"
+    low, high = ports.ephemeral_range()
+    assert 0 < low < high < 65536
+
+
+@real
+@pytest.mark.parametrize("checkpoint", range(12))
+@pytest.mark.parametrize("relay", [False, True])
+async def test_cancelled_in_the_middle_of_deploying(kit: Any, checkpoint: int, relay: bool) -> None:
+    """Cancelled after so many turns of the event loop, each further along: nothing is left of it, and no task."""
+
+    async def deploying() -> None:
+        async with kit.deploy("a", "b", links=[Link("b", "a")], relay=relay) as deployment:
+            place = deployment.placements["a"]
+            await place.machine.run(["true"])
+            await place.machine.spawn(kit.program(place, "import time; time.sleep(1000)"))
+            await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(deploying)
+        for _ in range(2**checkpoint):
+            await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    record = kit.folder / "processes.jsonl"
+    entries = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+    assert not [entry for entry in entries if kit.is_alive(entry.get("pid") or entry["supervisor"])]
+    assert not (kit.folder / "commands").exists()
+
+
+@real
+async def test_what_the_body_raises_comes_out_as_it_is(kit: Any) -> None:
+    with pytest.raises(DeployError, match="from the body"):
+        async with kit.deploy("a") as deployment:
+            place = deployment.placements["a"]
+            service = await place.machine.spawn(kit.program(place, "import time; time.sleep(1000)"))
+            raise DeployError("from the body")
+    assert service.exit is not None and not kit.is_alive(service.pid)
+
+
+async def test_a_supervisor_that_cannot_start(kit: Any) -> None:
+    (kit.folder / "processes.jsonl").mkdir()  # its record cannot be written
+    with pytest.raises(DeployError, match=r"supervisor of this run has ended .status 1.: (?s:.*)IsADirectory"):
+        async with kit.deploy("a"):
+            pass
+
+
+@given(st.lists(st.text(min_size=1, max_size=20), unique=True))
+def test_each_name_has_a_file_name_of_its_own(names: list[str]) -> None:
+    files = [file_name(name) for name in names]
+    assert len(set(files)) == len(files)
+    assert not any("/" in file or "\0" in file or file.startswith(".") for file in files)
+
+
+def test_processes_look_the_same_through_proc_and_ps(monkeypatch: pytest.MonkeyPatch) -> None:
+    if sys.platform != "linux" or shutil.which("ps") is None:
+        pytest.skip("needs both /proc and ps")
+    by_proc = supervisor.look(os.getpid())
+    monkeypatch.setattr(supervisor, "HAS_PROC", False)
+    by_ps = supervisor.look(os.getpid())
+    assert by_proc is not None and by_ps is not None
+    assert (by_proc.pid, by_proc.parent, by_proc.alive) == (by_ps.pid, by_ps.parent, by_ps.alive)
+    assert os.getpid() in [process.pid for process in supervisor.everyone()]
+    assert supervisor.look(2**22 + 1) is None

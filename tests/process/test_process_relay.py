@@ -1,0 +1,245 @@
+"""The link relay: it passes on, and a cut link is a partition: silent, never closed, never refused; and mends."""
+
+# ruff: noqa: ASYNC240 - a test may block its event loop: nobody else is on it
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import random
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import anyio.abc
+import pytest
+
+from harness.api import Deployment, FaultError, Link
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real]
+
+BA, CA = Link("b", "a"), Link("c", "a")
+NEVER = 0.3
+"""Seconds in which something that must not happen has not happened; within this machine it would take none."""
+
+
+@asynccontextmanager
+async def network(kit: Any) -> AsyncIterator[tuple[Deployment, Any]]:
+    """b and c dial a, which is a listener of this test."""
+    async with kit.deploy("a", "b", "c", links=[BA, CA], relay=True) as deployment:
+        listener = await anyio.create_tcp_listener(
+            local_host="127.0.0.1", local_port=deployment.placements["a"].ports["p2p"]
+        )
+        async with listener:
+            yield deployment, listener
+
+
+async def dial(deployment: Deployment, link: Link) -> anyio.abc.SocketStream:
+    address = deployment.link_address(link)
+    return await anyio.connect_tcp(address.host, address.port)
+
+
+async def connection(deployment: Deployment, listener: Any, link: Link) -> tuple[Any, Any]:
+    """Both ends of a new connection over this link. (`listener` is an anyio MultiListener of one.)"""
+    near = await dial(deployment, link)
+    with anyio.fail_after(10):
+        far = await listener.listeners[0].accept()
+    return near, far
+
+
+async def says_nothing(stream: Any) -> bool:
+    with anyio.move_on_after(NEVER):
+        await stream.receive()
+        return False
+    return True
+
+
+async def test_each_link_has_an_address_of_its_own(kit: Any) -> None:
+    async with network(kit) as (deployment, _):
+        one, other = deployment.link_address(BA), deployment.link_address(CA)
+        assert one != other
+        assert deployment.placements["a"].ports["p2p"] not in (one.port, other.port)
+        with pytest.raises(FaultError, match="no such link to cut: a → b"):
+            await deployment.set_links(frozenset({Link("a", "b")}))
+
+
+async def test_big_transfers_both_ways_at_once(kit: Any) -> None:
+    blob = random.Random(1).randbytes(1024 * 1024)
+    times = 64
+    expected = hashlib.sha256(blob * times).hexdigest()
+    digests = []
+
+    async def send(stream: Any) -> None:
+        for _ in range(times):
+            await stream.send(blob)
+        await stream.send_eof()
+
+    async def receive(stream: Any) -> None:
+        digest = hashlib.sha256()
+        async for data in stream:
+            digest.update(data)
+        digests.append(digest.hexdigest())
+
+    async with network(kit) as (deployment, listener):
+        near, far = await connection(deployment, listener, BA)
+        async with near, far, anyio.create_task_group() as tasks:
+            for end in (near, far):
+                tasks.start_soon(send, end)
+                tasks.start_soon(receive, end)
+    assert digests == [expected, expected]
+
+
+async def test_half_close(kit: Any) -> None:
+    async with network(kit) as (deployment, listener):
+        near, far = await connection(deployment, listener, BA)
+        async with near, far:
+            await near.send(b"question")
+            await near.send_eof()
+            assert await far.receive() == b"question"
+            with pytest.raises(anyio.EndOfStream):
+                await far.receive()
+            await far.send(b"answer")
+            assert await near.receive() == b"answer"
+            await far.send_eof()
+            with pytest.raises(anyio.EndOfStream):
+                await near.receive()
+
+
+async def test_a_reset_is_passed_on(kit: Any) -> None:
+    async with network(kit) as (deployment, listener):
+        near, far = await connection(deployment, listener, BA)
+        async with near, far:
+            reset(far)
+            with pytest.raises(anyio.BrokenResourceError) as caught:
+                await near.receive()
+            assert isinstance(caught.value.__cause__, ConnectionResetError)
+
+
+async def test_a_target_that_does_not_listen_resets_its_dialler(kit: Any) -> None:
+    async with kit.deploy("a", "b", links=[BA], relay=True) as deployment, await dial(deployment, BA) as stream:
+        with pytest.raises(anyio.BrokenResourceError) as caught, anyio.fail_after(10):
+            await stream.receive()
+        assert isinstance(caught.value.__cause__, ConnectionResetError)
+
+
+async def test_a_cut_link_is_silent_and_loses_nothing(kit: Any) -> None:
+    async with network(kit) as (deployment, listener):
+        near, far = await connection(deployment, listener, BA)
+        async with near, far:
+            await near.send(b"before")
+            assert await far.receive() == b"before"
+            await deployment.set_links(frozenset({BA}))
+            await near.send(b"there")
+            await far.send(b"back")
+            assert await says_nothing(far) and await says_nothing(near)
+            await deployment.set_links(frozenset())
+            with anyio.fail_after(10):
+                assert await far.receive() == b"there"
+                assert await near.receive() == b"back"
+
+
+@pytest.mark.parametrize("how", ["end", "reset"])
+async def test_the_end_of_a_connection_is_not_seen_through_a_cut(kit: Any, how: str) -> None:
+    async with network(kit) as (deployment, listener):
+        near, far = await connection(deployment, listener, BA)
+        async with near, far:
+            await deployment.set_links(frozenset({BA}))
+            if how == "end":
+                await far.aclose()
+            else:
+                reset(far)
+            assert await says_nothing(near)
+            await deployment.set_links(frozenset())
+            with anyio.fail_after(10), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)) as caught:
+                await near.receive()
+            assert caught.type is (anyio.EndOfStream if how == "end" else anyio.BrokenResourceError)
+
+
+async def test_a_dial_over_a_cut_link_hangs_and_connects_after_mending(kit: Any) -> None:
+    async with network(kit) as (deployment, listener):
+        await deployment.set_links(frozenset({BA}))
+        address = deployment.link_address(BA)
+        with socket.socket() as dialler:
+            dialler.setblocking(False)
+            assert dialler.connect_ex((address.host, address.port)) == errno.EINPROGRESS
+            with anyio.move_on_after(NEVER):
+                await anyio.wait_writable(dialler)
+                pytest.fail("it was answered")
+            with pytest.raises(OSError):
+                dialler.getpeername()
+            await deployment.set_links(frozenset())
+            with anyio.fail_after(10):  # the kernel dials again after 1 s, 2 s, 4 s …
+                await anyio.wait_writable(dialler)
+                assert dialler.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+                far = await listener.listeners[0].accept()
+            dialler.send(b"at last")
+            async with far:
+                assert await far.receive() == b"at last"
+
+
+async def test_only_what_is_asked_for_is_cut(kit: Any) -> None:
+    async with network(kit) as (deployment, listener):
+        b, ab = await connection(deployment, listener, BA)
+        c, ac = await connection(deployment, listener, CA)
+        async with b, ab, c, ac:
+            for cut in ({BA}, {CA}, {BA, CA}, {BA}, set()):
+                await deployment.set_links(frozenset(cut))
+                for link, near, far in ((BA, b, ab), (CA, c, ac)):
+                    await near.send(b"x")
+                    if link in cut:
+                        assert await says_nothing(far)
+                    else:
+                        with anyio.fail_after(10):
+                            assert set(await far.receive()) == set(b"x")
+
+
+async def test_a_sender_into_a_cut_link_comes_to_a_stop(kit: Any) -> None:
+    """As its window closes: the relay swallows nothing."""
+    async with network(kit) as (deployment, listener):
+        near, far = await connection(deployment, listener, BA)
+        sent = 0
+        async with near, far:
+            await deployment.set_links(frozenset({BA}))
+            while True:
+                with anyio.move_on_after(NEVER) as waiting:
+                    await near.send(b"x" * 65536)
+                sent += 65536
+                if waiting.cancelled_caught:
+                    break
+                assert sent < 2**30
+            await deployment.set_links(frozenset())
+            got = 0
+            with anyio.fail_after(10):
+                while got < sent - 65536:
+                    got += len(await far.receive())
+
+
+async def test_many_links_are_cut_at_once(kit: Any) -> None:
+    names = [f"n{number}" for number in range(12)]
+    links = [Link(src, dst) for src in names for dst in names if src > dst]
+    async with kit.deploy(*names, links=links, relay=True) as deployment:
+        assert len({deployment.link_address(link).port for link in links}) == len(links) == 66
+        for cut in (frozenset(links), frozenset(links[::2]), frozenset()):
+            await deployment.set_links(cut)
+
+
+async def test_a_dead_relay_is_said_and_not_waited_for(kit: Any) -> None:
+    async with network(kit) as (deployment, _):
+        lines = [json.loads(line) for line in (kit.folder / "processes.jsonl").read_text().splitlines()]
+        (relay,) = [line["pid"] for line in lines if line.get("name") == "the link relay"]
+        os.kill(relay, signal.SIGKILL)
+        await kit.eventually(lambda: not kit.is_alive(relay), "it is dead")
+        with pytest.raises(FaultError, match="links were not cut or mended"):
+            await deployment.set_links(frozenset({BA}))
+
+
+def reset(stream: Any) -> None:
+    """End a connection with RST."""
+    raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    stream._transport.abort()
