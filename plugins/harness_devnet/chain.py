@@ -86,7 +86,16 @@ class Devnet(Chain[DevnetConfig]):
         "validator": RoleInfo("proposes blocks in the slots it wins; keeps and attests shares of blobs", votes=True),
         "executor": RoleInfo("full node that serves channels and blobs", votes=False),
     }
-    capabilities = frozenset(Capability)
+    capabilities = frozenset(
+        {
+            Capability.TRANSACTIONS,
+            Capability.TRANSFERS,
+            Capability.BALANCES,
+            Capability.BLOBS,
+            Capability.FINALITY,
+            Capability.MEMPOOL,
+        }
+    )
     tolerance = Fraction(1, 2)
 
     @property

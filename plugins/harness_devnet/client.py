@@ -56,7 +56,13 @@ class DevnetClient(ChainClient):
         return answer.status_code, value
 
     async def _get(self, path: str, timeout: float = TIMEOUT) -> _Answer:
-        """The answer's JSON. Raises LookupError for 404."""
+        try:
+            return await self._look_up(path, timeout)
+        except LookupError as error:
+            raise Unreachable(f"{self._api}: status 404: {error}") from None
+
+    async def _look_up(self, path: str, timeout: float = TIMEOUT) -> _Answer:
+        """For what may not be there: raises LookupError for 404."""
         status, value = await self._request("GET", path, timeout=timeout)
         if status == 404:
             raise LookupError(_reason(value))
@@ -89,7 +95,7 @@ class DevnetClient(ChainClient):
                 )
 
     async def block(self, hash: str, height: int) -> Block:
-        value = await self._get(f"/block/{quote(hash, safe='')}")
+        value = await self._look_up(f"/block/{quote(hash, safe='')}")
         header = BlockHeader(
             value["height"], value["hash"], value["parent"], value["time"], value["proposer"], value["tx_count"]
         )
@@ -124,7 +130,7 @@ class DevnetClient(ChainClient):
         return await self._post("/blob", _inscription(channel, blob))
 
     async def retrieve(self, blob: str) -> bytes:
-        value = await self._get(f"/blob/{quote(blob, safe='')}", timeout=2 * TIMEOUT)
+        value = await self._look_up(f"/blob/{quote(blob, safe='')}", timeout=2 * TIMEOUT)
         return base64.b64decode(value["data"])
 
 
@@ -142,12 +148,12 @@ class _Answer(dict[str, Any]):
 def _decode(answer: httpx.Response) -> _Answer:
     """Raises Unreachable for what no devnet node says."""
     try:
-        value = json.loads(answer.content)
+        value = json.loads(answer.content, object_hook=_Answer)
     except (ValueError, RecursionError):
         value = None
-    if not isinstance(value, dict):
+    if not isinstance(value, _Answer):
         raise Unreachable("what answers is no devnet node: not a JSON object")
-    return _Answer(value)
+    return value
 
 
 def _reason(value: _Answer) -> str:

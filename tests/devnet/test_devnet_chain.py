@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import random
 import zipfile
 from pathlib import PurePosixPath
@@ -194,6 +195,8 @@ def test_power_is_stake():
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
+        b"HTTP/1.1 404 None\r\nContent-Length: 2\r\n\r\n{}",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{"headers":[{}]}',
         b"HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\n{}",
     ],
 )
@@ -214,4 +217,39 @@ async def test_whatever_is_no_devnet_node_is_unreachable(answer):
     server.close()
     with pytest.raises(Unreachable):
         await client.pending()
+    await client.aclose()
+
+
+@pytest.mark.anyio
+async def test_following_tells_the_node_which_block_was_seen_last():
+    """After a reorganisation the node answers from the fork point, and the client goes on from there."""
+
+    def header(height, hash):
+        return {"height": height, "hash": hash, "parent": "p", "time": 1.5, "proposer": "v", "tx_count": 0}
+
+    answers = [[header(3, "a"), header(4, "b")], [], [header(4, "c"), header(5, "d")], [header(6, "e")]]
+    targets = []
+
+    async def serve(reader, writer):
+        for headers in answers:
+            targets.append((await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode())
+            body = json.dumps({"headers": headers}).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    client = DevnetClient(Address("127.0.0.1", server.sockets[0].getsockname()[1]))
+    seen = []
+    async for block in client.follow(2):
+        seen.append((block.height, block.hash))
+        if block.height == 6:
+            break
+    assert seen == [(3, "a"), (4, "b"), (4, "c"), (5, "d"), (6, "e")]
+    assert [target.split("&wait")[0] for target in targets] == [
+        "/blocks?after=2&hash=",
+        "/blocks?after=4&hash=b",
+        "/blocks?after=4&hash=b",
+        "/blocks?after=5&hash=d",
+    ]
+    server.close()
     await client.aclose()
