@@ -50,15 +50,15 @@ async def _close(client: ChainClient) -> None:
 
 
 def in_turn(ctx: Context, nodes: Sequence[Node], turn: int, avoid: str = "") -> list[Node]:
-    """The nodes in the order in which to try them: from number `turn` on, those that answer the block feed first, the
-    one to avoid last."""
+    """The nodes in the order in which to try them: from number `turn` on, those that answer the block feed first, and
+    among these the one to avoid last."""
     start = turn % len(nodes)
     turned = [*nodes[start:], *nodes[:start]]
     views = ctx.feed.nodes
 
     def rank(node: Node) -> tuple[bool, bool]:
         view = views.get(node.name)
-        return node.name == avoid, view is None or not view.connected
+        return view is None or not view.connected, node.name == avoid
 
     return sorted(turned, key=rank)  # stable: the turn decides among equals
 

@@ -38,6 +38,8 @@ CHANNEL_TRACKER, BLOB_TRACKER = "da.channel", "da.blob"
 VERIFIED, CORRUPT, UNAVAILABLE = "verified", "corrupt", "unavailable"
 READ_AGAIN = 0.5
 """Seconds after which a blob that no node could reconstruct is asked for again."""
+ATTEMPTS = 3
+"""A blob is asked for so often at least before it counts as unavailable, even if nodes hang."""
 LONGEST_END = 25.0
 """Seconds that the last blobs may take after the deadline, whatever `patience` says: the engine grants 30."""
 
@@ -244,12 +246,14 @@ class _Reader:
             self._idle.set()
 
     async def _compare(self, sent: _Sent, turn: int) -> str:
+        one_attempt = self._config.read_timeout / ATTEMPTS  # so that a node that hangs leaves time for another
         while True:
             for node in in_turn(self._ctx, self._nodes, turn, avoid=sent.ticket.node):
-                try:
-                    async with self._pool.client(node) as client:
-                        content = await client.retrieve(sent.ticket.id)
-                except (Unreachable, LookupError):
-                    continue
-                return VERIFIED if sha256(content).digest() == sent.digest else CORRUPT
+                with anyio.move_on_after(one_attempt):
+                    try:
+                        async with self._pool.client(node) as client:
+                            content = await client.retrieve(sent.ticket.id)
+                    except (Unreachable, LookupError):
+                        continue
+                    return VERIFIED if sha256(content).digest() == sent.digest else CORRUPT
             await self._ctx.clock.sleep(READ_AGAIN)

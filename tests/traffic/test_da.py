@@ -72,6 +72,21 @@ async def test_one_node_that_cannot_reconstruct_is_made_up_for_by_another(make_w
         assert world.tracker("da.blob").summary().marks == {"verified": 10}
 
 
+async def test_a_node_that_hangs_does_not_keep_another_from_being_asked(make_world: MakeWorld) -> None:
+    world = make_world(*NODES)
+    async with world.live(), anyio.create_task_group() as tasks:
+        tasks.start_soon(_hang_after, world, 5.2)
+        await world.drive(workload(channel_rate=0, submit_timeout="1s"), 12)
+        blob = world.tracker("da.blob").summary()
+    assert blob.timed_out > 0
+    assert blob.marks == {"verified": blob.accepted}
+
+
+async def _hang_after(world: World, seconds: float) -> None:
+    await anyio.sleep(seconds)
+    world.nodes["executor-0"].behaviour.hang = True
+
+
 async def test_blobs_that_never_get_in_are_waited_for_and_given_up(make_world: MakeWorld) -> None:
     world = make_world(*NODES)
     world.includes = False

@@ -265,4 +265,4 @@ async def test_turns_prefer_nodes_that_answer_the_feed(make_world: MakeWorld) ->
         world.nodes["c"].script.go(up=False)
         await anyio.sleep(1)
         assert [node.name for node in in_turn(world, nodes, 2)] == ["a", "b", "c"]
-        assert [node.name for node in in_turn(world, nodes, 0, avoid="a")] == ["b", "c", "a"]
+        assert [node.name for node in in_turn(world, nodes, 0, avoid="a")] == ["b", "a", "c"]
