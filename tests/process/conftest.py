@@ -1,7 +1,5 @@
 """Real deployments of the deployer `process`, small Python programs as nodes, and looks at the kernel."""
 
-# ruff: noqa: ASYNC110 - what is waited for is the kernel's doing: nothing sets an event
-
 from __future__ import annotations
 
 import socket

@@ -4,8 +4,6 @@
 
 It prints one JSON line: the ports of the nodes; then "up" when all nodes are; before these, "begin"."""
 
-# ruff: noqa: ASYNC110, T201 - its output is what the test waits for
-
 from __future__ import annotations
 
 import json

@@ -1,8 +1,6 @@
 """What is left when the controller, its supervisor, or both are killed: nothing. Judged by the command lines in /proc,
 not by what the deployer itself keeps."""
 
-# ruff: noqa: ASYNC220, ASYNC240 - a test may block its event loop: nobody else is on it
-
 from __future__ import annotations
 
 import contextlib

@@ -1,7 +1,5 @@
 """Placing nodes: hosts, folders, ports, artifacts; several deployments at once; cancellation anywhere."""
 
-# ruff: noqa: ASYNC240 - a test may block its event loop: nobody else is on it
-
 from __future__ import annotations
 
 import json

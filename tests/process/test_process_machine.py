@@ -1,7 +1,5 @@
 """This host as a machine: commands and files."""
 
-# ruff: noqa: ASYNC240 - a test may block its event loop: nobody else is on it
-
 from __future__ import annotations
 
 import json
