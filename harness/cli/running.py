@@ -64,6 +64,7 @@ def run_all(plans: Sequence[Plan], target: Target, registry: Registry, options: 
         if codes[-1] is ExitCode.INTERRUPTED:
             break
     if len(plans) > 1 and options.output == "plain":
+        click.echo()
         render_table(matrix_table(states), console_for(sys.stdout))
     return max(codes, key=_GRAVITY.index)
 

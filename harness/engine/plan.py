@@ -74,7 +74,7 @@ class Plan:
 def resolve(playbook: Playbook, registry: Registry, *, seed: int | None = None) -> Plan:
     """The plan of a playbook that was built in code. Raises SpecError with every problem found."""
     draft = Draft(playbook, (), playbook.chain, playbook.topology, playbook.workloads, playbook.expectations)
-    return _Resolver(draft, registry, None).resolve(seed)
+    return _Resolver(draft, registry, None).resolve(seed, fresh_seed())
 
 
 def resolve_file(
@@ -92,10 +92,11 @@ def resolve_file(
     what these need and the chain lacks."""
     plans: list[Plan] = []
     problems: set[Problem] = set()
+    drawn = fresh_seed()  # one for all: the runs of a matrix differ in their variables alone
     for combination in file.combinations(extra):
         draft = file.draft(combination, extra=extra, elsewhere=elsewhere)
         try:
-            plans.append(_Resolver(draft, registry, file.document).resolve(seed))
+            plans.append(_Resolver(draft, registry, file.document).resolve(seed, drawn))
         except SpecError as error:
             problems.update(error.problems)
     if problems:
@@ -112,7 +113,8 @@ class _Resolver:
         self.document = document
         self.problems: list[Problem] = []
 
-    def resolve(self, seed: int | None) -> Plan:
+    def resolve(self, seed: int | None, drawn: int) -> Plan:
+        """`seed` wins over the playbook's own; `drawn` is for when there is neither. Raises SpecError."""
         draft = self.draft
         chain_component = self._component(Kind.CHAIN, draft.chain) if draft.chain else None
         workloads = tuple(filter(None, (self._component(Kind.WORKLOAD, use) for use in draft.workloads)))
@@ -126,7 +128,7 @@ class _Resolver:
         playbook = draft.playbook
         if playbook is None or chain is None or self.problems:
             raise SpecError({*draft.problems, *self.problems})
-        chosen = next(s for s in (seed, playbook.seed, fresh_seed()) if s is not None)
+        chosen = next(s for s in (seed, playbook.seed, drawn) if s is not None)
         topology = build_topology(playbook.topology, derive(chosen, "topology"))
         for complaint in chain.check(topology, playbook.wallets):
             self._problem(playbook.chain.path, complaint, playbook.chain.where)

@@ -124,3 +124,10 @@ async def test_deploy_and_run_from_python(tmp_path: Path) -> None:
         assert {judged.id for judged in runner.judged} == {"no-forks", "transaction-inclusion"}
     [run] = (tmp_path / "runs").iterdir()
     assert '"exit_code": 0' in (run / "result.json").read_text()
+
+
+def test_the_runs_of_a_matrix_share_their_seed() -> None:
+    plans = resolve_file(load_playbook(PLAYBOOKS / "load_progression.toml"), Registry())
+    assert len(plans) == 4
+    assert len({plan.seed for plan in plans}) == 1
+    assert [plan.playbook.variables["rate"] for plan in plans] == [5, 10, 20, 30]
