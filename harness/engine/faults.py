@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import anyio.to_thread
 
 from harness.clock import Clock
 from harness.engine.budget import FaultBudget
@@ -66,17 +67,20 @@ class Faults(FaultControl):
         fault_id = f"f{len(self._records) + 1}"
         self._records[fault_id] = FaultRecord(fault_id, fault.name, names, by)
         stage = _Stages(fault_id, fault.name, names, by, self._emit)
-        self._ledger.intend(fault_id, fault.name, names, undo=f"heal {fault.name} of {', '.join(names)}")
-        stage("intended")
-        if fault.takes_down:
+        if fault.takes_down:  # counted before anything is awaited: two that are begun together share one budget
             self._holding[fault_id] = frozenset(names)
         try:
-            self._update(fault_id, injected_at=self._clock.now())
-            await self._inject(fault, targets, fault_id, stage)
-            yield self._records[fault_id]
+            undo = f"heal {fault.name} of {', '.join(names)}"
+            await anyio.to_thread.run_sync(self._ledger.intend, fault_id, fault.name, names, undo)
+            stage("intended")
+            try:
+                self._update(fault_id, injected_at=self._clock.now())
+                await self._inject(fault, targets, fault_id, stage)
+                yield self._records[fault_id]
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self._heal(fault, targets, fault_id, stage)
         finally:
-            with anyio.CancelScope(shield=True):
-                await self._heal(fault, targets, fault_id, stage)
             self._holding.pop(fault_id, None)
 
     async def _inject(self, fault: Fault[Any], targets: Sequence[Node], fault_id: str, stage: _Stages) -> None:
@@ -84,9 +88,9 @@ class Faults(FaultControl):
             await fault.inject(targets)
             stage("injected")
             proof = await fault.prove(targets)
-        except HarnessError as error:
-            stage("not-applied", error=str(error))
-            raise FaultError(f"{fault.name} of {stage.who} was not applied: {error}") from error
+        except Exception as error:  # a plugin's bug leaves the same doubt as a refusal of the machine
+            stage("not-applied", error=_told(error))
+            raise FaultError(f"{fault.name} of {stage.who} was not applied: {_told(error)}") from error
         self._update(fault_id, proven=proof.holds)
         stage("proven" if proof.holds else "not-applied", seen=proof.seen)
         if not proof.holds:
@@ -98,17 +102,21 @@ class Faults(FaultControl):
             await fault.heal(targets)
             self._update(fault_id, healed_at=self._clock.now())
             proof = await fault.prove_healed(targets)
-        except HarnessError as error:
-            stage("not-healed", error=str(error))
-            raise FaultError(f"{fault.name} of {stage.who} was not healed: {error}") from error
+        except Exception as error:  # as above
+            stage("not-healed", error=_told(error))
+            raise FaultError(f"{fault.name} of {stage.who} was not healed: {_told(error)}") from error
         self._update(fault_id, healing_proven=proof.holds)
         stage("healed" if proof.holds else "not-healed", seen=proof.seen)
         if not proof.holds:
             raise FaultError(f"{fault.name} of {stage.who} was not healed: seen instead {dict(proof.seen)}")
-        self._ledger.healed(fault_id)
+        await anyio.to_thread.run_sync(self._ledger.healed, fault_id)
 
     def _update(self, fault_id: str, **changes: Any) -> None:
         self._records[fault_id] = dataclasses.replace(self._records[fault_id], **changes)
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
