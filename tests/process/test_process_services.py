@@ -24,7 +24,7 @@ import os, sys, time
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
-        print("escaped", os.getpid())
+        os.write(1, b"escaped %d\\n" % os.getpid())
         time.sleep(1000)
     os._exit(0)
 os.wait()
@@ -35,7 +35,7 @@ import os, time
 child = os.fork()
 if child == 0:
     os.fork()
-print("one", os.getpid())
+os.write(1, b"one %d\\n" % os.getpid())
 time.sleep(1000)
 """
 
