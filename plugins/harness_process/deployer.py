@@ -11,10 +11,11 @@ from typing import ClassVar
 import anyio
 import anyio.to_thread
 
-from harness import api
 from harness.api import (
     Address,
     Artifact,
+    Config,
+    Deployer,
     DeployError,
     Deployment,
     DeployRequest,
@@ -37,7 +38,7 @@ LOCAL_NAMES = frozenset({"localhost", LOOPBACK, "::1"})
 NODES, ARTIFACTS = "nodes", "artifacts"
 
 
-class ProcessConfig(api.Config):
+class ProcessConfig(Config):
     """Options of the deployer `process`."""
 
     relay: bool = False
@@ -84,7 +85,7 @@ class ProcessDeployment(Deployment):
         await self._relay.set_links(cut)
 
 
-class ProcessDeployer(api.Deployer[ProcessConfig]):
+class ProcessDeployer(Deployer[ProcessConfig]):
     """Nodes as supervised processes of this machine, bound to 127.0.0.1. No root, no Docker.
 
     When the harness dies, even by SIGKILL, the nodes die with it."""

@@ -160,7 +160,7 @@ class Supervision:
                 attach=pipes.hear is not None,
             )
         except InfrastructureError as error:
-            self._forget(number)
+            self._forget(number, Exit(None, None, time.time()))
             raise InfrastructureError(f"{spec.name} cannot be started: {error}") from error
         service.started(answer["pid"], answer["start"])
         return service
@@ -219,12 +219,12 @@ class Supervision:
                     if not answer.done():
                         answer.set_exception(InfrastructureError(self._gone))
                 for number in list(self._services):
-                    self._forget(number).ended(Exit(None, None, time.time()))
+                    self._forget(number, Exit(None, None, time.time()))
         return left
 
     def _hear(self, message: dict[str, Any]) -> None:
         if "exit" in message:
-            self._forget(message["exit"]).ended(Exit(message["code"], message["signal"], message["at"]))
+            self._forget(message["exit"], Exit(message["code"], message["signal"], message["at"]))
         elif "said" in message:
             if message["said"] in self._hearers:
                 self._hearers[message["said"]](message["line"])
@@ -237,6 +237,8 @@ class Supervision:
             else:
                 answer.set_result(message)
 
-    def _forget(self, number: int) -> LocalService:
+    def _forget(self, number: int, how: Exit) -> None:
+        """A service has ended, or was never started."""
         self._hearers.pop(number, None)
-        return self._services.pop(number)
+        if (service := self._services.pop(number, None)) is not None:
+            service.ended(how)

@@ -285,7 +285,11 @@ class Supervisor:
             self._selector.register(ours, selectors.EVENT_READ, partial(self._pass_on, child))
         seen = look(child.pid)  # there, even if it has ended: it is not collected yet
         start = seen.start if seen is not None else 0.0
-        self._note({"pid": child.pid, "start": start, "name": name})
+        try:
+            self._note({"pid": child.pid, "start": start, "name": name})
+        except OSError:  # a full disk: what could not be found again must not run
+            _kill_group(child.pid)
+            raise
         return {"pid": child.pid, "start": start}
 
     def _die_with_me(self) -> None:
