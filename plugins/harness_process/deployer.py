@@ -46,8 +46,8 @@ class ProcessConfig(Config):
 
 
 class ProcessDeployment(Deployment):
-    """Nodes of this machine. Their folders, `nodes/NODE` in the run's folder, are kept after the run: they are what
-    one looks at when a node went wrong."""
+    """Nodes of this machine. Their folders, `nodes/NODE` in the run's folder, are left to whoever owns that one: they
+    are what one looks at when a node went wrong."""
 
     def __init__(
         self,
