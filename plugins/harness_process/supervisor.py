@@ -141,6 +141,7 @@ class _Child:
         self.process = process
         self.channel = channel
         self.exit: dict[str, Any] = {}
+        self.remains: set[int] = set()  # those of its descendants that were left to us, killed, not yet collected
         self._heard = b""
 
     def ended(self, status: int) -> None:
@@ -344,15 +345,17 @@ class Supervisor:
             return
         by_mark = {child.mark: child for child in self._leaving}
         by_pid = {child.pid: child for child in self._leaving}
-        lingering = set()
-        for pid in self._adopted():
+        adopted = self._adopted()
+        for child in self._leaving:
+            child.remains &= adopted
+        for pid in adopted.difference(*(child.remains for child in self._leaving)):
             mark = mark_of(pid)
             seen = None if mark else look(pid)
-            child = by_mark.get(mark) or (by_pid.get(seen.session) if seen is not None else None)
-            if child is not None and _kill(pid):
-                lingering.add(child.service)
-        gone = [child for child in self._leaving if child.service not in lingering]
-        self._leaving = [child for child in self._leaving if child.service in lingering]
+            owner = by_mark.get(mark) or (by_pid.get(seen.session) if seen is not None else None)
+            if owner is not None and _kill(pid):
+                owner.remains.add(pid)  # until it is collected: one that is ending shows no mark any more
+        gone = [child for child in self._leaving if not child.remains]
+        self._leaving = [child for child in self._leaving if child.remains]
         for child in gone:
             self._drop_channel(child)
             self._say(child.exit)
@@ -372,15 +375,15 @@ class Supervisor:
             child.channel.close()
             child.channel = None
 
-    def _adopted(self) -> list[int]:
+    def _adopted(self) -> set[int]:
         """Our children that we did not spawn. Only a reaper of descendants has any."""
         if self._libc is None:
-            return []
+            return set()
         try:
-            children = [int(pid) for pid in Path(f"/proc/self/task/{self._pid}/children").read_text().split()]
+            children = {int(pid) for pid in Path(f"/proc/self/task/{self._pid}/children").read_text().split()}
         except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
-            children = [process.pid for process in everyone() if process.parent == self._pid]
-        return [pid for pid in children if pid not in self._leaders]
+            children = {process.pid for process in everyone() if process.parent == self._pid}
+        return children - self._leaders.keys()
 
     def _end_all(self) -> None:
         """SIGKILL to everything that descends from us, again and again, until we have no child left."""

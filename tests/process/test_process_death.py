@@ -14,7 +14,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,16 @@ class Victim:
                     found.append(f"{process.pid} {line}")
         return found
 
+    async def gone(self, kit: Any, ports: Sequence[int]) -> None:
+        """Wait for everything of it to be gone. A process that is ending loses its arguments first, then its
+        sockets, then itself: so all three are looked at."""
+        record = self.run_dir / "processes.jsonl"
+        await kit.eventually(
+            lambda: not (self.processes() or any(map(kit.is_bound, ports)) or leftovers.find(record)),
+            "no process of it is left, and no port held",
+            PROMISED,
+        )
+
 
 @pytest.fixture
 def victim(tmp_path: Path) -> Iterator[Victim]:
@@ -92,10 +102,7 @@ async def test_killing_the_controller_leaves_nothing(victim: Victim, kit: Any, m
     await anyio.sleep(moment * 0.04 * random.Random(moment).uniform(0.7, 1.3))  # the moment, not a synchronisation
     victim.process.kill()
     victim.process.wait()
-    await kit.eventually(lambda: not victim.processes(), "all processes are gone", PROMISED)
-    ports = victim.read()
-    assert not [port for port in json.loads(ports or "[]") if kit.is_bound(port)]
-    assert leftovers.find(victim.run_dir / "processes.jsonl") == []
+    await victim.gone(kit, json.loads(victim.read() or "[]"))
 
 
 async def test_killing_the_controller_of_paused_nodes_leaves_nothing(victim: Victim, kit: Any) -> None:
@@ -106,8 +113,7 @@ async def test_killing_the_controller_of_paused_nodes_leaves_nothing(victim: Vic
         os.killpg(node.pid, signal.SIGSTOP)
     victim.process.kill()
     victim.process.wait()
-    await kit.eventually(lambda: not victim.processes(), "all processes are gone", PROMISED)
-    assert not [port for port in json.loads(ports) if kit.is_bound(port)]
+    await victim.gone(kit, json.loads(ports))
 
 
 async def test_killing_controller_and_supervisor_together(victim: Victim, kit: Any) -> None:
@@ -121,8 +127,7 @@ async def test_killing_controller_and_supervisor_together(victim: Victim, kit: A
     assert [port for port in ports if kit.is_bound(port)], "the daemons hold the ports"
     done = await ProcessDeployer(ProcessConfig()).clean("run", victim.run_dir)
     assert len([line for line in done if line.startswith("killed what a node started (pid ")]) == 4
-    assert victim.processes() == []
-    assert not [port for port in ports if kit.is_bound(port)]
+    await victim.gone(kit, ports)
     assert await ProcessDeployer(ProcessConfig()).clean("run", victim.run_dir) == []
 
 
@@ -135,7 +140,7 @@ async def test_clean_ends_a_supervisor_that_stands_still(victim: Victim, kit: An
     done = await ProcessDeployer(ProcessConfig()).clean("run", victim.run_dir)
     assert f"killed the supervisor (pid {victim.supervisor()})" in done
     assert f"removed {victim.run_dir / 'artifacts'}" in done
-    assert victim.processes() == []
+    await victim.gone(kit, [])
 
 
 async def test_clean_touches_no_stranger(tmp_path: Path) -> None:
@@ -186,8 +191,7 @@ async def test_as_an_unprivileged_user(kit: Any) -> None:
         assert "\nUid:\t65534\t65534\t65534\t65534\n" in status
         victim.process.kill()
         victim.process.wait()
-        await kit.eventually(lambda: not victim.processes(), "all processes are gone", PROMISED)
-        assert not [port for port in ports if kit.is_bound(port)]
+        await victim.gone(kit, ports)
     finally:
         victim.end()
         shutil.rmtree(folder)
