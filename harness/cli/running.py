@@ -12,7 +12,8 @@ import click
 
 from harness.cli.faces.json_lines import JsonLinesFace
 from harness.cli.faces.plain import PlainFace
-from harness.engine.execute import execute
+from harness.cli.main import tell
+from harness.engine.execute import Executed, execute
 from harness.engine.plan import Plan
 from harness.engine.recorder import Recorder
 from harness.engine.target import Target
@@ -58,10 +59,12 @@ def run_all(plans: Sequence[Plan], target: Target, registry: Registry, options: 
         recorder = Recorder.create(options.runs, plan, command=options.command, keep_nodes=options.keep)
         for text in failed_observers:
             recorder.warn("plugins", text)
-        recorder.observe(registry.hook)
-        codes.append(_run_one(plan, target, recorder, options))
+        recorder.observe(registry.observers())
+        done = _run_one(plan, target, recorder, options)
         states.append(recorder.state)
-        if codes[-1] is ExitCode.INTERRUPTED:
+        codes.append(done.outcome.exit_code)
+        if done.interrupted:
+            codes += [ExitCode.INTERRUPTED] if number < len(plans) else []
             break
     if len(plans) > 1 and options.output == "plain":
         click.echo()
@@ -69,16 +72,18 @@ def run_all(plans: Sequence[Plan], target: Target, registry: Registry, options: 
     return max(codes, key=_GRAVITY.index)
 
 
-def _run_one(plan: Plan, target: Target, recorder: Recorder, options: RunOptions) -> ExitCode:
+def _run_one(plan: Plan, target: Target, recorder: Recorder, options: RunOptions) -> Executed:
     json = JsonLinesFace(recorder.run_dir.journal, sys.stdout.buffer) if options.output == "json" else None
     plain = PlainFace(sys.stdout, sys.stderr, quiet=options.quiet) if options.output == "plain" else None
     face = json or plain
     if face is not None:
         recorder.subscribe(face)
     uvloop = {"use_uvloop": True}
-    outcome = anyio.run(execute, plan, target, recorder, backend="asyncio", backend_options=uvloop)
+    done = anyio.run(execute, plan, target, recorder, backend="asyncio", backend_options=uvloop)
     if json is not None:
         json.close()
     if plain is not None:
         plain.finish(recorder.run_dir)
-    return outcome.exit_code
+    if recorder.state.finish is not None and done.outcome.reason != recorder.state.finish.reason:
+        tell(done.outcome.reason)  # what happened after the last event
+    return done

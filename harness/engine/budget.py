@@ -6,6 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from harness.engine.plan import Plan
+from harness.plugin.contract.chain import Network
+
 
 @dataclass(frozen=True, slots=True)
 class FaultBudget:
@@ -25,3 +28,9 @@ class FaultBudget:
         if self.unlimited:
             return "unlimited"
         return f"less than {self.tolerance} of the voting power ({sum(self.powers.values())}) down at once"
+
+
+def budget_of(plan: Plan, network: Network) -> FaultBudget:
+    """The budget of a plan's network: its nodes' powers, its chain's tolerance, unless the playbook lifts it."""
+    powers = {node.name: network.power(node) for node in plan.topology.nodes}
+    return FaultBudget(powers, plan.chain.tolerance, unlimited=plan.playbook.budget == "unlimited")

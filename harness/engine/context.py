@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 from harness.clock import Clock
 from harness.engine.plan import Plan
 from harness.engine.seed import derive
 from harness.engine.selection import select_nodes
+from harness.errors import HarnessError, InfrastructureError
 from harness.observe.feed import BlockFeed
 from harness.observe.tracker import Tracker
 from harness.plugin.contract.chain import Network
@@ -22,7 +25,9 @@ from harness.record.events import Event, Note, WorkloadProgress
 
 @dataclass
 class RunShared:
-    """What all components of one run share. `window` is set when drive begins."""
+    """What all components of one run share. `window` is set when drive begins.
+
+    `failures` is what went wrong with the run itself, not with the network; `failed` is set by the first."""
 
     run_id: str
     run_dir: Path
@@ -31,13 +36,21 @@ class RunShared:
     nodes: Mapping[str, Node]
     clock: Clock
     feed: BlockFeed
-    faults: FaultControl
     emit: Callable[[Event], None]
     make_tracker: Callable[[str], Tracker]
+    faults: FaultControl = field(init=False)
     trackers: dict[str, Tracker] = field(default_factory=dict)
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
     window: Window | None = None
     quiet: bool = False
+    failures: list[HarnessError] = field(default_factory=list)
+    failed: anyio.Event = field(default_factory=anyio.Event)
+
+    def fail(self, component: str, error: HarnessError, trace: str = "") -> None:
+        """The run itself has failed: its drive ends, what was seen is still judged, and the result says so."""
+        self.failures.append(InfrastructureError(f"{component}: {error}"))
+        self.failed.set()
+        self.emit(Note(component, "error", str(error), {"traceback": trace} if trace else {}))
 
 
 class ComponentContext(Context):

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import dataclass
 
 import anyio
 import anyio.abc
 
 from harness.engine.outcome import Outcome
+from harness.engine.patience import Patience
 from harness.engine.plan import Plan
 from harness.engine.recorder import Recorder
 from harness.engine.session import session
 from harness.engine.target import Target
 
 
-async def execute(plan: Plan, target: Target, recorder: Recorder) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """How a run came out, and whether somebody interrupted it, were it while it was being taken down."""
+
+    outcome: Outcome
+    interrupted: bool
+
+
+async def execute(plan: Plan, target: Target, recorder: Recorder) -> Executed:
     """Run a plan to its end. Never raises for what went wrong with the run: the outcome says it, and the journal
     holds a defect's traceback.
 
-    The first SIGINT, SIGTERM or SIGHUP ends the run and tears down; the second makes teardown kill nodes
-    instead of waiting for them."""
-    hurry = anyio.Event()
+    The first SIGINT, SIGTERM or SIGHUP ends the run and tears down; the second makes teardown kill nodes instead
+    of waiting for them; the third gives up on what still does not end."""
+    patience = Patience()
     async with anyio.create_task_group() as tasks:
         with anyio.CancelScope() as running:
-            await tasks.start(_listen, running, hurry)
+            await tasks.start(_listen, running, patience)
             try:
-                async with session(plan, target, recorder, hurry=hurry) as runner:
+                async with session(plan, target, recorder, patience=patience) as runner:
                     await runner.run(plan)
             except Exception:
                 # The session has recorded it: outcome, journal, result.json. Nothing is lost by not raising.
@@ -33,13 +43,13 @@ async def execute(plan: Plan, target: Target, recorder: Recorder) -> Outcome:
                     raise
         tasks.cancel_scope.cancel()
     assert recorder.outcome is not None
-    return recorder.outcome
+    return Executed(recorder.outcome, running.cancel_called)
 
 
-async def _listen(running: anyio.CancelScope, hurry: anyio.Event, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+async def _listen(running: anyio.CancelScope, patience: Patience, *, task_status: anyio.abc.TaskStatus[None]) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as received:
         task_status.started()
         async for _ in received:
             if running.cancel_called:
-                hurry.set()
+                patience.lose()
             running.cancel()

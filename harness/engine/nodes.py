@@ -12,28 +12,34 @@ import anyio.abc
 import anyio.to_thread
 
 from harness.clock import Clock
-from harness.errors import InfrastructureError, NotReadyError, Unreachable
+from harness.errors import HarnessError, InfrastructureError, NotReadyError, Unreachable
 from harness.plugin.contract.chain import ChainClient, Launch, Network
 from harness.plugin.contract.deployer import Deployment, Placement
 from harness.plugin.contract.machine import Address, Exit, Service, ServiceSpec
 from harness.plugin.contract.node import Node, NodeState
 from harness.record.events import Event, NodeChanged
 
-READY_POLL = 0.05
-"""Seconds between two looks at a node that is starting: its API cannot tell us, we have to ask."""
+FIRST_POLL, LAST_POLL = 0.02, 0.5
+"""Seconds between two looks at a node that is starting, growing: its API cannot tell us, we have to ask."""
+AFTER_SIGKILL = 10.0
+"""Seconds that the kernel may take to end what was killed."""
+CLOSE_WITHIN = 2.0
+"""Seconds that a client may take to close its connection."""
 LOG_TAIL = 15
 """Lines of a node's log that an error about it quotes."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeHost:
-    """What every node of a run shares: where events go, what time it is, which tasks watch."""
+    """What every node of a run shares: where events go, what time it is, which tasks watch, and who is told when the
+    run itself (not the node) has failed."""
 
     network: Network
     deployment: Deployment
     clock: Clock
     emit: Callable[[Event], None]
     tasks: anyio.abc.TaskGroup
+    fail: Callable[[str, HarnessError], None]
 
 
 class ManagedNode(Node):
@@ -52,7 +58,7 @@ class ManagedNode(Node):
         self._service: Service | None = None
         self._state = NodeState.CREATED
         self._exits: list[tuple[Exit, bool]] = []
-        self._ending = False  # the harness itself has asked the current process to end
+        self._asked: set[int] = set()  # signals by which the current process was asked to end
         self._client: ChainClient | None = None
 
     @property
@@ -82,7 +88,8 @@ class ManagedNode(Node):
     async def aclose(self) -> None:
         """Close the control client."""
         if self._client is not None:
-            await self._client.aclose()
+            with anyio.move_on_after(CLOSE_WITHIN):
+                await self._client.aclose()
             self._client = None
 
     async def write_files(self) -> None:
@@ -90,15 +97,13 @@ class ManagedNode(Node):
         for file in self.launch.files:
             await self.machine.put(file.content, self._directory / file.path, file.mode)
 
-    async def start(self, extra_args: Sequence[str] = ()) -> None:
+    async def start(self) -> None:
         async with self._control:
             if self.pid is not None:
                 return
             self._change(NodeState.STARTING, "started")
-            spec = ServiceSpec(
-                self.name, (*self.launch.argv, *extra_args), self._directory, self.log_path, self.launch.env
-            )
-            self._ending = False
+            spec = ServiceSpec(self.name, self.launch.argv, self._directory, self.log_path, self.launch.env)
+            self._asked = set()
             self._service = await self.machine.spawn(spec)
             self._host.tasks.start_soon(self._watch, self._service, name=f"watch {self.name}")
             self._change(NodeState.RUNNING, "started")
@@ -114,7 +119,7 @@ class ManagedNode(Node):
     async def cut_short(self) -> None:
         """SIGKILL beside a `stop` that is under way, for who cannot wait for it."""
         if self._service is not None and self._service.exit is None:
-            self._ending = True
+            self._asked.add(signal.SIGKILL)
             await self._service.signal(signal.SIGKILL)
 
     async def pause(self) -> None:
@@ -129,21 +134,22 @@ class ManagedNode(Node):
                 self._change(NodeState.RUNNING, "resumed")
 
     async def wait_ready(self, timeout: float) -> None:
-        give_up = self._host.clock.now() + timeout
-        last_answer = "it never answered"
-        while self._host.clock.now() < give_up:
+        clock, last_answer, pause = self._host.clock, "it never answered", FIRST_POLL
+        give_up = clock.now() + timeout
+        while clock.now() < give_up:
             if self.pid is None:
                 how = self._exits[-1][0] if self._exits else "it was never started"
                 raise NotReadyError(f"{self.name} ended while it was starting: {how}{await self._quote_log()}")
             try:
-                with anyio.fail_after(max(READY_POLL, give_up - self._host.clock.now())):
+                with anyio.fail_after(max(LAST_POLL, give_up - clock.now())):
                     await self.client().head()
                 return
             except Unreachable as error:
                 last_answer = str(error)
             except TimeoutError:
                 last_answer = "it did not answer in time"
-            await self._host.clock.sleep(READY_POLL)
+            await clock.sleep(pause)
+            pause = min(LAST_POLL, 1.5 * pause)
         raise NotReadyError(
             f"{self.name} was not ready within {timeout:g} s ({last_answer}); "
             f"raise ready_timeout, or see its log{await self._quote_log()}"
@@ -158,22 +164,26 @@ class ManagedNode(Node):
         return self._service
 
     async def _end(self, number: int, patience: float | None) -> Exit:
-        """Signal, wait `patience` seconds, then SIGKILL; None waits for ever (for SIGKILL itself)."""
+        """Signal, wait `patience` seconds, then SIGKILL; None: `number` is SIGKILL itself.
+
+        Being killed for not having stopped is no end that the node can be proud of: it counts as unasked."""
         service = self._service
         if service is None:
             raise InfrastructureError(f"{self.name} was never started")
         if service.exit is None:
-            self._ending = True
+            self._asked.add(number)
             await service.signal(number)
             if self._state is NodeState.PAUSED:
                 await service.signal(signal.SIGCONT)  # a stopped process acts on no signal but SIGKILL
-            with anyio.move_on_after(patience):
+            with anyio.move_on_after(AFTER_SIGKILL if patience is None else patience):
                 await service.wait()
             if service.exit is None:
                 await service.signal(signal.SIGKILL)
-        how = await service.wait()
-        self._note_exit(service, how)
-        return how
+        with anyio.move_on_after(AFTER_SIGKILL):
+            how = await service.wait()
+            self._note_exit(service, how)
+            return how
+        raise InfrastructureError(f"{self.name} (pid {service.pid}) is still there {AFTER_SIGKILL:g} s after SIGKILL")
 
     async def _watch(self, service: Service) -> None:
         self._note_exit(service, await service.wait())
@@ -182,8 +192,16 @@ class ManagedNode(Node):
         """Record an end once, whoever sees it first: the watcher or the call that asked for it."""
         if service is not self._service or self._state in (NodeState.STOPPED, NodeState.EXITED):
             return
-        self._exits.append((how, self._ending))
-        self._change(NodeState.STOPPED if self._ending else NodeState.EXITED, str(how), expected=self._ending)
+        if how.code is None and how.signal is None:
+            # Nobody saw it end: whoever supervised it is gone. That says nothing about the node.
+            self._change(NodeState.EXITED, str(how))
+            lost = InfrastructureError(f"{self.machine.name} lost hold of {self.name}")
+            self._host.fail(self.name, lost)
+            return
+        codes = {0, *(128 + number for number in self._asked)}  # shells and runtimes turn signals into 128 + n
+        expected = bool(self._asked) and (how.code in codes or how.signal in self._asked)
+        self._exits.append((how, expected))
+        self._change(NodeState.STOPPED if self._asked else NodeState.EXITED, str(how), expected=expected)
 
     def _change(self, state: NodeState, why: str, *, expected: bool = True) -> None:
         self._state = state

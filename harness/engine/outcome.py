@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.engine.runner import Judged
 from harness.errors import ExitCode
@@ -37,6 +37,14 @@ def conclude(
         left = "; ".join(teardown_errors)
         return Outcome(verdict, ExitCode.TEARDOWN, "teardown-incomplete", f"teardown incomplete: {left}")
     return Outcome(verdict, verdict.exit_code, "done", _why(judged, verdict))
+
+
+def incomplete(outcome: Outcome, failures: Sequence[str]) -> Outcome:
+    """The outcome of a run whose record could not be written whole."""
+    reason = f"the record is incomplete: {'; '.join(failures)} ({outcome.reason})"
+    if outcome.exit_code in (ExitCode.PASS, ExitCode.FAIL, ExitCode.UNKNOWN):
+        return replace(outcome, exit_code=ExitCode.INFRASTRUCTURE, status="infrastructure-failed", reason=reason)
+    return replace(outcome, reason=reason)
 
 
 def _at_best_unknown(verdict: Verdict) -> Verdict:

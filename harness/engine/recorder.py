@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.clock import Clock, SystemClock
-from harness.engine.outcome import Outcome
+from harness.engine.outcome import Outcome, incomplete
 from harness.engine.plan import Plan
 from harness.errors import UsageError
 from harness.observe.feed import BlockFeed
 from harness.observe.samples import SampleStore
 from harness.observe.tracker import Tracker
+from harness.plugin.registry import Observer
 from harness.record.events import Event, Note, Recorded, RunFinished
 from harness.record.journal import Journal, Subscriber
 from harness.record.junit import write_junit
@@ -40,7 +42,7 @@ class Recorder:
         self.state = RunState()
         self.outcome: Outcome | None = None
         self._keep_nodes = keep_nodes
-        self._hook: Any = None
+        self._observers: tuple[Observer, ...] = ()
         self.journal.subscribe(self._reduce)
 
     @classmethod
@@ -83,15 +85,13 @@ class Recorder:
         """Tell it of every event from now on."""
         self.journal.subscribe(callback)
 
-    def observe(self, hook: Any) -> None:
-        """Tell plugins that observe (pluggy's hook callers) of every event, and at last of the result."""
-        self._hook = hook
-
-        def plugins(recorded: Recorded) -> None:
-            hook.harness_event(recorded=recorded)
-
-        if hook.harness_event.get_hookimpls():
-            self.subscribe(plugins)
+    def observe(self, observers: Iterable[Observer]) -> None:
+        """Tell plugins that observe of every event, and at last of the result: each by itself, so that one that is
+        broken costs no other its events."""
+        self._observers = tuple(observers)
+        for observer in self._observers:
+            if observer.event is not None:
+                self.subscribe(observer.event)
 
     def sample_blocks(self, feed: BlockFeed) -> None:
         """Keep every block that this feed sees."""
@@ -104,22 +104,41 @@ class Recorder:
         return tracker
 
     def finish(self, outcome: Outcome, seconds: float) -> None:
-        """The last event, then everything that is made from the record."""
+        """The last event, then everything that is made from the record.
+
+        A record that is not complete is no record to pass on: the outcome then is an infrastructure failure."""
         self.samples.close()
         if self.samples.error:
             self.warn("samples", f"{self.samples.error}; {self.samples.dropped} samples are lost")
         self.outcome = outcome
         self.emit(RunFinished(outcome.verdict.value, int(outcome.exit_code), outcome.status, outcome.reason, seconds))
-        self.journal.close()
-        write_result(self.run_dir.result, self.state)
-        write_junit(self.run_dir.junit, self.state)
+        steps: list[Callable[[], object]] = [
+            self.journal.close,
+            lambda: write_result(self.run_dir.result, self.state),
+            lambda: write_junit(self.run_dir.junit, self.state),
+        ]
         if outcome.status == "done" and outcome.verdict is Verdict.PASS and not self._keep_nodes:
-            shutil.rmtree(self.run_dir.nodes)
-        if self._hook is not None:
-            self._hook.harness_run_finished(result=result_of(self.state))
+            steps.append(lambda: shutil.rmtree(self.run_dir.nodes))
+        for observer in self._observers:
+            if observer.finished is not None:
+                steps.append(partial(observer.finished, result_of(self.state)))
+        failed = [text for step in steps if (text := _attempt(step))]
+        if self.journal.failure is not None:
+            failed.insert(0, str(self.journal.failure))
+        if failed:
+            self.outcome = incomplete(outcome, failed)
 
     def _reduce(self, recorded: Recorded) -> None:
         self.state = reduce(self.state, recorded)
+
+
+def _attempt(step: Callable[[], object]) -> str:
+    """What a step of writing the record failed with, "" when it did not: the others are worth having without it."""
+    try:
+        step()
+    except Exception as error:  # noqa: BLE001 - disks fail in many ways, observers of third parties in more
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def describe(plan: Plan) -> Mapping[str, Any]:

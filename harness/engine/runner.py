@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import traceback
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
@@ -13,12 +13,12 @@ import anyio.abc
 
 from harness.clock import Clock
 from harness.engine.context import ComponentContext, RunShared
-from harness.engine.nodes import ManagedNode
 from harness.engine.plan import Component, Plan
+from harness.engine.tasks import plain
 from harness.errors import HarnessError, InfrastructureError
 from harness.observe.blocks import BlockSeen
 from harness.plugin.contract.context import Window
-from harness.plugin.contract.expectation import Expectation, Judgement
+from harness.plugin.contract.expectation import Expectation, Judgement, Violation
 from harness.plugin.contract.workload import Workload
 from harness.record.events import (
     BlockObserved,
@@ -42,7 +42,7 @@ FIGURES_EVERY = 1.0
 """Seconds between two records of the trackers' figures."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Judged:
     """An expectation and its judgement."""
 
@@ -54,22 +54,32 @@ class Judged:
 class Runner:
     """What `deployer.deploy(plan)` gives: a network that is up, and `run`, which drives and judges it."""
 
-    def __init__(self, shared: RunShared, nodes: dict[str, ManagedNode]) -> None:
+    def __init__(self, shared: RunShared) -> None:
         self._shared = shared
-        self._managed = nodes
         self.plan: Plan = shared.plan
-        self.judged: tuple[Judged, ...] = ()
-        self.failures: list[HarnessError] = []
-        """What went wrong with the run itself (not with the network) while it was driven."""
+        self._judged: list[Judged] = []
+        self._violated: dict[str, tuple[Violation, str]] = {}  # expectation → its first violation, where it is asked
+        self._crashed: dict[str, Exception] = {}  # expectation → what it raised while it watched
 
     @property
     def clock(self) -> Clock:
         return self._shared.clock
 
     @property
+    def findings(self) -> tuple[Judged, ...]:
+        """The judgements so far, and a failure for every expectation that was seen violated and not judged yet."""
+        there = {one.id for one in self._judged}
+        seen = (
+            Judged(name, Judgement(Verdict.FAIL, violation.message, "", violation.evidence), source)
+            for name, (violation, source) in self._violated.items()
+            if name not in there
+        )
+        return (*self._judged, *seen)
+
+    @property
     def verdict(self) -> Verdict:
-        """The worst of the judgements so far; `unknown` before there are any."""
-        return Verdict.worst(one.judgement.verdict for one in self.judged)
+        """The worst of the findings so far; `unknown` before there are any."""
+        return Verdict.worst(one.judgement.verdict for one in self.findings)
 
     async def run(self, plan: Plan) -> Verdict:
         """Capture, drive, settle, evaluate: every expectation is asked, never only the first that fails.
@@ -90,9 +100,10 @@ class Runner:
         async with self._phase("settle", plan.settle):
             await self._settle()
         async with self._phase("evaluate"):
-            self.judged = tuple([await self._judge(c, e) for c, e in expectations])
-        if self.failures:
-            raise InfrastructureError("; ".join(map(str, self.failures)))
+            for asked, expectation in expectations:
+                await self._judge(asked, expectation)
+        if self._shared.failures:
+            raise InfrastructureError("; ".join(dict.fromkeys(map(str, self._shared.failures))))
         return self.verdict
 
     def _context(self, component: Component[Any]) -> ComponentContext:
@@ -112,9 +123,18 @@ class Runner:
         ]
 
         def seen(block: BlockSeen) -> None:
-            for component, expectation, context in watching:
-                violation = expectation.observe_block(context, block)
+            for watcher in tuple(watching):
+                component, expectation, context = watcher
+                try:
+                    violation = expectation.observe_block(context, block)
+                except Exception as error:  # noqa: BLE001 - a check's bug must cost no other check its blocks
+                    watching.remove(watcher)
+                    self._crashed[component.id] = error
+                    trace = {"traceback": traceback.format_exc()}
+                    self._shared.emit(Note(component.id, "error", f"{type(error).__name__}: {error}", trace))
+                    continue
                 if violation is not None:
+                    self._violated.setdefault(component.id, (violation, component.source))
                     self._shared.emit(ViolationSeen(component.id, violation.message, violation.evidence))
 
         if watching:
@@ -128,34 +148,33 @@ class Runner:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._record_figures)
             async with anyio.create_task_group() as driving:
+                tasks.start_soon(self._stop_when_failed, driving.cancel_scope)
                 for component, workload in workloads:
-                    driving.start_soon(self._drive_one, component, workload, driving.cancel_scope)
+                    driving.start_soon(self._drive_one, component, workload)
                 await clock.sleep_until(deadline)
                 driving.cancel_scope.deadline = anyio.current_time() + DRIVE_GRACE
-            if driving.cancel_scope.cancelled_caught and not self.failures:
-                self._fail(
-                    "drive", InfrastructureError(f"workloads did not end within {DRIVE_GRACE:g} s of the deadline")
-                )
+            if driving.cancel_scope.cancelled_caught and not shared.failures:
+                late = InfrastructureError(f"workloads did not end within {DRIVE_GRACE:g} s of the deadline")
+                shared.fail("drive", late)
             tasks.cancel_scope.cancel()
         shared.window = Window(start, start_wall, clock.now(), clock.wall())
         shared.quiet = True
 
-    async def _drive_one(
-        self, component: Component[Any], workload: Workload[Any], all_driving: anyio.CancelScope
-    ) -> None:
+    async def _stop_when_failed(self, driving: anyio.CancelScope) -> None:
+        await self._shared.failed.wait()
+        driving.cancel()
+
+    async def _drive_one(self, component: Component[Any], workload: Workload[Any]) -> None:
         """A workload that fails ends the drive, not the run: what was seen so far is still judged."""
         try:
             await workload.run(self._context(component))
-        except HarnessError as error:
-            self._fail(component.id, error)
-            all_driving.cancel()
-        except Exception as error:  # noqa: BLE001 - a plugin's bug: named, kept with its traceback, never a verdict
-            self._fail(component.id, InfrastructureError(f"{type(error).__name__}: {error}"), traceback.format_exc())
-            all_driving.cancel()
-
-    def _fail(self, component: str, error: HarnessError, trace: str = "") -> None:
-        self.failures.append(InfrastructureError(f"{component}: {error}"))
-        self._shared.emit(Note(component, "error", str(error), {"traceback": trace} if trace else {}))
+        except Exception as raised:  # noqa: BLE001 - a plugin's bug: named, kept with its traceback, never a verdict
+            error = plain(raised)
+            if isinstance(error, HarnessError):
+                self._shared.fail(component.id, error)
+            else:
+                told = InfrastructureError(f"{type(error).__name__}: {error}")
+                self._shared.fail(component.id, told, traceback.format_exc())
 
     async def _record_figures(self) -> None:
         while True:
@@ -178,12 +197,19 @@ class Runner:
             await shared.feed.wait_height(goal, timeout=patience)
         self._emit_figures(final=True)
 
-    async def _judge(self, component: Component[Any], expectation: Expectation[Any]) -> Judged:
+    async def _judge(self, component: Component[Any], expectation: Expectation[Any]) -> None:
         try:
+            if crashed := self._crashed.get(component.id):
+                raise crashed
             judgement = await expectation.evaluate(self._context(component))
-        except Exception as error:  # noqa: BLE001 - what a check that crashed would have said is not known
+        except Exception as raised:  # noqa: BLE001 - what a check that crashed would have said is not known
+            error = plain(raised)
             self._shared.emit(Note(component.id, "error", str(error), {"traceback": traceback.format_exc()}))
             judgement = Judgement(Verdict.UNKNOWN, f"the check itself failed: {type(error).__name__}: {error}", "")
+        if component.id in self._violated and judgement.verdict is not Verdict.FAIL:
+            violation = self._violated[component.id][0]
+            judgement = replace(judgement, verdict=Verdict.FAIL, measured=f"{violation.message}; {judgement.measured}")
+        self._judged.append(Judged(component.id, judgement, component.source))
         self._shared.emit(
             ExpectationJudged(
                 component.id,
@@ -194,7 +220,6 @@ class Runner:
                 component.source,
             )
         )
-        return Judged(component.id, judgement, component.source)
 
 
 @asynccontextmanager
@@ -206,7 +231,7 @@ async def phase(shared: RunShared, name: str, budget: float | None = None) -> As
         yield
     except BaseException as error:
         cancelled = isinstance(error, anyio.get_cancelled_exc_class())
-        text = "interrupted" if cancelled else str(error) or type(error).__name__
+        text = "interrupted" if cancelled else str(plain(error)) or type(error).__name__
         shared.emit(PhaseEnded(name, False, shared.clock.now() - began, text))
         raise
     shared.emit(PhaseEnded(name, True, shared.clock.now() - began))

@@ -1,8 +1,9 @@
-"""Doing the same to many things at once, with one error to tell of all that failed."""
+"""Doing the same to many things at once, and one error to tell of all that failed."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import anyio
 
@@ -10,9 +11,9 @@ from harness.errors import HarnessError
 
 
 async def all_of(calls: Iterable[Callable[[], Awaitable[object]]]) -> None:
-    """Run all to their ends, together. When some raise HarnessErrors, raises one of the first's class with
-    every text; any other exception cancels the rest, as task groups do."""
-    errors: list[HarnessError] = []
+    """Run all to their ends, together. Raises what `plain` makes of all the HarnessErrors; any other exception
+    cancels the rest, as task groups do."""
+    errors: list[Exception] = []
 
     async def one(call: Callable[[], Awaitable[object]]) -> None:
         try:
@@ -20,10 +21,43 @@ async def all_of(calls: Iterable[Callable[[], Awaitable[object]]]) -> None:
         except HarnessError as error:
             errors.append(error)
 
-    async with anyio.create_task_group() as tasks:
-        for call in calls:
-            tasks.start_soon(one, call)
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise type(errors[0])("\n".join(map(str, errors)))
+    with plain_errors():
+        async with anyio.create_task_group() as tasks:
+            for call in calls:
+                tasks.start_soon(one, call)
+        if errors:
+            raise ExceptionGroup("several failed", errors)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Whatever groups of exceptions come out of the body, only plain ones leave it."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise plain(group) from group
+
+
+def plain(error: BaseException) -> BaseException:
+    """One exception for a group: of HarnessErrors one of the first's class with all the texts; otherwise the first
+    that is none, since a defect matters more than what it has brought about. Others are given back as they are."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = list(_leaves(error))
+    cancelled = anyio.get_cancelled_exc_class()
+    told = [leaf for leaf in leaves if not isinstance(leaf, cancelled)]
+    if not told:
+        return leaves[0]
+    defects = [leaf for leaf in told if not isinstance(leaf, HarnessError)]
+    if defects:
+        return defects[0]
+    texts = dict.fromkeys(map(str, told))
+    return told[0] if len(texts) == 1 else type(told[0])("\n".join(texts))
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -7,7 +7,8 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +25,7 @@ from harness.plugin.contract.expectation import Expectation
 from harness.plugin.contract.fault import Fault
 from harness.plugin.contract.workload import Workload
 from harness.plugin.discovery import Candidate, Kind
+from harness.record.events import Recorded
 
 CONTRACTS: dict[Kind, type[Plugin[Any]]] = {
     Kind.DEPLOYER: Deployer,
@@ -32,6 +34,27 @@ CONTRACTS: dict[Kind, type[Plugin[Any]]] = {
     Kind.EXPECTATION: Expectation,
     Kind.FAULT: Fault,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """One plugin's observing hooks, as plain functions; None for one that it has not."""
+
+    name: str
+    event: Callable[[Recorded], None] | None
+    finished: Callable[[Mapping[str, Any]], None] | None
+
+
+def _observer(name: str, event: Any, finished: Any) -> Observer:
+    def on_event(recorded: Recorded) -> None:
+        event(recorded=recorded)
+
+    def on_finished(result: Mapping[str, Any]) -> None:
+        finished(result=result)
+
+    on_event.__qualname__ = f"plugin {name}"  # by which the journal names one that fails
+    has_event, has_finished = bool(event.get_hookimpls()), bool(finished.get_hookimpls())
+    return Observer(name, on_event if has_event else None, on_finished if has_finished else None)
 
 
 class Registry:
@@ -76,10 +99,16 @@ class Registry:
             )
         return self._classes[kind, name]
 
-    @property
-    def hook(self) -> Any:
-        """pluggy's callers of the observing hooks (`harness_event` …)."""
-        return self._manager.hook
+    def observers(self) -> list[Observer]:
+        """Every imported plugin that observes. See `load_observers`."""
+        found = []
+        for name, plugin in self._manager.list_name_plugin():
+            others = [other for other in self._manager.get_plugins() if other is not plugin]
+            event = self._manager.subset_hook_caller("harness_event", others)
+            finished = self._manager.subset_hook_caller("harness_run_finished", others)
+            if event.get_hookimpls() or finished.get_hookimpls():
+                found.append(_observer(name, event, finished))
+        return found
 
     def load_observers(self) -> list[str]:
         """Import every installed observer; returns one line for each that failed."""

@@ -54,5 +54,5 @@ async def run_playbook(
     recorder = Recorder.create(runs, plan)
     if on_event is not None:
         recorder.subscribe(on_event)
-    outcome = await execute(plan, target, recorder)
-    return Finished(outcome, recorder.state, recorder.run_dir)
+    executed = await execute(plan, target, recorder)
+    return Finished(executed.outcome, recorder.state, recorder.run_dir)

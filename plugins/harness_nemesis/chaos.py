@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import model_validator
 
-from harness.api import Config, Context, Duration, MachineCapability, Node, PlanView, Workload, format_duration
+from harness.api import Config, Context, Duration, MachineCapability, PlanView, Workload, format_duration
 from harness_nemesis.restart import Restart, RestartConfig
 
 
@@ -34,12 +36,37 @@ class ChaosRestartConfig(Config):
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of the schedule: when (seconds since the drive began), and who; None when all are cooling down."""
+
+    at: float
+    node: str | None
+
+
+def schedule(rng: random.Random, names: Sequence[str], config: ChaosRestartConfig, duration: float) -> list[Turn]:
+    """All turns of a run, from the seed alone: how long restarts really take changes nothing in it.
+
+    A node's cooldown runs from the planned end of its last restart."""
+    turns: list[Turn] = []
+    free_from: dict[str, float] = {}
+    at = rng.uniform(config.min_delay, config.max_delay)
+    while at < duration:
+        free = [name for name in names if at >= free_from.get(name, 0.0)]
+        node = rng.choice(free) if free else None
+        if node is not None:
+            free_from[node] = at + config.down + config.target_cooldown
+        turns.append(Turn(at, node))
+        at += rng.uniform(config.min_delay, config.max_delay)
+    return turns
+
+
 class ChaosRestart(Workload[ChaosRestartConfig]):
     """Restarts nodes at random: one after a delay drawn between min_delay and max_delay, then again.
 
-    The order of nodes and the delays are fixed by the seed. A node that was restarted less than
-    target_cooldown ago is passed over, and so is one that the fault budget does not allow to take down;
-    when no node is left, the turn is skipped, which is counted and shown."""
+    The moments and the nodes are fixed by the seed. A node that was restarted less than target_cooldown ago is
+    passed over. A turn is skipped when every node is cooling down, or when the fault budget does not allow its
+    node to be taken down at that moment; skipped turns are counted and shown, never given to another node."""
 
     name = "chaos.restart"
     Config = ChaosRestartConfig
@@ -55,35 +82,23 @@ class ChaosRestart(Workload[ChaosRestartConfig]):
         )
 
     async def run(self, ctx: Context) -> None:
-        rng = ctx.rng()
-        last_healed: dict[str, float] = {}
+        names = [node.name for node in ctx.select(self.config.targets)]
         figures = {"restarts": 0, "skipped": 0}
         ctx.progress(**figures)
-        moment = ctx.window.start
-        while True:
-            # Moments are drawn from the schedule, not from when the last restart was over: same seed, same times.
-            moment += rng.uniform(self.config.min_delay, self.config.max_delay)
-            order = list(ctx.select(self.config.targets))
-            rng.shuffle(order)
-            if moment >= ctx.deadline:
-                return
-            await ctx.clock.sleep_until(moment)
-            target = self._first_allowed(ctx, order, last_healed)
-            if target is None:
-                figures["skipped"] += 1
-                ctx.note("no node may be restarted now: all are cooling down or the fault budget is used up")
-            else:
-                fault = Restart(RestartConfig(how=self.config.how))
-                async with ctx.faults.apply(fault, [target], by=ctx.component):
-                    await ctx.clock.sleep(self.config.down)
-                last_healed[target.name] = ctx.clock.now()
-                figures["restarts"] += 1
+        for turn in schedule(ctx.rng(), names, self.config, ctx.deadline - ctx.window.start):
+            await ctx.clock.sleep_until(ctx.window.start + turn.at)
+            figures["restarts" if await self._take(ctx, turn.node) else "skipped"] += 1
             ctx.progress(**figures)
 
-    def _first_allowed(self, ctx: Context, order: Sequence[Node], last_healed: dict[str, float]) -> Node | None:
-        now = ctx.clock.now()
-        for node in order:
-            cooled = now - last_healed.get(node.name, float("-inf")) >= self.config.target_cooldown
-            if cooled and ctx.faults.allows([node]):
-                return node
-        return None
+    async def _take(self, ctx: Context, name: str | None) -> bool:
+        """Restart this node, if that is allowed now."""
+        if name is None:
+            ctx.note("skipped a turn: all nodes are cooling down")
+            return False
+        if not ctx.faults.allows([ctx.nodes[name]]):
+            ctx.note(f"skipped {name}: the fault budget does not allow to take it down now")
+            return False
+        fault = Restart(RestartConfig(how=self.config.how))
+        async with ctx.faults.apply(fault, [ctx.nodes[name]], by=ctx.component):
+            await ctx.clock.sleep(min(self.config.down, ctx.deadline - ctx.clock.now()))
+        return True

@@ -20,6 +20,7 @@ from harness.api import hookimpl
 class SayConfig(Config):
     verdict: str = "pass"
     crash: bool = False
+    wait: bool = False
 
 class Say(Expectation[SayConfig]):
     """Says what it is told to."""
@@ -28,6 +29,8 @@ class Say(Expectation[SayConfig]):
     async def evaluate(self, ctx):
         if self.config.crash:
             raise KeyError("oops")
+        if self.config.wait:
+            await anyio.sleep_forever()
         assert ctx.window.end is not None
         return Judgement(Verdict(self.config.verdict), "said", "to say", {"drawn": ctx.rng().random()})
 
@@ -42,6 +45,56 @@ class Alarm(Expectation[NoConfig]):
         return Violation("the third", {"node": seen.node}) if self.seen == 3 else None
     async def evaluate(self, ctx):
         return Judgement(Verdict.FAIL if self.seen >= 3 else Verdict.PASS, str(self.seen), "less than 3")
+
+class Crier(Expectation[NoConfig]):
+    """Cries at the second block, and says pass in the end."""
+    name = "crier"
+    def __init__(self, config):
+        super().__init__(config)
+        self.seen = 0
+    def observe_block(self, ctx, seen):
+        self.seen += 1
+        return Violation("cried", {}) if self.seen == 2 else None
+    async def evaluate(self, ctx):
+        return Judgement(Verdict.PASS, "calm", "calm")
+
+class Clumsy(Expectation[NoConfig]):
+    """Trips over the first block."""
+    name = "clumsy"
+    def observe_block(self, ctx, seen):
+        raise KeyError("tripped")
+    async def evaluate(self, ctx):
+        return Judgement(Verdict.PASS, "fine", "fine")
+
+class HoldConfig(Config):
+    heal: str = "well"
+    twice: bool = False
+
+class Sticky(Fault[HoldConfig]):
+    """A fault that does as it is told when it is healed."""
+    name = "sticky"
+    Config = HoldConfig
+    async def inject(self, targets): pass
+    async def prove(self, targets): return Proof(True)
+    async def heal(self, targets):
+        if self.config.heal == "hang": await anyio.sleep_forever()
+        if self.config.heal == "crash": raise ValueError("cannot heal")
+    async def prove_healed(self, targets):
+        if self.config.heal == "slow-proof": await anyio.sleep_forever()
+        return Proof(True)
+
+class Hold(Workload[HoldConfig]):
+    """Holds a sticky fault on the first node until the deadline; perhaps tries it twice at once."""
+    name = "hold"
+    Config = HoldConfig
+    async def run(self, ctx):
+        node = next(iter(ctx.nodes.values()))
+        async with ctx.faults.apply(Sticky(self.config), [node], by=ctx.component):
+            if self.config.twice:
+                assert not ctx.faults.allows([node])
+                async with ctx.faults.apply(Sticky(self.config), [node], by=ctx.component):
+                    pass
+            await ctx.clock.sleep_until(ctx.deadline)
 
 class DoConfig(Config):
     what: str = "nothing"
@@ -59,15 +112,21 @@ class Do(Workload[DoConfig]):
             case "fail": raise InfrastructureError("broken pipe")
             case "hang": await anyio.sleep_forever()
             case "draw": ctx.note("drew", number=ctx.rng().random())
+            case "group":
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._complain, "one")
+                    await self._complain("two")
             case "wait": await ctx.clock.sleep_until(ctx.deadline)
             case "bring": pass
+    async def _complain(self, text):
+        raise InfrastructureError(text)
     def expectations(self):
         return [DefaultExpectation("say", {"verdict": "fail"})] if self.config.what == "bring" else []
 
 @hookimpl
-def harness_workloads(): return [Do]
+def harness_workloads(): return [Do, Hold]
 @hookimpl
-def harness_expectations(): return [Say, Alarm]
+def harness_expectations(): return [Say, Alarm, Crier, Clumsy]
 '''
 
 PLAYBOOK = """

@@ -121,7 +121,7 @@ async def test_deploy_and_run_from_python(tmp_path: Path) -> None:
     )
     async with deployer("process", runs=tmp_path / "runs").deploy(plan) as runner:
         assert await runner.run(plan) is Verdict.PASS
-        assert {judged.id for judged in runner.judged} == {"no-forks", "transaction-inclusion"}
+        assert {found.id for found in runner.findings} == {"no-forks", "transaction-inclusion"}
     [run] = (tmp_path / "runs").iterdir()
     assert '"exit_code": 0' in (run / "result.json").read_text()
 

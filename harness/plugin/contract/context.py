@@ -35,14 +35,16 @@ class FaultControl(ABC):
 
     @abstractmethod
     def apply(self, fault: Fault[Any], targets: Sequence[Node], *, by: str) -> AbstractAsyncContextManager[FaultRecord]:
-        """Inject on entering (ledger, inject, prove), heal on leaving (heal, prove healed), also when cancelled.
+        """Inject on entering (ledger, inject, prove), heal on leaving (prove again, heal, prove healed), also when
+        cancelled.
 
-        Raises FaultError when it was not applied or not healed, and BudgetExceeded (a UsageError) when
-        `allows` is False for these targets."""
+        Raises FaultError when it was not applied, did not hold or was not healed, and when `allows` is False for
+        these targets and the fault takes nodes down."""
 
     @abstractmethod
     def allows(self, targets: Sequence[Node]) -> bool:
-        """Whether the fault budget permits taking these nodes down now, beside those that are down already."""
+        """Whether these nodes may be taken down now: none of them is already, and the fault budget permits it beside
+        those that are."""
 
     @property
     @abstractmethod

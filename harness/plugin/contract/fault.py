@@ -21,7 +21,8 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class FaultRecord:
-    """One injected fault, as far as it has come. Times are monotonic seconds; None: not (yet)."""
+    """One injected fault, as far as it has come. Times are monotonic seconds; None: not (yet). `takes_down`: its
+    targets do not take part in consensus while it holds."""
 
     id: str
     fault: str
@@ -31,6 +32,7 @@ class FaultRecord:
     healed_at: float | None = None
     proven: bool | None = None
     healing_proven: bool | None = None
+    takes_down: bool = True
 
 
 class Fault(Plugin[ConfigT], ABC):

@@ -98,7 +98,7 @@ class Service(ABC):
 
     @abstractmethod
     async def wait(self) -> Exit:
-        """Wait for its end."""
+        """Wait for its end. `Exit(None, None, …)` means that its supervisor was lost and nobody saw how it ended."""
 
     @abstractmethod
     async def signal(self, number: int) -> None:

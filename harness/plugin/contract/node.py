@@ -47,10 +47,11 @@ class Node(ABC):
     @property
     @abstractmethod
     def exits(self) -> Sequence[tuple[Exit, bool]]:
-        """Every end of its process so far, and whether the harness had asked for it."""
+        """Every end of its process so far, and whether the harness had asked for just that: a node that did not obey
+        its stop signal and had to be killed, or that crashed on it, did not end as it was asked to."""
 
     @abstractmethod
-    async def start(self, extra_args: Sequence[str] = ()) -> None:
+    async def start(self) -> None:
         """Start it; returns once its process runs (see `wait_ready`). Raises InfrastructureError."""
 
     @abstractmethod
@@ -83,8 +84,8 @@ class Node(ABC):
         """Process id while it runs."""
 
     @abstractmethod
-    def endpoint(self, port: str = "api") -> Address:
-        """Where the controller reaches this port."""
+    def endpoint(self, port: str = "") -> Address:
+        """Where the controller reaches this port; by default that of its API."""
 
     @abstractmethod
     def client(self) -> ChainClient:

@@ -1,0 +1,290 @@
+"""Bringing a network up, and taking it down again from wherever it had come to."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from pathlib import PurePosixPath
+
+import anyio
+import anyio.abc
+
+from harness import __version__
+from harness.engine.budget import budget_of
+from harness.engine.context import RunShared
+from harness.engine.faults import Faults
+from harness.engine.ledger import Ledger
+from harness.engine.nodes import ManagedNode, NodeHost
+from harness.engine.patience import Patience
+from harness.engine.plan import Plan
+from harness.engine.recorder import Recorder
+from harness.engine.runner import Runner, journal_feed, phase
+from harness.engine.target import Target
+from harness.engine.tasks import all_of, plain
+from harness.errors import HarnessError, NotReadyError
+from harness.observe.feed import BlockFeed
+from harness.plugin.contract.chain import Artifact, ChainClient, Network, NetworkSpec, NodeSite, PeerAddress
+from harness.plugin.contract.deployer import Deployment, DeployRequest, PlannedNode
+from harness.plugin.contract.machine import Machine
+from harness.plugin.contract.node import NodeState
+from harness.record.events import Note, PhaseEnded, PhaseStarted, RunStarted
+
+STEP_WITHIN = 120.0
+"""Seconds after which a step of teardown that does not end is given up, and told as left behind."""
+
+
+class _HeldDeployment:
+    """A deployment, entered and left by a task of its own: whatever scopes its context manager opens are then closed
+    in their order, also when leaving it is given up half-way."""
+
+    def __init__(self) -> None:
+        self._entered = False
+        self._wanted_no_more = anyio.Event()
+        self._left = anyio.Event()
+        self._scope = anyio.CancelScope(shield=True)  # only `release` ends it, not the run's being cancelled
+        self._error: Exception | None = None
+
+    async def hold(
+        self, deployment: AbstractAsyncContextManager[Deployment], *, task_status: anyio.abc.TaskStatus[Deployment]
+    ) -> None:
+        """Enter it, give it to whoever started this task, leave it when released."""
+        with self._scope:
+            try:
+                async with deployment as entered:
+                    self._entered = True
+                    task_status.started(entered)
+                    await self._wanted_no_more.wait()
+            except Exception as error:
+                if not self._entered:
+                    raise
+                self._error = error
+            finally:
+                self._left.set()
+
+    async def release(self) -> None:
+        """Have it left. Raises what leaving it raised; being cancelled gives up on leaving it."""
+        if not self._entered:
+            return
+        self._wanted_no_more.set()
+        try:
+            await self._left.wait()
+        except anyio.get_cancelled_exc_class():
+            self._scope.cancel()
+            raise
+        if self._error is not None:
+            raise self._error
+
+
+class Lifecycle:
+    """One network's life. `runner` is None until it is up."""
+
+    def __init__(self, plan: Plan, target: Target, recorder: Recorder, patience: Patience) -> None:
+        self.plan = plan
+        self.target = target
+        self.recorder = recorder
+        self.patience = patience
+        self.runner: Runner | None = None
+        self._held = _HeldDeployment()
+        self._nodes: dict[str, ManagedNode] = {}
+        self._feed_scope = anyio.CancelScope()
+        self._shared: RunShared | None = None
+        self._ledger: Ledger | None = None
+
+    async def bring_up(self, tasks: anyio.abc.TaskGroup) -> Runner:
+        """Deploy and make ready; `tasks` holds what runs beside. Raises UsageError, DeployError, NotReadyError …"""
+        plan, recorder = self.plan, self.recorder
+        planned = await self.target.check(plan)
+        genesis_time = recorder.clock.wall()
+        network = plan.chain.network(
+            NetworkSpec(recorder.run_id, plan.seed, plan.topology, plan.playbook.wallets, genesis_time)
+        )
+        shared = self._share(network)
+        recorder.emit(self._started(planned))
+        async with phase(shared, "deploy"):
+            request = DeployRequest(recorder.run_id, recorder.path, planned, plan.topology.links)
+            deployment = await tasks.start(self._held.hold, self.target.deployer.deploy(request))
+            provided = await self._provide(deployment)
+            host = NodeHost(network, deployment, recorder.clock, recorder.emit, tasks, shared.fail)
+            for node in planned:
+                self._nodes[node.spec.name] = self._make_node(node, host, provided)
+            await all_of(partial(self._start, node) for node in self._nodes.values())
+        async with phase(shared, "ready", plan.playbook.ready_timeout):
+            await self._ready(shared, tasks)
+        self.runner = Runner(shared)
+        return self.runner
+
+    def _share(self, network: Network) -> RunShared:
+        plan, recorder = self.plan, self.recorder
+        self._ledger = Ledger(recorder.run_dir.ledger)
+        feed = BlockFeed(
+            {name: partial(self._new_client, name) for name in plan.view.node_names},
+            plan.chain.timing.finality_depth,
+            recorder.clock,
+        )
+        shared = self._shared = RunShared(
+            run_id=recorder.run_id,
+            run_dir=recorder.path,
+            plan=plan,
+            network=network,
+            nodes=self._nodes,
+            clock=recorder.clock,
+            feed=feed,
+            emit=recorder.emit,
+            make_tracker=partial(recorder.make_tracker, feed),
+        )
+        shared.faults = Faults(
+            self._ledger,
+            budget_of(plan, network),
+            self._nodes,
+            recorder.clock,
+            recorder.emit,
+            self.patience,
+            shared.fail,
+        )
+        journal_feed(shared)
+        recorder.sample_blocks(feed)
+        return shared
+
+    def _new_client(self, name: str) -> ChainClient:
+        return self._nodes[name].new_client()
+
+    def _started(self, planned: tuple[PlannedNode, ...]) -> RunStarted:
+        plan, timing = self.plan, self.plan.chain.timing
+        nodes = {
+            node.spec.name: {
+                "role": node.spec.role,
+                "machine": node.host.name,
+                "links": [link.dst for link in plan.topology.links if link.src == node.spec.name],
+            }
+            for node in planned
+        }
+        return RunStarted(
+            run_id=self.recorder.run_id,
+            name=plan.playbook.name,
+            seed=plan.seed,
+            version=__version__,
+            chain=plan.chain.name,
+            deployer=self.target.deployer.name,
+            duration=plan.duration,
+            block_interval=timing.block_interval,
+            finality_depth=timing.finality_depth,
+            playbook=str(plan.playbook.source or ""),
+            nodes=nodes,
+            workloads=tuple(component.id for component in plan.workloads),
+            expectations=tuple(component.id for component in plan.expectations),
+            variables=plan.playbook.variables,
+            command=self.recorder.command,
+        )
+
+    async def _provide(self, deployment: Deployment) -> dict[tuple[str, str], PurePosixPath]:
+        """Have every artifact on every machine, all machines at once: (machine, artifact) → path."""
+        machines = {placement.machine.name: placement.machine for placement in deployment.placements.values()}
+        paths: dict[tuple[str, str], PurePosixPath] = {}
+
+        async def one(machine: Machine, artifact: Artifact) -> None:
+            paths[machine.name, artifact.name] = await deployment.provide(machine, artifact)
+
+        artifacts = self.plan.chain.artifacts()
+        await all_of(partial(one, machine, artifact) for machine in machines.values() for artifact in artifacts)
+        return paths
+
+    def _make_node(
+        self, planned: PlannedNode, host: NodeHost, provided: dict[tuple[str, str], PurePosixPath]
+    ) -> ManagedNode:
+        plan, spec = self.plan, planned.spec
+        placement = host.deployment.placements[spec.name]
+        site = NodeSite(
+            node=spec,
+            directory=placement.directory,
+            bind=placement.bind,
+            advertise=placement.advertise,
+            ports=placement.ports,
+            dials=_dials(plan, spec.name, host.deployment),
+            artifacts={name: path for (where, name), path in provided.items() if where == placement.machine.name},
+            python=placement.machine.python,
+        )
+        api_port = plan.chain.roles[spec.role].api_port
+        return ManagedNode(placement, host.network.launch(site), api_port, self.recorder.run_dir.log(spec.name), host)
+
+    async def _start(self, node: ManagedNode) -> None:
+        await node.write_files()
+        await node.start()
+
+    async def _ready(self, shared: RunShared, tasks: anyio.abc.TaskGroup) -> None:
+        """Every node answers, then every node has the network's first block."""
+        timeout = self.plan.playbook.ready_timeout
+        give_up = shared.clock.now() + timeout
+        await all_of(partial(node.wait_ready, timeout) for node in self._nodes.values())
+        await tasks.start(self._run_feed, shared.feed)
+        if await shared.feed.wait_height(1, timeout=max(0.0, give_up - shared.clock.now())):
+            return
+        lacking = ", ".join(name for name, view in shared.feed.nodes.items() if view.height < 1)
+        raise NotReadyError(f"no first block at {lacking} within {timeout:g} s; raise ready_timeout, or see their logs")
+
+    async def _run_feed(self, feed: BlockFeed, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        with self._feed_scope:
+            await feed.run(task_status=task_status)
+
+    async def tear_down(self) -> list[str]:
+        """Take down whatever there is; says what is left. Runs shielded, whatever came before."""
+        if self._shared is None:
+            return []
+        emit, clock = self._shared.emit, self._shared.clock
+        left: list[str] = []
+        began = clock.now()
+        emit(PhaseStarted("teardown"))
+        self._feed_scope.cancel()
+        steps: dict[str, Callable[[], Awaitable[object]]] = {
+            "stopping nodes": self._end_nodes,
+            "closing connections": self._close_clients,
+            "ending the deployment": self._held.release,
+        }
+        for name, step in steps.items():
+            left += await self._take(name, step)
+        if self._ledger is not None:
+            self._ledger.close()
+        emit(PhaseEnded("teardown", not left, clock.now() - began, "; ".join(left)))
+        return left
+
+    async def _take(self, name: str, step: Callable[[], Awaitable[object]]) -> list[str]:
+        """One step of teardown, bounded in time and by patience. The steps after a broken one are what cleans up, so
+        they are gone through whatever this one comes to."""
+        try:
+            with anyio.move_on_after(STEP_WITHIN) as limit:
+                async with self.patience.until_abandoned() as unabandoned:
+                    await step()
+            if limit.cancelled_caught:
+                return [f"{name} took more than {STEP_WITHIN:g} s and was given up"]
+            return [f"{name} was abandoned"] if unabandoned.cancelled_caught else []
+        except Exception as raised:  # noqa: BLE001 - see above
+            error = plain(raised)
+            if isinstance(error, HarnessError):
+                return [str(error)]
+            trace = {"traceback": traceback.format_exc()}
+            self.recorder.emit(Note("teardown", "error", f"{type(error).__name__}: {error}", trace))
+            return [f"{name}: {type(error).__name__}: {error}"]
+
+    async def _end_nodes(self) -> None:
+        live = [node for node in self._nodes.values() if node.state in (NodeState.RUNNING, NodeState.PAUSED)]
+
+        async def hurry() -> None:
+            await self.patience.wait_hurry()
+            await all_of(node.cut_short for node in live)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hurry)
+            await all_of(node.stop for node in live)
+            tasks.cancel_scope.cancel()
+
+    async def _close_clients(self) -> None:
+        await all_of(node.aclose for node in self._nodes.values())
+
+
+def _dials(plan: Plan, name: str, deployment: Deployment) -> tuple[PeerAddress, ...]:
+    return tuple(
+        PeerAddress(plan.topology.node(link.dst), deployment.link_address(link))
+        for link in plan.topology.links
+        if link.src == name
+    )
