@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -14,9 +14,12 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from harness.clock import Clock
 from harness.errors import Unreachable
+from harness.observe.blind import BlindSpots
 from harness.observe.blocks import Block, BlockHeader, BlockSeen, BlockSource
 from harness.observe.bodies import Bodies
 from harness.observe.finality import Conflict, FinalityLedger
+from harness.observe.subscribers import Subscribers
+from harness.observe.view import NodeView, cut, joins, keep_above
 
 FIRST_RETRY, LAST_RETRY = 0.1, 1.0  # seconds between attempts to reach a node, doubling
 CLOSE_TIMEOUT = 1.0  # seconds
@@ -24,36 +27,34 @@ ERROR_LENGTH = 500  # characters kept of what a node's client says
 CONFLICTS_KEPT = 256
 
 
-@dataclass(slots=True)
-class NodeView:
-    """What the feed knows of one node. To be read by all, written by the feed alone.
-
-    `height` and `final_height` are -1 before the first block. `chain` is the node's best chain, height → hash, and
-    `final` its final blocks, both for the last `BlockFeed.window` heights only. `last_seen_at` (monotonic seconds)
-    is when it last answered, None if it never did. `error` (untrusted text) is why it is not connected."""
-
-    name: str
-    connected: bool = False
-    error: str = ""
-    height: int = -1
-    hash: str = ""
-    final_height: int = -1
-    last_seen_at: float | None = None
-    blocks_seen: int = 0
-    reorganisations: int = 0
-    chain: dict[int, str] = field(default_factory=dict)
-    final: dict[int, str] = field(default_factory=dict)
-
-
 class _Lost(Exception):
     """The connection to a node is of no use any more."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """Somebody who waits for a condition; `error` is what asking for it raised."""
+
+    condition: Callable[[], bool]
+    over: anyio.Event = field(default_factory=anyio.Event)
+    error: Exception | None = None
+
+    def ask(self) -> None:
+        if self.over.is_set():
+            return
+        try:
+            holds = self.condition()
+        except Exception as error:  # noqa: BLE001 - it is the waiter's own, and is raised there
+            self.error, holds = error, True
+        if holds:
+            self.over.set()
 
 
 class BlockFeed:
     """Follows the best chain of every node and tells its subscribers, on the event loop, of each block.
 
-    Subscribers are plain functions that return at once; what they raise ends `run`. Feed state is brought up to
-    date before they are called. A node that does not answer is tried again until it is removed."""
+    Subscribers are plain functions that return at once. Feed state is brought up to date before they are called.
+    One that raises is dropped, which `on_defect` tells. A node that does not answer is tried again until removed."""
 
     def __init__(self, sources: Mapping[str, Callable[[], BlockSource]], finality_depth: int, clock: Clock) -> None:
         self._clock = clock
@@ -68,12 +69,16 @@ class BlockFeed:
         self._views: dict[str, NodeView] = {}
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._tasks: TaskGroup | None = None
-        self._waiting: list[tuple[Callable[[], bool], anyio.Event]] = []
-        self._on_block: list[Callable[[BlockSeen], None]] = []
-        self._on_connection: list[Callable[[str, bool, str], None]] = []
-        self._on_conflict: list[Callable[[Conflict], None]] = []
-        self._on_body: list[Callable[[Block, str, float], None]] = []
+        self._waiting: list[_Waiter] = []
+        self._on_block = Subscribers[BlockSeen](self._defect)
+        self._on_connection = Subscribers[str, bool, str](self._defect)
+        self._on_conflict = Subscribers[Conflict](self._defect)
+        self._on_body = Subscribers[Block, str, float](self._defect)
+        self._on_defect = Subscribers[str, Exception](self._note_defect)
+        self.defects: list[tuple[str, Exception]] = []
+        """Subscribers that raised, and were dropped for it: name and exception. What they kept is incomplete."""
         self._bodies = Bodies(self.window)
+        self._blind = BlindSpots(clock)
         for node, source in sources.items():
             self.add(node, source)
 
@@ -93,6 +98,12 @@ class BlockFeed:
         """How many blocks were seen whose transactions no node has given (yet)."""
         return self._bodies.missing
 
+    def unobserved(self, node: str) -> Sequence[tuple[float, float]]:
+        """When nothing could be seen of this node (monotonic seconds), in no order: there was no connection to it, its
+        blocks were still being read after a new one, or the event loop itself was held up. What was seen first after
+        such a span, within a moment, may have happened at any time in it."""
+        return self._blind.of(node)
+
     def canonical(self, hash: str, height: int) -> bool | None:
         """Whether this block is on the chain that most nodes have at its height (of two equally common ones, the
         higher chain). None when no node has shown that height, or when it is too long ago."""
@@ -103,44 +114,49 @@ class BlockFeed:
         best = max(holders, key=lambda view: (votes[view.chain[height]], view.height))
         return best.chain[height] == hash
 
-    # Who wants to know
+    # Who wants to know. Each of these returns a function that ends the subscription.
 
-    def subscribe(self, callback: Callable[[BlockSeen], None]) -> None:
+    def subscribe(self, callback: Callable[[BlockSeen], object]) -> Callable[[], None]:
         """Call it for every block that is new at some node, replacements after a reorganisation included."""
-        self._on_block.append(callback)
+        return self._on_block.add(callback)
 
-    def on_connection(self, callback: Callable[[str, bool, str], None]) -> None:
+    def on_connection(self, callback: Callable[[str, bool, str], object]) -> Callable[[], None]:
         """Call it with a node's name, whether it is connected, and why not (untrusted text), when that changes."""
-        self._on_connection.append(callback)
+        return self._on_connection.add(callback)
 
-    def on_conflict(self, callback: Callable[[Conflict], None]) -> None:
+    def on_conflict(self, callback: Callable[[Conflict], object]) -> Callable[[], None]:
         """Call it for every conflict between final blocks."""
-        self._on_conflict.append(callback)
+        return self._on_conflict.add(callback)
 
-    def on_body(self, callback: Callable[[Block, str, float], None]) -> None:
+    def on_body(self, callback: Callable[[Block, str, float], object]) -> Callable[[], None]:
         """Call it once for every block seen anywhere from now on, orphaned ones included, with its transactions,
         the first node that had it, and when that was (monotonic seconds)."""
-        self._on_body.append(callback)
+        return self._on_body.add(callback)
+
+    def on_defect(self, callback: Callable[[str, Exception], object]) -> Callable[[], None]:
+        """Call it with the name of a subscriber that raised, and what it raised; it has been dropped."""
+        return self._on_defect.add(callback)
 
     async def wait(self, condition: Callable[[], bool], timeout: float | None = None) -> bool:
         """Wait until `condition()` holds; it is asked again after every block and every change of connection.
-        Returns False when it still does not after `timeout` seconds."""
+        Returns False when it still does not after `timeout` seconds. Raises what the condition raises."""
         if condition():
             return True
-        event = anyio.Event()
-        entry = (condition, event)
-        self._waiting.append(entry)
+        waiter = _Waiter(condition)
+        self._waiting.append(waiter)
         try:
             if timeout is None:
-                await event.wait()
+                await waiter.over.wait()
             else:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._expire, timeout, tasks.cancel_scope)
-                    await event.wait()
+                    await waiter.over.wait()
                     tasks.cancel_scope.cancel()
         finally:
-            self._waiting.remove(entry)
-        return event.is_set()
+            self._waiting.remove(waiter)
+        if waiter.error is not None:
+            raise waiter.error
+        return waiter.over.is_set()
 
     async def wait_height(
         self,
@@ -167,6 +183,7 @@ class BlockFeed:
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             try:
+                tasks.start_soon(self._blind.watch_loop)
                 for node in self._views:
                     tasks.start_soon(self._follow_for_ever, node)
                 task_status.started()
@@ -181,6 +198,7 @@ class BlockFeed:
         self._sources[node] = source
         self._views[node] = NodeView(node)
         self.finality.join(node)
+        self._blind.lost(node)
         if self._tasks is not None:
             self._tasks.start_soon(self._follow_for_ever, node)
 
@@ -218,14 +236,15 @@ class BlockFeed:
             with _guard():
                 head = await source.head()
             view.last_seen_at = self._clock.now()
-            _cut(view, head.height)
+            cut(view, head.height)
             self._connection(view, True, "")
+            if head.height <= 0:
+                self._blind.found(view.name)  # there is nothing to be read
             # The best block known comes once more: if it has been replaced meanwhile, this shows it.
             after = view.height - 1 if view.chain else head.height - self.window
             await self._read(view, source, after, head.height)
         finally:
-            with anyio.move_on_after(CLOSE_TIMEOUT, shield=True), _guard():
-                await source.aclose()
+            await _close(source)
 
     async def _read(self, view: NodeView, source: BlockSource, after: int, history: int) -> None:
         """Take all headers above `after`; those up to height `history` are old. Raises _Lost.
@@ -241,17 +260,19 @@ class BlockFeed:
                 while True:
                     with _guard():
                         header = await anext(headers)
-                    if header.height > trust_until and not _joins(view, header):
+                    if header.height > trust_until and not joins(view, header):
                         break
                     live = header.height > history
+                    new = self._take(view, header, live)
                     if header.height >= history:
                         history = -1
-                    if self._take(view, header, live):
+                        self._blind.found(view.name)
+                    if new:
                         fruitless = 0
                         await self._fetch_bodies(view, source)
             finally:
                 if isinstance(headers, AsyncGenerator):
-                    await headers.aclose()
+                    await _close(headers)
             fruitless += 1
             after = header.height - self.finality_depth - 2
             if fruitless > 1:
@@ -263,8 +284,7 @@ class BlockFeed:
             with _guard():
                 fetched = await self._bodies.fetch(source, hash, height)
             if fetched is not None:
-                for callback in self._on_body:
-                    callback(*fetched)
+                self._on_body.tell(*fetched)
 
     def _take(self, view: NodeView, header: BlockHeader, live: bool) -> bool:
         """Note the next block of a node's best chain. False when it was known."""
@@ -274,19 +294,18 @@ class BlockFeed:
             return False
         if height <= view.height:
             view.reorganisations += 1
-            _cut(view, height - 1)
+            cut(view, height - 1)
         view.chain[height] = view.hash = hash
         view.height = height
         view.blocks_seen += 1
         if view.final.get(height, hash) != hash:
             self._revert(view, height, hash, now)
-        _keep_above(height - self.window, view.chain)
+        keep_above(height - self.window, view.chain)
         self._finalise(view, now)
         if self._on_body:
             self._bodies.want(hash, height, view.name, now)
         seen = BlockSeen(view.name, header, now, self._clock.wall(), live)
-        for callback in self._on_block:
-            callback(seen)
+        self._on_block.tell(seen)
         self._wake()
         return True
 
@@ -298,7 +317,7 @@ class BlockFeed:
                 view.final_height = height
                 if conflict := self.finality.add(view.name, height, hash, now):
                     self._conflict(conflict)
-        _keep_above(limit - self.window, view.final)
+        keep_above(limit - self.window, view.final)
 
     def _revert(self, view: NodeView, height: int, hash: str, now: float) -> None:
         """What was final there, and above, is not so any more."""
@@ -312,25 +331,37 @@ class BlockFeed:
         self.conflict_count += 1
         if len(self.conflicts) < CONFLICTS_KEPT:
             self.conflicts.append(conflict)
-        for callback in self._on_conflict:
-            callback(conflict)
+        self._on_conflict.tell(conflict)
 
     def _connection(self, view: NodeView, connected: bool, error: str) -> None:
+        if not connected:
+            self._blind.lost(view.name)
         changed = view.connected != connected or (not connected and not view.error)
         view.connected, view.error = connected, error
         if changed:
-            for callback in self._on_connection:
-                callback(view.name, connected, error)
+            self._on_connection.tell(view.name, connected, error)
             self._wake()
 
     def _wake(self) -> None:
-        for condition, event in self._waiting:
-            if not event.is_set() and condition():
-                event.set()
+        for waiter in tuple(self._waiting):
+            waiter.ask()
+
+    def _defect(self, who: str, error: Exception) -> None:
+        self._note_defect(who, error)
+        self._on_defect.tell(who, error)
+
+    def _note_defect(self, who: str, error: Exception) -> None:
+        self.defects.append((who, error))
 
     async def _expire(self, seconds: float, scope: anyio.CancelScope) -> None:
         await self._clock.sleep(seconds)
         scope.cancel()
+
+
+async def _close(closable: BlockSource | AsyncGenerator[object]) -> None:
+    """Close what belongs to a node's client. Raises _Lost where it does not let itself be closed."""
+    with anyio.move_on_after(CLOSE_TIMEOUT, shield=True), _guard():
+        await closable.aclose()
 
 
 @contextmanager
@@ -345,27 +376,3 @@ def _guard() -> Iterator[None]:
         raise _Lost("its stream of blocks ended") from error
     except Exception as error:
         raise _Lost(f"{type(error).__name__}: {error}") from error
-
-
-def _joins(view: NodeView, header: BlockHeader) -> bool:
-    """Whether this header follows on, replaces, or repeats a block of the chain known of this node."""
-    if view.chain.get(header.height) == header.hash:
-        return True
-    before = view.chain.get(header.height - 1)
-    if before is None:
-        return not view.chain or header.height <= view.height
-    return before == header.parent
-
-
-def _cut(view: NodeView, height: int) -> None:
-    """Forget this node's chain above `height`."""
-    if view.height > height:
-        for above in [known for known in view.chain if known > height]:
-            del view.chain[above]
-        view.height, view.hash = height, view.chain.get(height, "")
-
-
-def _keep_above(floor: int, blocks: dict[int, str]) -> None:
-    """Drop entries up to height `floor`. They are in order of height."""
-    while blocks and (lowest := next(iter(blocks))) <= floor:
-        del blocks[lowest]

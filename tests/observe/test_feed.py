@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ import pytest
 
 from harness.observe.blocks import Block, BlockSeen
 from harness.observe.feed import BlockFeed
-from tests.observe.fakes import LoopClock, ScriptedNode, chain_of, header
+from tests.observe.fakes import LoopClock, ScriptedNode, VirtualLoop, chain_of, header
 
 pytestmark = pytest.mark.anyio
 
@@ -157,17 +158,91 @@ async def test_a_node_whose_headers_never_join_is_followed_and_does_not_spin() -
     assert watched.feed.nodes["a"].height == 29
 
 
-async def test_what_a_subscriber_raises_is_not_taken_for_the_nodes_fault() -> None:
-    watched = Watched(a=ScriptedNode(chain_of("g", "a1")))
+async def test_a_subscriber_that_raises_is_dropped_and_told_and_the_others_go_on() -> None:
+    node = ScriptedNode(chain_of("g", "a1"))
+    watched = Watched(a=node)
+    told: list[tuple[str, Exception]] = []
+    bug = RuntimeError("subscriber")
 
-    def broken(seen: BlockSeen) -> None:
-        raise RuntimeError("subscriber")
+    def broken(*_: object) -> None:
+        raise bug
+
+    def broken_too(who: str, error: Exception) -> None:
+        raise ValueError(who)
 
     watched.feed.subscribe(broken)
-    with pytest.raises(BaseExceptionGroup) as caught:
-        async with watched.running():
-            await anyio.sleep(1)
-    assert caught.group_contains(RuntimeError, match="subscriber")
+    watched.feed.on_body(broken)
+    watched.feed.on_defect(broken_too)
+    watched.feed.on_defect(lambda who, error: told.append((who, error)))
+    async with watched.running():
+        node.grow("a2")
+        await settled()
+    assert watched.hashes("a") == ["a1", "a2"]
+    assert [error for _, error in told] == [bug, bug]
+    assert told[0][0].endswith("broken")
+    assert [type(error) for _, error in watched.feed.defects] == [RuntimeError, ValueError, RuntimeError]
+    assert all(connected for _, connected, _ in watched.connections)
+
+
+async def test_a_subscription_can_be_ended_by_whoever_is_being_told() -> None:
+    node = ScriptedNode(chain_of("g"))
+    watched = Watched(a=node)
+    told: list[str] = []
+
+    def once(seen: BlockSeen) -> None:
+        told.append(seen.header.hash)
+        for end in ends:
+            end()
+
+    ends = [watched.feed.subscribe(once), watched.feed.subscribe(lambda seen: told.append("never"))]
+    async with watched.running():
+        node.grow("a1")
+        node.grow("a2")
+        await settled()
+    assert told == ["a1"]
+
+
+async def test_a_stream_that_cannot_be_closed_is_a_lost_connection() -> None:
+    good, bad = ScriptedNode(chain_of("g")), ScriptedNode(chain_of("g"))
+
+    class Stubborn(type(bad.source())):  # type: ignore[misc]
+        async def follow(self, after: int) -> AsyncIterator[Any]:
+            try:
+                async for block in super().follow(after):
+                    yield block
+            finally:
+                raise RuntimeError("no way to close")
+
+    watched = Watched(good=good)
+    watched.feed.add("bad", lambda: Stubborn(bad))
+    async with watched.running():
+        bad.chain = chain_of("g", "a1", "a2")
+        bad.chain[2] = header(2, "a2", "nonsense")  # does not join on: the stream is closed and read again
+        bad.change()
+        await settled()
+        good.grow("a1")
+        await settled()
+        assert "no way to close" in watched.feed.nodes["bad"].error
+    assert watched.hashes("good") == ["a1"]
+
+
+async def test_what_a_condition_raises_is_its_waiters() -> None:
+    node = ScriptedNode(chain_of("g", "a1"))
+    asked: list[int] = []
+
+    def condition() -> bool:
+        asked.append(1)
+        if len(asked) > 1:
+            raise KeyError("gone")
+        return False
+
+    async with Watched(a=node).running() as watched, anyio.create_task_group() as tasks:
+        tasks.start_soon(_grow_after, node, 1.0)
+        with pytest.raises(KeyError, match="gone"):
+            await watched.feed.wait(condition, timeout=10)
+        node.grow("a3")
+        assert await watched.feed.wait_height(3, timeout=10)
+    assert len(asked) == 2
 
 
 async def test_different_final_blocks_are_a_conflict_as_soon_as_the_second_is_final() -> None:
@@ -354,3 +429,36 @@ async def test_a_height_agreed_by_all_is_forgotten_and_the_rest_is_bounded() -> 
     for height in range(102, 300):
         assert ledger.add("a", height, f"h{height}", 0.0) is None
     assert len(ledger) <= 11
+
+
+async def test_time_without_a_connection_is_not_observed_until_what_was_missed_is_read() -> None:
+    node = ScriptedNode(chain_of("g", "a1"))
+    watched = Watched(a=node)
+    async with watched.running():
+        await anyio.sleep(20)
+        lost = anyio.current_time()
+        node.go(up=False)
+        await anyio.sleep(10)
+        [_, (start, end)] = watched.feed.unobserved("a")
+        assert (start, end) == (lost, anyio.current_time())  # it still lasts
+        node.go(up=True)
+        await anyio.sleep(20)
+        [first, (start, end)] = watched.feed.unobserved("a")
+    assert first[1] - first[0] == 0
+    assert start == lost
+    assert 10 <= end - start <= 11
+
+
+async def test_time_in_which_the_loop_is_held_up_is_not_observed_at_any_node() -> None:
+    a, b = ScriptedNode(chain_of("g")), ScriptedNode(chain_of("g"))
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    async with Watched(a=a, b=b).running() as watched:
+        await anyio.sleep(10.1)
+        held = anyio.current_time()
+        loop.jump(6)
+        await anyio.sleep(10)
+        for node in "ab":
+            [(start, end)] = [span for span in watched.feed.unobserved(node) if span[1] - span[0] > 0]
+            assert held - 0.3 <= start <= held
+            assert held + 6 <= end <= held + 6.3

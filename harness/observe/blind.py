@@ -1,0 +1,53 @@
+"""When nothing could be seen: the observer's own loop stood still, or it had no connection to a node."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from harness.clock import Clock
+
+BEAT = 0.25  # seconds
+LATE = 0.5
+"""Seconds that the loop may be late before that time counts as not observed."""
+KEPT = 10_000  # spans, of the loop and of each node
+
+Span = tuple[float, float]
+
+
+class BlindSpots:
+    """Spans of monotonic seconds. What is seen first right after one may have happened at any time in it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._loop: deque[Span] = deque(maxlen=KEPT)
+        self._nodes: dict[str, deque[Span]] = {}
+        self._open: dict[str, float] = {}
+
+    async def watch_loop(self) -> None:
+        """Feel the pulse of the event loop, until cancelled. Unix time is looked at too: where a machine sleeps,
+        monotonic time does."""
+        clock = self._clock
+        while True:
+            before, wall = clock.now(), clock.wall()
+            await clock.sleep(BEAT)
+            now = clock.now()
+            if max(now - before, clock.wall() - wall) > BEAT + LATE:
+                self._loop.append((before, now))
+
+    def lost(self, node: str) -> None:
+        """From now on nothing is seen of this node; no news if that is so already."""
+        self._open.setdefault(node, self._clock.now())
+
+    def found(self, node: str) -> None:
+        """All that happened at this node so far has been seen."""
+        start = self._open.pop(node, None)
+        if start is not None:
+            self._nodes.setdefault(node, deque(maxlen=KEPT)).append((start, self._clock.now()))
+
+    def of(self, node: str) -> Sequence[Span]:
+        """The spans in which nothing was seen of this node, in no order; the one that still lasts ends now."""
+        spans = [*self._loop, *self._nodes.get(node, ())]
+        if node in self._open:
+            spans.append((self._open[node], self._clock.now()))
+        return spans
