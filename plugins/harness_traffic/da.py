@@ -28,11 +28,11 @@ from harness.api import (
     Ticket,
     Tracker,
     Unreachable,
-    UsageError,
     Workload,
 )
 from harness_traffic.clients import ClientPool, in_turn, submit
 from harness_traffic.openloop import confess, moments
+from harness_traffic.patterns import select, unmatched
 
 CHANNEL_TRACKER, BLOB_TRACKER = "da.channel", "da.blob"
 VERIFIED, CORRUPT, UNAVAILABLE = "verified", "corrupt", "unavailable"
@@ -79,10 +79,7 @@ class DataAvailability(Workload[DataAvailabilityConfig]):
     def check(self, ctx: PlanView) -> Sequence[str]:
         if self.config.channel_rate.value <= 0 and self.config.blob_rate.value <= 0:
             return ("channel_rate and blob_rate are both 0: nothing would be sent",)
-        nodes = self.config.nodes
-        if nodes.isidentifier() and nodes not in ctx.roles and nodes not in ctx.node_names:
-            return (f'nodes = "{nodes}" is no role and no node of this plan; roles: {", ".join(ctx.roles)}',)
-        return ()
+        return unmatched(self.config.nodes, ctx)
 
     def describe(self, ctx: PlanView) -> str:
         config = self.config
@@ -94,19 +91,19 @@ class DataAvailability(Workload[DataAvailabilityConfig]):
     async def run(self, ctx: Context) -> None:
         config = self.config
         channels, blobs = ctx.tracker(CHANNEL_TRACKER), ctx.tracker(BLOB_TRACKER)
+        nodes = select(ctx, config.nodes)
         async with ClientPool() as pool, anyio.create_task_group() as background:
-            nodes = tuple(ctx.select(config.nodes))
-            if not nodes:
-                raise UsageError(f"{ctx.component}: no node matches {config.nodes!r}")
             reader = _Reader(ctx, config, pool, nodes, blobs, background)
-            ctx.feed.on_body(reader.saw)
             submitter = _Submitter(ctx, config, pool, nodes, reader)
-            async with anyio.create_task_group() as sending:
-                sending.start_soon(submitter.write_channels, channels)
-                sending.start_soon(submitter.disperse_blobs, blobs)
-            with anyio.move_on_after(min(LONGEST_END, config.patience.seconds(ctx.block_interval))):
-                await reader.all_read()
-            reader.close()
+            unsubscribe = ctx.feed.on_body(reader.saw)
+            try:
+                async with anyio.create_task_group() as sending:
+                    sending.start_soon(submitter.write_channels, channels)
+                    sending.start_soon(submitter.disperse_blobs, blobs)
+                with anyio.move_on_after(min(LONGEST_END, config.patience.seconds(ctx.block_interval))):
+                    await reader.all_read()
+            finally:
+                unsubscribe()  # however it ends: what a block brings now, nobody is left to read
             background.cancel_scope.cancel()
         confess(ctx, channels)
         confess(ctx, blobs)
@@ -201,7 +198,6 @@ class _Reader:
         self._reading = 0
         self._turn = 0
         self._idle = anyio.Event()
-        self._closed = False
 
     def expect(self, ticket: Ticket, content: bytes) -> None:
         """A node took this blob. It may be in a block already."""
@@ -213,21 +209,15 @@ class _Reader:
 
     def saw(self, block: Block, node: str, at: float) -> None:
         """A block came."""
-        if not self._closed:
-            for id in block.tx_ids:
-                if sent := self._expected.pop(id, None):
-                    self._start(sent)
+        for id in block.tx_ids:
+            if sent := self._expected.pop(id, None):
+                self._start(sent)
 
     async def all_read(self) -> None:
         """Wait until every blob taken so far was in a block and was read."""
         while self._expected or self._reading:
             self._idle = anyio.Event()
             await self._idle.wait()
-
-    def close(self) -> None:
-        """Read nothing more."""
-        self._closed = True
-        self._expected.clear()
 
     def _start(self, sent: _Sent) -> None:
         self._reading += 1

@@ -14,17 +14,18 @@ from harness.api import (
     Context,
     DefaultExpectation,
     Duration,
+    Node,
     PlanView,
     Rate,
     Ticket,
     Transaction,
     Unreachable,
     Unsupported,
-    UsageError,
     Workload,
 )
 from harness_traffic.clients import ClientPool, in_turn, submit
 from harness_traffic.openloop import confess, moments
+from harness_traffic.patterns import select, unmatched
 
 ASK_AGAIN = 0.5
 """Seconds after which nodes are asked once more for the nonce of a wallet whose transaction has an unknown fate."""
@@ -69,7 +70,7 @@ class Transactions(Workload[TransactionsConfig]):
         if first + (users or 1) > ctx.wallets:
             wanted = f"users = {users}" + (f" from wallet {first} on" if first else "")
             return (f"{wanted if users else f'first_wallet = {first}'}, but there are {ctx.wallets} wallets",)
-        return ()
+        return unmatched(config.nodes, ctx)
 
     def describe(self, ctx: PlanView) -> str:
         per_second = self.config.rate.per_second(ctx.block_interval)
@@ -78,9 +79,10 @@ class Transactions(Workload[TransactionsConfig]):
         return f"{self.config.rate} = {per_second:.3g}/s by {users} users, {total} transactions in all"
 
     async def run(self, ctx: Context) -> None:
+        nodes = select(ctx, self.config.nodes)
         async with ClientPool() as pool, anyio.create_task_group() as background:
             async with anyio.create_task_group() as sending:
-                sender = _Sender(ctx, self.config, pool, sending, background)
+                sender = _Sender(ctx, self.config, nodes, pool, sending, background)
                 per_second = self.config.rate.per_second(ctx.block_interval)
                 async for moment in moments(ctx.clock, ctx.window.start, per_second, ctx.deadline):
                     sender.offer(moment)
@@ -92,7 +94,13 @@ class _Sender:
     """The users, their nonces, and what is in flight."""
 
     def __init__(
-        self, ctx: Context, config: TransactionsConfig, pool: ClientPool, sending: TaskGroup, background: TaskGroup
+        self,
+        ctx: Context,
+        config: TransactionsConfig,
+        nodes: Sequence[Node],
+        pool: ClientPool,
+        sending: TaskGroup,
+        background: TaskGroup,
     ) -> None:
         self._ctx = ctx
         self._config = config
@@ -101,9 +109,7 @@ class _Sender:
         self._background = background
         self._tracker = ctx.tracker(ctx.component)
         self._factory = ctx.network.transactions(ctx.rng("transactions"))
-        self._nodes = ctx.select(config.nodes) if config.nodes else tuple(ctx.nodes.values())
-        if not self._nodes:
-            raise UsageError(f"{ctx.component}: no node matches {config.nodes!r}")
+        self._nodes = nodes
         count = config.users or len(ctx.network.wallets) - config.first_wallet
         self._users = range(config.first_wallet, config.first_wallet + count)
         self._busy: set[int] = set()

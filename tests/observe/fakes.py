@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fnmatch
 import random
 import selectors
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -46,6 +45,7 @@ from harness.api import (
     Window,
     Workload,
 )
+from harness.engine.selection import select_nodes
 
 WALL = 1_700_000_000.0  # Unix seconds at moment 0 of virtual time
 
@@ -452,7 +452,8 @@ class World(Context):
         self.figures.update(figures)
 
     def select(self, pattern: str) -> Sequence[Node]:
-        return [n for n in self.nodes.values() if n.spec.role == pattern or fnmatch.fnmatchcase(n.name, pattern)]
+        chosen = select_nodes(pattern, [node.spec for node in self.nodes.values()])
+        return [self.nodes[spec.name] for spec in chosen]
 
     # The network
 

@@ -125,3 +125,18 @@ async def test_too_much_in_flight_is_dropped(make_world: MakeWorld) -> None:
         summary = world.tracker("da.channel").summary()
     assert summary.dropped > 20
     assert any("never sent" in warning for warning in world.warnings)
+
+
+async def test_when_it_is_cancelled_later_blocks_concern_nobody(make_world: MakeWorld) -> None:
+    world = make_world(*NODES)
+    world.includes = False
+    async with world.live():
+        async with anyio.create_task_group() as driving:
+            driving.start_soon(world.drive, workload(channel_rate=0), 60)
+            await anyio.sleep(10.5)
+            driving.cancel_scope.cancel()
+        world.includes = True
+        await world.blocks(5)  # with the blobs in them
+        assert world.feed.defects == []
+        assert world.feed.nodes["executor-0"].connected
+    assert world.tracker("da.blob").summary().included == 11

@@ -9,6 +9,7 @@ import pytest
 
 from harness.api import Capability, PlanView, Rate, UsageError
 from harness_traffic.clients import ClientPool, in_turn
+from harness_traffic.da import DataAvailability
 from harness_traffic.openloop import moments
 from harness_traffic.transactions import Transactions
 from tests.observe.fakes import LoopClock, VirtualLoop, World
@@ -232,13 +233,26 @@ async def test_it_says_when_it_could_not_keep_up(make_world: MakeWorld) -> None:
     assert any("could not keep up" in warning for warning in world.warnings)
 
 
-async def test_a_pattern_that_matches_no_node_is_the_users_mistake(make_world: MakeWorld) -> None:
+@pytest.mark.parametrize("pattern", ["nobody-*", "nosuch", "all:!validator-*:!executors"])
+async def test_a_pattern_that_matches_no_node_is_the_users_mistake(make_world: MakeWorld, pattern: str) -> None:
     world = make_world()
     async with world.live():
         world.begin(5)
-        with pytest.raises(BaseExceptionGroup) as caught:
-            await workload(nodes="nobody-*").run(world)
-    assert caught.group_contains(UsageError, match="nobody")
+        for kind in (workload, DataAvailability.Config):
+            options = kind(nodes=pattern)
+            mistaken = options if isinstance(options, Transactions) else DataAvailability(options)
+            with pytest.raises(UsageError, match=pattern.split(":")[0]):
+                await mistaken.run(world)
+
+
+def test_patterns_are_checked_in_plan() -> None:
+    view = plan(roles={"validator": 2, "executor": 1}, node_names=("validator-0", "validator-1", "executor-0"))
+    for good in ("", "all", "validator", "validators:!validator-0", "validator,&validator-?", "*-0", "validator-[01]"):
+        assert workload(nodes=good).check(view) == (), good
+    for bad in ("nosuch", "validator:!nosuch", "all,&sequencer", "node-*"):
+        [problem] = workload(nodes=bad).check(view)
+        assert f'nodes = "{bad}"' in problem
+        assert "roles: validator, executor" in problem
 
 
 async def test_a_client_is_used_again_and_closed_after_an_error(make_world: MakeWorld) -> None:
