@@ -195,7 +195,10 @@ class Supervision:
         self._pending[number] = answer
         self._to.write(json.dumps({"id": number, "do": do, **what}).encode() + b"\n")
         with anyio.CancelScope(shield=True):  # it has been sent: it will be done, and answered, or the answerer dies
-            await asyncio.wait({answer})
+            answered, _ = await asyncio.wait({answer}, timeout=PATIENCE)
+            if not answered:  # stopped, or starved: who cannot answer cannot end what it holds either
+                self._process.kill()
+                await asyncio.wait({answer})
         return answer.result()
 
     async def _listen(self) -> list[Leftover]:

@@ -258,3 +258,16 @@ async def test_when_the_supervisor_is_killed_its_services_end_and_say_so(kit: An
             await place.machine.run(["true"])
         with pytest.raises(InfrastructureError, match="links were not cut"):
             await deployment.set_links(frozenset({Link("v", "v")}))
+
+
+async def test_a_supervisor_that_stands_still_holds_nobody_up(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness_process.supervision.PATIENCE", 0.3)
+    async with kit.deploy("v") as deployment:
+        place = deployment.placements["v"]
+        service = await place.machine.spawn(kit.program(place, SLEEP))
+        os.kill(json.loads((kit.folder / "processes.jsonl").read_text().splitlines()[0])["supervisor"], signal.SIGSTOP)
+        await service.signal(signal.SIGTERM)  # unanswered: the supervisor is ended, and what it held with it
+        with anyio.fail_after(2):
+            how = await service.wait()
+        assert (how.code, how.signal) == (None, None)
+        assert not kit.is_alive(service.pid)
