@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 OPEN_KEPT = 50_000
 """Submissions remembered at most while they are in no final block. Older ones count as lost."""
+DEFAULT_WINDOW = 256
+"""Blocks after which nobody can say any more whether one is canonical; a feed has its own."""
 RECENT_BLOCKS = 64
 """A node may answer later than its block is seen: so many blocks back are looked through for an accepted id."""
 REASONS_KEPT, REASON_LENGTH = 32, 200
@@ -50,6 +52,7 @@ class Ticket:
     included_at: float | None = None
     height: int | None = None
     settled: bool = False
+    unknown: bool = False  # settled: whether its block is canonical never came out
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,11 @@ class Summary:
     """The account of a tracker. Two sums always hold:
 
     offered = accepted + rejected + dropped + failed + timed_out + unresolved, and
-    accepted = included + lost + pending.
+    accepted = included + unknown + lost + pending.
 
-    included: in a canonical block. lost: not, for longer than the patience asked for. surprises: in a canonical
-    block although rejected, failed or timed out. reorganised: how often one was thrown out of the chain again.
+    included: in a canonical block. unknown: in a block of which nobody could say in time whether it is canonical.
+    lost: in none, for longer than the patience asked for. surprises: in a canonical block although rejected, failed
+    or timed out. reorganised: how often one was thrown out of the chain again.
     `latency` runs from the intended send time to the inclusion, `answer` to the node's acceptance; `lateness` is the
     generator's own: how long after the intended time it came to sending.
     `reasons` (untrusted text) are those given for what was not accepted; `marks` see Tracker.mark."""
@@ -90,6 +94,7 @@ class Summary:
     timed_out: int
     unresolved: int
     included: int
+    unknown: int
     lost: int
     pending: int
     surprises: int
@@ -103,6 +108,8 @@ class Summary:
 
 @dataclass(slots=True)
 class _Inclusion:
+    """A block's part in the account."""
+
     height: int
     at: float
     tickets: list[Ticket] = field(default_factory=list)
@@ -134,11 +141,17 @@ class Tracker:
         self._reasons: Counter[str] = Counter()
         self._open: dict[str, Ticket] = {}
         self._blocks: dict[str, _Inclusion] = {}  # blocks with tickets in them that are not final yet
+        self._window = DEFAULT_WINDOW
         self._recent: dict[str, tuple[Block, float]] = {}
+        self._whereabouts: dict[str, tuple[str, ...]] = {}  # id → hashes of the recent blocks that it is in
         self._offered = 0
         self._settled = 0  # accepted, in a final block
         self._included = 0  # accepted, in any block not known to be orphaned
         self._surprises_settled = 0
+        self._unknown = 0  # accepted, in a block of unknown standing
+        self.unknown_inclusions = 0
+        """Of all submissions, however they ended: those in a block of which it never came out if it is canonical."""
+        self._highest_settled = -1
         self._reorganised = 0
         self._effects: Counter[str] = Counter()
         self._latency = Latencies()
@@ -150,6 +163,7 @@ class Tracker:
         """Take blocks, and which of them are canonical, from this feed."""
         self._depth = feed.finality_depth
         self._canonical = feed.canonical
+        self._window = feed.window
         feed.on_body(self.saw)
 
     # What the submitter says
@@ -161,14 +175,16 @@ class Tracker:
         self._lateness.record(self._clock.now() - intended_at)
         ticket = Ticket(self._offered, intended_at, "", effects or {})
         if id:
-            self._name(ticket, id)
+            self._name(ticket, id)  # not sent so far: it is in no block
         return ticket
 
     def accepted(self, ticket: Ticket, id: str = "", node: str = "") -> None:
         """A node took it. `id` where it was not known before."""
         if id and id != ticket.id:
-            self._open.pop(ticket.id, None)
-            self._name(ticket, id)
+            self._forget(ticket)
+            if self._name(ticket, id):
+                for hash in self._whereabouts.get(id, ()):
+                    self._include(ticket, *self._recent[hash])
         self._resolve(ticket, Outcome.ACCEPTED, node)
         self._answer.record(self._clock.now() - ticket.intended_at)
 
@@ -202,11 +218,12 @@ class Tracker:
             return
         self._recent[header.hash] = block, at
         if len(self._recent) > RECENT_BLOCKS:
-            del self._recent[next(iter(self._recent))]
+            self._let_go(next(iter(self._recent)))
         for id in dict.fromkeys(block.tx_ids):
+            self._whereabouts[id] = (*self._whereabouts.get(id, ()), header.hash)
             if ticket := self._open.get(id):
                 self._include(ticket, block, at)
-        self._settle(header.height - self._depth)
+        self._settle(header.height)
 
     # The account
 
@@ -217,6 +234,7 @@ class Tracker:
             **{outcome.value.replace("-", "_"): self._outcomes[outcome] for outcome in Outcome},
             "in_flight": self._offered - self._outcomes.total(),
             "included": self._included,
+            "unknown": self._unknown,
             "reorganised": self._reorganised,
             **self._marks,
         }
@@ -248,7 +266,8 @@ class Tracker:
             timed_out=count[Outcome.TIMED_OUT],
             unresolved=self._offered - count.total(),
             included=included,
-            lost=count[Outcome.ACCEPTED] - included - pending,
+            unknown=self._unknown,
+            lost=count[Outcome.ACCEPTED] - included - self._unknown - pending,
             pending=pending,
             surprises=surprises + self._surprises_settled,
             reorganised=self._reorganised,
@@ -267,20 +286,33 @@ class Tracker:
             _add(sums, ticket.effects)
         return dict(sums)
 
+    @property
+    def highest_included(self) -> int:
+        """The greatest height of a canonical block with a submission in it, -1 where there is none."""
+        provisional = (ticket.height for ticket, _ in self._provisional() if ticket.height is not None)
+        return max(self._highest_settled, *provisional, -1)
+
     # Inside
 
-    def _name(self, ticket: Ticket, id: str) -> None:
+    def _name(self, ticket: Ticket, id: str) -> bool:
         """Recognise the ticket by this id from now on. An id that is taken (nodes may say what they like) leaves it
-        unrecognised, so that it will count as lost."""
+        unrecognised, so that it will count as lost: then False."""
         ticket.id = id
         if id in self._open:
-            return
+            return False
         self._open[id] = ticket
         if len(self._open) > OPEN_KEPT:
             del self._open[next(iter(self._open))]
-        for block, at in self._recent.values():
-            if id in block.tx_ids:
-                self._include(ticket, block, at)
+        return True
+
+    def _let_go(self, hash: str) -> None:
+        """This block is not recent any more."""
+        block, _ = self._recent.pop(hash)
+        for id in dict.fromkeys(block.tx_ids):
+            if others := tuple(other for other in self._whereabouts[id] if other != hash):
+                self._whereabouts[id] = others
+            else:
+                del self._whereabouts[id]
 
     def _forget(self, ticket: Ticket) -> None:
         if self._open.get(ticket.id) is ticket:
@@ -311,12 +343,13 @@ class Tracker:
             self._included += ticket.outcome is Outcome.ACCEPTED
             self._tell(ticket)
 
-    def _settle(self, final_height: int) -> None:
-        """Let go of what is in blocks that are final by now."""
-        final = [(hash, inclusion) for hash, inclusion in self._blocks.items() if inclusion.height <= final_height]
+    def _settle(self, height: int) -> None:
+        """Let go of what is in blocks that are final now that there is one of this height, and of those that are too
+        old for anybody to say whether they are canonical."""
+        final = [(h, inclusion) for h, inclusion in self._blocks.items() if inclusion.height <= height - self._depth]
         for hash, inclusion in final:
             canonical = self._canonical(hash, inclusion.height)
-            if canonical is None:
+            if canonical is None and inclusion.height > height - self._window:
                 continue
             del self._blocks[hash]
             for ticket in inclusion.tickets:
@@ -324,6 +357,8 @@ class Tracker:
                     continue
                 if canonical:
                     self._finish(ticket, inclusion)
+                elif canonical is None:
+                    self._lose_sight(ticket)
                 else:
                     self._orphan(ticket)
 
@@ -332,14 +367,31 @@ class Tracker:
         ticket.settled = True
         changed = ticket.height != inclusion.height
         ticket.included_at, ticket.height = inclusion.at, inclusion.height
+        self._highest_settled = max(self._highest_settled, inclusion.height)
         _add(self._effects, ticket.effects)
         if ticket.outcome is not None:
             self._count_settled(ticket)
         if changed:
             self._tell(ticket)
 
+    def _lose_sight(self, ticket: Ticket) -> None:
+        """Its block's standing will not come out. It may still be in another."""
+        ticket.blocks -= 1
+        if ticket.blocks:
+            return
+        self._forget(ticket)
+        ticket.settled = ticket.unknown = True
+        ticket.included_at = ticket.height = None
+        self.unknown_inclusions += 1
+        if ticket.outcome is not None:
+            self._included -= ticket.outcome is Outcome.ACCEPTED
+            self._count_settled(ticket)
+        self._tell(ticket)
+
     def _count_settled(self, ticket: Ticket) -> None:
-        if ticket.outcome is Outcome.ACCEPTED:
+        if ticket.unknown:
+            self._unknown += ticket.outcome is Outcome.ACCEPTED
+        elif ticket.outcome is Outcome.ACCEPTED:
             assert ticket.included_at is not None
             self._settled += 1
             self._latency.record(ticket.included_at - ticket.intended_at)

@@ -25,7 +25,9 @@ async def last_inclusions(ctx: Context, trackers: Sequence[Tracker], patience: f
 
     def all_in() -> bool:
         figures = [tracker.figures() for tracker in trackers]
-        return not ctx.feed.bodies_missing and all(counts["included"] >= counts["accepted"] for counts in figures)
+        return not ctx.feed.bodies_missing and all(
+            counts["included"] + counts["unknown"] >= counts["accepted"] for counts in figures
+        )
 
     await ctx.feed.wait(all_in, max(0.0, end + patience - ctx.clock.now()))
 
@@ -34,7 +36,7 @@ def counts(summary: Summary) -> dict[str, Any]:
     """A summary as evidence."""
     names = (
         "offered", "accepted", "rejected", "dropped", "failed", "timed_out", "unresolved",
-        "included", "lost", "pending", "surprises", "reorganised",
+        "included", "unknown", "lost", "pending", "surprises", "reorganised",
     )  # fmt: skip
     return {
         **{name: getattr(summary, name) for name in names},
@@ -44,6 +46,15 @@ def counts(summary: Summary) -> dict[str, Any]:
         "reasons": dict(summary.reasons),
         **({"found": dict(summary.marks)} if summary.marks else {}),
     }
+
+
+def not_known(ctx: Context, summary: Summary, least: float) -> str:
+    """Why it cannot be told whether at least this share of the accepted was included, "" if it can."""
+    if missing := ctx.feed.bodies_missing:
+        return f"the transactions of {missing} blocks could not be read"
+    if summary.included + summary.unknown >= least * summary.accepted:
+        return f"of {summary.unknown} it never came out whether their block is canonical"
+    return ""
 
 
 def generator_spoiled_it(summary: Summary) -> str:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pydantic import Field
 
 from harness.api import Capability, Config, Context, Expectation, Judgement, Span, Summary, Verdict
-from harness_checks.accounts import counts, generator_spoiled_it, last_inclusions, matching, share, worst_first
+from harness_checks.accounts import (
+    counts,
+    generator_spoiled_it,
+    last_inclusions,
+    matching,
+    not_known,
+    share,
+    worst_first,
+)
 
 
 class AvailabilityConfig(Config):
@@ -69,8 +77,9 @@ class DataAvailabilityHolds(Expectation[AvailabilityConfig]):
         else:
             verdict = Verdict.PASS
         if summary.included < least * summary.accepted:
-            missing = ctx.feed.bodies_missing
-            return (Verdict.UNKNOWN if missing else Verdict.FAIL), line
+            if doubt := not_known(ctx, summary, least):
+                return Verdict.UNKNOWN, f"{line}; {doubt}"
+            return Verdict.FAIL, line
         if spoiled := generator_spoiled_it(summary):
             return Verdict.UNKNOWN, f"{line}; {spoiled}"
         return verdict, line

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pydantic import Field
 
 from harness.api import Config, Context, Expectation, Judgement, Span, Summary, Verdict, format_duration
-from harness_checks.accounts import counts, generator_spoiled_it, last_inclusions, matching, share, worst_first
+from harness_checks.accounts import (
+    counts,
+    generator_spoiled_it,
+    last_inclusions,
+    matching,
+    not_known,
+    share,
+    worst_first,
+)
 
 
 class InclusionConfig(Config):
@@ -28,7 +36,7 @@ class TransactionInclusion(Expectation[InclusionConfig]):
     Latencies run from the intended moment of sending to the first sight of the block, anywhere.
     Nodes must also accept most of what is sent (80 %: the transactions are valid, but a fault may take nodes away
     or a nonce out of order). Unknown when nothing was sent, when no node answered, when the transactions of some
-    block could not be read, or when the generator itself dropped more than 5 %."""
+    block could not be read, when it never came out whether enough blocks are canonical, or when the generator itself dropped more than 5 %."""
 
     name = "transaction-inclusion"
     Config = InclusionConfig
@@ -69,8 +77,8 @@ class TransactionInclusion(Expectation[InclusionConfig]):
         if summary.lost:
             line += f", {summary.lost} lost"
         if summary.included < config.min_fraction * summary.accepted:
-            if missing := ctx.feed.bodies_missing:
-                return Verdict.UNKNOWN, f"{line}; the transactions of {missing} blocks could not be read"
+            if doubt := not_known(ctx, summary, config.min_fraction):
+                return Verdict.UNKNOWN, f"{line}; {doubt}"
             return Verdict.FAIL, line
         if config.max_p99 is not None and p99 > config.max_p99.seconds(ctx.block_interval):
             return Verdict.FAIL, line

@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import pytest
 
-from harness.api import Judgement, Verdict
+from harness.api import Block, BlockHeader, Judgement, Verdict
 from harness_checks.availability import DataAvailabilityHolds
 from harness_checks.inclusion import TransactionInclusion
 from harness_traffic.da import DataAvailability
@@ -135,6 +135,29 @@ async def test_when_bodies_could_not_be_read_loss_is_not_known(make_world: MakeW
         judgement = await world.evaluate(inclusion())
     assert judgement.verdict is Verdict.UNKNOWN
     assert "could not be read" in judgement.measured
+
+
+@pytest.mark.parametrize(("unknown", "verdict"), [(4, Verdict.UNKNOWN), (1, Verdict.PASS), (0, Verdict.PASS)])
+async def test_blocks_of_unknown_standing_matter_where_they_decide(
+    make_world: MakeWorld, unknown: int, verdict: Verdict
+) -> None:
+    world = make_world()
+    async with world.live():
+        await transact(world)
+        await world.blocks(8)
+        tracker = world.tracker("transactions")
+        late = [tracker.offer(world.clock.now(), f"late-{number}") for number in range(unknown)]
+        for ticket in late:
+            tracker.accepted(ticket)
+        tracker.saw(Block(BlockHeader(world.feed.highest, "never shown", "", 0.0), tuple(t.id for t in late)), "x", 0.0)
+        await world.blocks(1)
+        tracker._canonical = lambda hash, height: None if hash == "never shown" else True
+        tracker._window = 10
+        await world.blocks(12)
+        world.end()
+        judgement = await world.evaluate(inclusion())
+    assert judgement.evidence["transactions"]["unknown"] == unknown
+    assert judgement.verdict is verdict
 
 
 async def test_a_generator_that_dropped_its_load_proves_nothing(make_world: MakeWorld) -> None:

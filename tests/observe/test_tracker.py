@@ -54,8 +54,8 @@ def block(height: int, *ids: str, hash: str = "") -> Block:
 def assert_balanced(summary: Summary) -> None:
     s = summary
     assert s.offered == s.accepted + s.rejected + s.dropped + s.failed + s.timed_out + s.unresolved
-    assert s.accepted == s.included + s.lost + s.pending
-    assert min(s.unresolved, s.included, s.lost, s.pending, s.surprises) >= 0
+    assert s.accepted == s.included + s.unknown + s.lost + s.pending
+    assert min(s.unresolved, s.included, s.unknown, s.lost, s.pending, s.surprises) >= 0
 
 
 def test_latency_runs_from_the_intended_moment_to_the_first_sight_of_the_block() -> None:
@@ -189,8 +189,58 @@ def test_memory_is_given_back_once_blocks_are_final() -> None:
         tracker.saw(block(height, *(f"{height}/{number}" for number in range(10))), "n", 101.0)
     assert len(tracker._open) == 30
     assert len(tracker._blocks) == 3
+    assert len(tracker._whereabouts) == 10 * tracking.RECENT_BLOCKS
     assert tracker.summary().included == 4990
     assert tracker.summary().latency.count == 4990
+
+
+def test_what_is_in_a_block_of_unknown_standing_is_not_included_for_ever() -> None:
+    tracker, _, chain, records = make(depth=2)
+    accepted, open_, timed_out = (tracker.offer(100.0, id, {"w": -1}) for id in "xyz")
+    tracker.accepted(accepted)
+    tracker.timed_out(timed_out)
+    tracker.saw(block(1, "x", "y", "z", hash="?"), "n", 101.0)
+    chain.unknown.add("?")
+    for height in range(2, 1 + tracking.DEFAULT_WINDOW):
+        tracker.saw(block(height), "n", 102.0)
+    assert (tracker.summary().included, tracker.summary().unknown) == (1, 0)
+    tracker.saw(block(1 + tracking.DEFAULT_WINDOW), "n", 103.0)
+    tracker.accepted(open_)
+    summary = tracker.summary()
+    assert (summary.included, summary.unknown, summary.lost, summary.surprises) == (0, 2, 0, 0)
+    assert tracker.unknown_inclusions == 3
+    assert tracker.figures()["included"] == 0
+    assert tracker.effects() == {}
+    assert (len(tracker._open), len(tracker._blocks)) == (0, 0)
+    assert {record.included_at for record in records[-3:]} == {None}
+    assert_balanced(summary)
+
+
+def test_an_offer_does_not_look_through_the_transactions_of_recent_blocks() -> None:
+    class Watched(tuple[str, ...]):
+        def __contains__(self, id: object) -> bool:
+            raise AssertionError("scanned")
+
+    tracker, _, _, _ = make()
+    ids = Watched(f"{number}" for number in range(100))
+    tracker.saw(Block(header(1, "b1", ""), ids), "n", 101.0)
+    ticket = tracker.offer(100.0, "new")
+    tracker.accepted(ticket)
+    tracker.accepted(tracker.offer(100.0), "7")
+    assert tracker.summary().included == 1
+
+
+def test_the_highest_block_with_a_submission_in_it() -> None:
+    tracker, _, chain, _ = make(depth=1)
+    assert tracker.highest_included == -1
+    for height in (3, 4):
+        tracker.offer(100.0, f"{height}")
+        tracker.saw(block(height, f"{height}"), "n", 101.0)
+    assert tracker.highest_included == 4
+    chain.orphaned.add("b4")
+    assert tracker.highest_included == 3
+    tracker.saw(block(5), "n", 102.0)
+    assert tracker.highest_included == 3
 
 
 def test_what_is_never_included_is_forgotten_in_the_end_and_stays_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,6 +262,7 @@ STEPS = st.sampled_from(
 @given(st.lists(st.tuples(STEPS, st.integers(0, 10**6)), max_size=60), st.integers(0, 3), st.booleans())
 def test_the_account_always_balances(steps: list[tuple[str, int]], depth: int, ids_known: bool) -> None:
     tracker, clock, chain, records = make(depth)
+    tracker._window = 5
     waiting: list[tuple[Ticket, str]] = []
     named: list[str] = []
     height, hashes = 0, []
