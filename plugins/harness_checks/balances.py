@@ -27,10 +27,13 @@ class BalancesConfig(Config):
 
 @dataclass(slots=True)
 class _Reading:
-    """All wallets on all nodes, read at about one time. `stable`: nothing was included meanwhile."""
+    """All wallets on all nodes, read at about one time. `stable`: nothing was included meanwhile. `heads` are the
+    heights of the nodes before they were asked; `due` is the highest block with a transaction in it."""
 
     stable: bool
     expected: Mapping[str, int]
+    due: int = -1
+    heads: dict[str, int] = field(default_factory=dict)
     found: dict[str, dict[str, int]] = field(default_factory=dict)
     unasked: dict[str, str] = field(default_factory=dict)
 
@@ -52,7 +55,9 @@ class BalancesConserved(Expectation[BalancesConfig]):
 
     What was included is taken from the blocks that the feed saw, whatever answer the sender had got: a transaction
     that timed out and is in a canonical block counts. Nodes are read again, block by block, until they agree or
-    `patience` is over. Unknown where a node could not be asked, or the transactions of some block not be read."""
+    `patience` is over. Unknown where a node could not be asked, has not come as far as the last block with a
+    transaction in it (which liveness judges), the transactions of some block could not be read, or it never came
+    out whether one is canonical."""
 
     name = "balances-conserved"
     Config = BalancesConfig
@@ -70,7 +75,8 @@ class BalancesConserved(Expectation[BalancesConfig]):
         patience = self.config.patience.seconds(ctx.block_interval)
         await last_inclusions(ctx, list(ctx.trackers().values()), patience)
         reading = await self._read_until_agreed(ctx, nodes, patience)
-        wrong = {node: diff for node in reading.found if (diff := reading.differences(node))}
+        differing = {node: diff for node in reading.found if (diff := reading.differences(node))}
+        wrong = {node: diff for node, diff in differing.items() if reading.heads[node] >= reading.due}
         evidence: dict[str, Any] = {
             "wallets": len(wallets),
             "nodes": sorted(reading.found),
@@ -80,8 +86,10 @@ class BalancesConserved(Expectation[BalancesConfig]):
             "found_totals": {node: sum(balances.values()) for node, balances in reading.found.items()},
             "differing": {
                 node: {a: {"expected": e, "found": f} for a, (e, f) in list(diff.items())[:SHOWN]}
-                for node, diff in wrong.items()
+                for node, diff in differing.items()
             },
+            "heads": reading.heads,
+            "highest_included": reading.due,
         }
         if not reading.stable:
             return Judgement(
@@ -93,10 +101,13 @@ class BalancesConserved(Expectation[BalancesConfig]):
             measured = (
                 f"{address[:16]} has {found} on {node}, not {expected} ({len(diff)} wallets, {len(wrong)} nodes differ)"
             )
-            if ctx.feed.bodies_missing:
-                measured += f"; the transactions of {ctx.feed.bodies_missing} blocks could not be read"
-                return Judgement(Verdict.UNKNOWN, measured, asked, evidence)
+            if doubt := _not_known(ctx):
+                return Judgement(Verdict.UNKNOWN, f"{measured}; {doubt}", asked, evidence)
             return Judgement(Verdict.FAIL, measured, asked, evidence)
+        if differing:
+            node = next(iter(differing))
+            behind = f"{node} is at block {reading.heads[node]}, and transactions were included up to {reading.due}"
+            return Judgement(Verdict.UNKNOWN, behind, asked, evidence)
         if reading.unasked:
             node, error = next(iter(reading.unasked.items()))
             return Judgement(Verdict.UNKNOWN, f"{node} could not be asked: {error}", asked, evidence)
@@ -114,7 +125,8 @@ class BalancesConserved(Expectation[BalancesConfig]):
 
     async def _read(self, ctx: Context, nodes: Sequence[Node]) -> _Reading:
         before = _effects(ctx)
-        reading = _Reading(False, {})
+        due = max((tracker.highest_included for tracker in ctx.trackers().values()), default=-1)
+        reading = _Reading(False, {}, due)
         async with anyio.create_task_group() as tasks:
             for node in nodes:
                 tasks.start_soon(self._read_node, ctx, node, reading)
@@ -125,11 +137,21 @@ class BalancesConserved(Expectation[BalancesConfig]):
     async def _read_node(self, ctx: Context, node: Node, reading: _Reading) -> None:
         client = node.client()
         try:
+            head = await client.head()
             balances = {wallet.address: await client.balance(wallet.address) for wallet in ctx.network.wallets}
         except Unreachable as error:
             reading.unasked[node.name] = str(error)
         else:
-            reading.found[node.name] = balances
+            reading.found[node.name], reading.heads[node.name] = balances, head.height
+
+
+def _not_known(ctx: Context) -> str:
+    """Why what was included is not all known, "" where it is."""
+    if missing := ctx.feed.bodies_missing:
+        return f"the transactions of {missing} blocks could not be read"
+    if unknown := sum(tracker.unknown_inclusions for tracker in ctx.trackers().values()):
+        return f"of {unknown} transactions it never came out whether their block is canonical"
+    return ""
 
 
 def _effects(ctx: Context) -> Counter[str]:

@@ -91,6 +91,34 @@ async def test_a_node_that_lags_is_asked_again(make_world: MakeWorld) -> None:
     assert judgement.verdict is Verdict.PASS
 
 
+async def test_a_node_that_stays_behind_is_not_known_to_be_wrong_and_another_still_is(make_world: MakeWorld) -> None:
+    world = make_world()
+    late = world.nodes["executor-0"]
+    async with world.live():
+        await transact(world)
+        late.script.replace(late.script.chain[:5])
+        late.behaviour.forged["wallet-1"] = -1
+        judgement = await world.evaluate(check(), making=False)
+        assert judgement.verdict is Verdict.UNKNOWN
+        assert "executor-0 is at block 4, and transactions were included up to" in judgement.measured
+        assert "executor-0" in judgement.evidence["differing"]
+        world.nodes["validator-0"].behaviour.forged["wallet-2"] = -1
+        judgement = await world.evaluate(check(), making=False)
+    assert judgement.verdict is Verdict.FAIL
+    assert "on validator-0" in judgement.measured
+
+
+async def test_inclusions_of_unknown_standing_leave_it_unknown(make_world: MakeWorld) -> None:
+    world = make_world()
+    async with world.live():
+        await transact(world)
+        world.balances["wallet-0"] += 1
+        world.tracker("transactions").unknown_inclusions = 1
+        judgement = await world.evaluate(check())
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert "never came out" in judgement.measured
+
+
 async def test_a_node_that_cannot_be_asked_leaves_it_unknown(make_world: MakeWorld) -> None:
     world = make_world()
     async with world.live():
