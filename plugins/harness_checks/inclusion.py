@@ -36,7 +36,8 @@ class TransactionInclusion(Expectation[InclusionConfig]):
     Latencies run from the intended moment of sending to the first sight of the block, anywhere.
     Nodes must also accept most of what is sent (80 %: the transactions are valid, but a fault may take nodes away
     or a nonce out of order). Unknown when nothing was sent, when no node answered, when the transactions of some
-    block could not be read, when it never came out whether enough blocks are canonical, or when the generator itself dropped more than 5 %."""
+    block could not be read, when it never came out whether blocks that matter are canonical, or when the generator
+    itself dropped more than 5 %."""
 
     name = "transaction-inclusion"
     Config = InclusionConfig

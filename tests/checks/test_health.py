@@ -31,17 +31,19 @@ async def test_an_end_that_nobody_asked_for_fails(make_world: MakeWorld) -> None
     assert judgement.evidence["validator-1"]["unexpected_exits"][0]["at"] == world.clock.wall()
 
 
-async def test_an_end_under_a_fault_is_put_down_to_it_and_one_after_it_is_not(make_world: MakeWorld) -> None:
+async def test_a_crash_under_a_fault_is_a_crash(make_world: MakeWorld) -> None:
     world = make_world()
     now, wall = world.clock.now(), world.clock.wall()
     world.faults.windows["validator-1"] = [(now - 20, now - 10)]
     node = world.nodes["validator-1"]
-    node.ends.append((Exit(1, None, wall - 15), False))
+    node.ends.append((Exit(None, 9, wall - 20), True))  # the fault's own doing: it went through the harness
     judgement = await NodesHealthy(NoConfig()).evaluate(world)
     assert judgement.verdict is Verdict.PASS
-    assert len(judgement.evidence["validator-1"]["exits_under_a_fault"]) == 1
-    node.ends.append((Exit(1, None, wall - 5), False))
-    assert (await NodesHealthy(NoConfig()).evaluate(world)).verdict is Verdict.FAIL
+    assert judgement.evidence["validator-1"]["expected_exits"] == 1
+    node.ends.append((Exit(1, None, wall - 15), False))
+    judgement = await NodesHealthy(NoConfig()).evaluate(world)
+    assert judgement.verdict is Verdict.FAIL
+    assert judgement.measured == "validator-1 ended unasked: exit status 1"
 
 
 async def test_a_panic_in_a_log_fails_even_under_a_fault(make_world: MakeWorld) -> None:
