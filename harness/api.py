@@ -53,6 +53,7 @@ from harness.plugin.contract.machine import Address, Completed, Exit, Facts, Mac
 from harness.plugin.contract.node import Node, NodeState
 from harness.plugin.contract.workload import DefaultExpectation, PlanView, Workload
 from harness.plugin.hookspecs import hookimpl
+from harness.spec.file_names import file_name
 from harness.spec.model import PluginUse, SourceRef, TopologySpec, WalletsSpec
 from harness.spec.topology import Link, NodeSpec, Topology
 from harness.spec.units import Duration, Rate, Size, Span, format_duration
@@ -69,5 +70,5 @@ __all__ = [
     "Proof", "Rate", "Receipt", "RoleInfo", "Service", "ServiceSpec", "Size", "SourceRef", "Span", "Summary",
     "SystemClock", "TeardownError", "Ticket", "Timing", "Topology", "TopologySpec", "Tracker", "Transaction",
     "TransactionFactory", "Unreachable", "Unsupported", "UsageError", "Verdict", "Violation", "Wallet",
-    "WalletsSpec", "Window", "Workload", "format_duration", "hookimpl",
+    "WalletsSpec", "Window", "Workload", "file_name", "format_duration", "hookimpl",
 ]  # fmt: skip

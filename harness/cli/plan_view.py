@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 import anyio
 import click
 
-from harness.engine.budget import FaultBudget
+from harness.engine.budget import budget_of
 from harness.engine.plan import Plan
 from harness.engine.target import Target
 from harness.errors import ExitCode
+from harness.plugin.contract.chain import NetworkSpec
 from harness.plugin.contract.deployer import PlannedNode
 from harness.record.text import block
 from harness.spec.units import format_duration
@@ -42,8 +43,8 @@ def plan_lines(plan: Plan, target: Target, planned: Sequence[PlannedNode]) -> It
         format_duration(plan.settle) if plan.settle is not None else "as long as it takes until its blocks are final"
     )
     yield f"wallets       {playbook.wallets.count}, each funded with {playbook.wallets.balance}"
-    unlimited = playbook.budget == "unlimited"
-    yield f"fault budget  {FaultBudget(_votes(plan), plan.chain.tolerance, unlimited)}"
+    network = plan.chain.network(NetworkSpec("check", plan.seed, plan.topology, playbook.wallets, genesis_time=0.0))
+    yield f"fault budget  {budget_of(plan, network)}"
     yield ""
     yield f"nodes ({len(planned)}, layout {plan.topology.layout})"
     for node in planned:
@@ -65,10 +66,6 @@ def plan_lines(plan: Plan, target: Target, planned: Sequence[PlannedNode]) -> It
         yield f"  {expectation.id:<22} {options}" + (
             f" (brought by {expectation.brought_by})" if expectation.brought_by else ""
         )
-
-
-def _votes(plan: Plan) -> dict[str, int]:
-    return {node.name: int(plan.chain.roles[node.role].votes) for node in plan.topology.nodes}
 
 
 def _plain(value: object) -> str:

@@ -56,7 +56,7 @@ def run_all(plans: Sequence[Plan], target: Target, registry: Registry, options: 
     for number, plan in enumerate(plans, 1):
         if len(plans) > 1 and options.output == "plain" and not options.quiet:
             click.echo(f"--- run {number} of {len(plans)} ---", err=True)
-        recorder = Recorder.create(options.runs, plan, command=options.command, keep_nodes=options.keep)
+        recorder = Recorder.create(options.runs, plan, target, command=options.command, keep_nodes=options.keep)
         for text in failed_observers:
             recorder.warn("plugins", text)
         recorder.observe(registry.observers())

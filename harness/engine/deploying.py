@@ -28,7 +28,7 @@ class PlanDeployer:
         """Stand the network up and give its runner; leaving tears it down and writes the result.
 
         Raises UsageError, DeployError, NotReadyError; InfrastructureError from `runner.run`."""
-        recorder = Recorder.create(self._runs, plan)
+        recorder = Recorder.create(self._runs, plan, self._target)
         async with session(plan, self._target, recorder) as runner:
             yield runner
 

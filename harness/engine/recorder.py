@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import platform
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from harness import __version__
 from harness.clock import Clock, SystemClock
 from harness.engine.outcome import Outcome, incomplete
 from harness.engine.plan import Plan
+from harness.engine.target import Target
 from harness.errors import UsageError
 from harness.observe.feed import BlockFeed
 from harness.observe.samples import SampleStore
@@ -50,17 +54,18 @@ class Recorder:
         cls,
         runs: Path,
         plan: Plan,
+        target: Target,
         *,
         clock: Clock | None = None,
         command: tuple[str, ...] = (),
         keep_nodes: bool = False,
     ) -> Recorder:
-        """Make the run's directory, and write there what the run is: `run.toml`. Raises UsageError when the folder
+        """Make the run's directory, and write there what is run, on what: `run.toml`. Raises UsageError when the folder
         for runs cannot be written to."""
         clock = clock or SystemClock()
         try:
             run_dir = RunDirectory.create(runs, plan.playbook.name, clock.wall())
-            write_atomically(run_dir.run_toml, toml_writer.dumps(describe(plan)))
+            write_atomically(run_dir.run_toml, f"{_heading(target)}{toml_writer.dumps(describe(plan))}")
         except OSError as error:
             raise UsageError(
                 f"{runs}: run directories cannot be made here: {error}; choose another with --runs"
@@ -139,6 +144,20 @@ def _attempt(step: Callable[[], object]) -> str:
     except Exception as error:  # noqa: BLE001 - disks fail in many ways, observers of third parties in more
         return f"{type(error).__name__}: {error}"
     return ""
+
+
+def _heading(target: Target) -> str:
+    """What run.toml says beyond the playbook, as comments: the file itself stays a playbook that can be run. Hosts
+    without their variables, which may be secrets."""
+    facts = {
+        "harness": __version__,
+        "python": platform.python_version(),
+        "deployer": target.deployer.name,
+        "deployer options": target.deployer.config.model_dump(mode="json"),
+        "inventory": target.inventory.source,
+        "hosts": list(target.inventory.hosts),
+    }
+    return "".join(f"# {name}: {json.dumps(value, default=str)}\n" for name, value in facts.items()) + "\n"
 
 
 def describe(plan: Plan) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ class Journal:
     """Writes a run's events, and tells its subscribers of them. To be used from one thread.
 
     A line is in the kernel's hands, by a single write, when `append` returns: it survives a SIGKILL of this
-    process, and after `sync` a power cut too. `t` counts from the journal's creation.
+    process, and after `close` a power cut too. `t` counts from the journal's creation.
 
     A disk that refuses a line must not keep a network from being torn down, so `append` does not raise: `failure`
     holds the first error, subscribers still get every event, and a reader sees the gap in `seq`."""
@@ -51,10 +51,6 @@ class Journal:
         if not self._delivering:
             self._deliver()
         return recorded
-
-    def sync(self) -> None:
-        """Wait until everything written is on the disk. Blocks: call it from a worker thread."""
-        os.fsync(self._fd)
 
     def close(self) -> None:
         """Sync and close. Nothing may be appended afterwards; may be called twice."""

@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import quote, unquote
 
 from harness.errors import UsageError
 from harness.record.owner import Owner
+from harness.spec.file_names import file_name
 
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-[a-z0-9-]+-[0-9a-f]{4}")
 _STAMP_LENGTH = len("2026-01-31T12-00-00")
 _MAX_SLUG = 48
-_MAX_FILE_NAME = 240  # of the 255 bytes that file systems allow; the rest is for extensions
 _LISTED = 12
 
 
@@ -27,22 +26,6 @@ def slug(name: str) -> str:
     """Letters, digits and single hyphens of any name; "run" when none of it is left."""
     ascii_only = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", ascii_only)[:_MAX_SLUG].strip("-") or "run"
-
-
-def node_file_name(node: str) -> str:
-    """A file name for any node name, from which `node_name` makes the name again: percent-encoded as in URLs, a
-    leading dot too. Raises UsageError for a name that is empty or too long for a file system."""
-    quoted = quote(node, safe="", errors="surrogatepass")
-    if quoted.startswith("."):
-        quoted = "%2E" + quoted[1:]
-    if not quoted or len(quoted) > _MAX_FILE_NAME:
-        raise UsageError(f"{node[:40]!r} ({len(node)} characters) cannot be a node's name: it must fit a file name")
-    return quoted
-
-
-def node_name(file_name: str) -> str:
-    """The node whose `node_file_name` this is."""
-    return unquote(file_name, errors="surrogatepass")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +96,7 @@ class RunDirectory:
 
     def log(self, node: str) -> Path:
         """Where this node's log is kept."""
-        return self.logs / f"{node_file_name(node)}.log"
-
-    def node(self, node: str) -> Path:
-        """This node's own folder, for deployers whose machines have none."""
-        return self.nodes / node_file_name(node)
+        return self.logs / f"{file_name(node)}.log"
 
     def owner(self) -> Owner | None:
         """The process that runs it; None where that was never written, or is not readable any more."""

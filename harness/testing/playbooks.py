@@ -51,7 +51,7 @@ async def run_playbook(
     file = PlaybookFile(TomlDocument.parse(text, "playbook.toml"))
     plan = resolve_file(file, registry, extra=extra)[0]
     target = choose_target(registry, Inventory.implicit(), deployer=deployer, options=options)
-    recorder = Recorder.create(runs, plan)
+    recorder = Recorder.create(runs, plan, target)
     if on_event is not None:
         recorder.subscribe(on_event)
     executed = await execute(plan, target, recorder)

@@ -26,6 +26,7 @@ from harness.api import (
     Placement,
     PlannedNode,
     TeardownError,
+    file_name,
 )
 from harness_process import leftovers
 from harness_process.links import LinkRelay
@@ -166,12 +167,6 @@ def is_local(host: HostSpec) -> bool:
     if connection is not None:
         return bool(connection == "local")
     return host.vars.get("ansible_host", host.name) in LOCAL_NAMES
-
-
-def file_name(name: str) -> str:
-    """Any name as the name of one file: the characters that cannot be in one, and a leading dot, as %XX."""
-    safe = name.replace("%", "%25").replace("/", "%2F").replace("\0", "%00")
-    return "%2E" + safe[1:] if safe.startswith(".") else safe
 
 
 def _make_folders(folders: Sequence[Path]) -> None:

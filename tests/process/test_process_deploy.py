@@ -12,14 +12,12 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from harness.api import Address, Artifact, DeployError, HostSpec, Link, MachineCapability
 from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
 from harness_process import ports, supervisor
-from harness_process.deployer import ProcessConfig, ProcessDeployer, file_name, is_local
+from harness_process.deployer import ProcessConfig, ProcessDeployer, is_local
 
 pytestmark = pytest.mark.anyio
 
@@ -193,13 +191,6 @@ async def test_a_supervisor_that_cannot_start(kit: Any) -> None:
     with pytest.raises(DeployError, match=r"supervisor of this run has ended .status 1.: (?s:.*)IsADirectory"):
         async with kit.deploy("a"):
             pass
-
-
-@given(st.lists(st.text(min_size=1, max_size=20), unique=True))
-def test_each_name_has_a_file_name_of_its_own(names: list[str]) -> None:
-    files = [file_name(name) for name in names]
-    assert len(set(files)) == len(files)
-    assert not any("/" in file or "\0" in file or file.startswith(".") for file in files)
 
 
 def test_processes_look_the_same_through_proc_and_ps(monkeypatch: pytest.MonkeyPatch) -> None:

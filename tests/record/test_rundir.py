@@ -22,11 +22,10 @@ from harness.record.rundir import (
     RunDirectory,
     find_run,
     list_runs,
-    node_file_name,
-    node_name,
     slug,
     write_atomically,
 )
+from harness.spec.file_names import file_name, name_of
 
 NOON = 1_769_860_800.0
 
@@ -47,23 +46,23 @@ def test_any_playbook_name_makes_a_safe_slug(name: str) -> None:
 
 
 @given(st.text(min_size=1, max_size=20))
-def test_any_node_name_makes_a_safe_file_name_and_comes_back(name: str) -> None:
-    file_name = node_file_name(name)
-    assert re.fullmatch(r"[A-Za-z0-9_~%-][A-Za-z0-9_.~%-]*", file_name)
-    assert node_name(file_name) == name
+def test_any_name_makes_a_safe_file_name_and_comes_back(name: str) -> None:
+    file = file_name(name)
+    assert re.fullmatch(r"[A-Za-z0-9_~%-][A-Za-z0-9_.~%-]*", file)
+    assert name_of(file) == name
 
 
 @pytest.mark.parametrize("name", ["..", ".", "../../etc/passwd", ".hidden", "a/b", "\ud800"])
 def test_node_files_stay_where_they_belong(tmp_path: Path, name: str) -> None:
     run = make(tmp_path, "x")
-    for path, folder in ((run.log(name), run.logs), (run.node(name), run.nodes)):
-        assert Path(os.path.normpath(path)).parent == folder and not path.name.startswith(".")
+    path = run.log(name)
+    assert Path(os.path.normpath(path)).parent == run.logs and not path.name.startswith(".")
 
 
 @pytest.mark.parametrize("name", ["", "x" * 300, "é" * 100])
 def test_names_that_no_file_can_have_are_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="node's name"):
-        node_file_name(name)
+    with pytest.raises(UsageError, match="cannot be a name here"):
+        file_name(name)
 
 
 def test_many_runs_may_start_in_the_same_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
