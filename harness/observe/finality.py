@@ -32,7 +32,7 @@ class FinalityLedger:
     """Who has which block final, at every height not yet agreed upon by all.
 
     A height is forgotten once all nodes agree on it and `window` further ones have been seen, and at the
-    latest when `limit` heights are held: then the oldest go, compared or not."""
+    latest when `limit` heights are held: then the oldest go, compared or not, and `uncompared` says so."""
 
     def __init__(self, window: int, limit: int = 20_000) -> None:
         self._window = window
@@ -42,6 +42,12 @@ class FinalityLedger:
         self._heights: dict[int, dict[str, int]] = {}  # height → hash → bit set of nodes
         self.highest = -1
         """The highest height that is final anywhere, -1 before the first."""
+        self.lowest = -1
+        """The lowest height that any node has shown as final, -1 before the first."""
+        self.uncompared = 0
+        """Final blocks that were compared with no other node's because the ledger was full: the oldest heights, where
+        one node alone had shown them, and blocks of such heights that came too late."""
+        self._dropped = -1  # the highest height that went because the ledger was full
         self.compared = 0
         """At how many heights the final blocks of two nodes or more were compared."""
         self.witnessed: dict[str, int] = {}
@@ -62,6 +68,10 @@ class FinalityLedger:
     def add(self, node: str, height: int, hash: str, at: float) -> Conflict | None:
         """`node` has this block final. Returns a conflict when it is a new block at this height, beside another."""
         self.witnessed[node] += 1
+        self.lowest = height if self.lowest < 0 else min(self.lowest, height)
+        if height <= self._dropped:
+            self.uncompared += 1
+            return None
         blocks = self._heights.setdefault(height, {})
         bit, new = self._bits[node], hash not in blocks
         shown = functools.reduce(operator.or_, blocks.values(), 0)
@@ -90,4 +100,11 @@ class FinalityLedger:
         for height in agreed:
             del self._heights[height]
         while len(self._heights) > self._limit:
-            del self._heights[next(iter(self._heights))]
+            self._drop(next(iter(self._heights)))
+
+    def _drop(self, height: int) -> None:
+        blocks = self._heights.pop(height)
+        self._dropped = max(self._dropped, height)
+        shown = functools.reduce(operator.or_, blocks.values(), 0)
+        if shown.bit_count() == 1 and len(self._bits) > 1:
+            self.uncompared += 1

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import anyio
 import pytest
 
-from harness.api import NoConfig, Verdict
+from harness.api import NoConfig, NodeState, Verdict
 from harness_checks.forks import NoForks
 from tests.observe.fakes import World
 
@@ -80,9 +80,55 @@ async def test_without_final_blocks_of_two_nodes_nothing_is_known(make_world: Ma
         world.nodes["validator-1"].script.go(up=False)
         world.nodes["executor-0"].script.go(up=False)
         await world.blocks(20)
-        judgement = await world.evaluate(check)
+        judgement = await world.evaluate(check, making=False)
     assert judgement.verdict is Verdict.UNKNOWN
     assert judgement.evidence["final_blocks_seen"] == {"validator-0": 17, "validator-1": 0, "executor-0": 0}
+
+
+async def test_a_node_that_should_be_up_and_shows_nothing_leaves_it_unknown(make_world: MakeWorld) -> None:
+    world = make_world()
+    check = NoForks(NoConfig())
+    async with world.live():
+        await world.capture(check)
+        world.nodes["executor-0"].script.go(up=False)
+        await world.blocks(20)
+        judgement = await world.evaluate(check)
+        assert judgement.verdict is Verdict.UNKNOWN
+        assert judgement.measured == "executor-0 showed no final block"
+        world.nodes["executor-0"].now_state = NodeState.STOPPED
+        assert (await world.evaluate(check)).verdict is Verdict.PASS
+
+
+async def test_too_few_compared_heights_leave_it_unknown(make_world: MakeWorld) -> None:
+    world = make_world("validator-0", "validator-1")
+    check = NoForks(NoConfig())
+    other = world.nodes["validator-1"]
+    async with world.live():
+        await world.capture(check)
+        await world.blocks(6)
+        other.script.go(up=False)
+        await world.blocks(12)
+        judgement = await world.evaluate(check, making=False)
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert judgement.measured == "3 of 15 final heights were seen at two nodes or more"
+
+
+async def test_final_blocks_that_could_not_be_kept_leave_it_unknown(make_world: MakeWorld) -> None:
+    world = make_world("validator-0", "validator-1")
+    check = NoForks(NoConfig())
+    world.feed.finality._limit = 50
+    async with world.live():
+        await world.capture(check)
+        other = world.nodes["validator-1"].script
+        other.go(up=False)
+        await world.blocks(60)
+        other.chain = world.nodes["validator-0"].script.chain
+        other.go(up=True)
+        await world.blocks(200)
+        judgement = await world.evaluate(check)
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert judgement.evidence["never_compared"] == 14  # seven heights, shown by one and then by the other
+    assert "could not be kept" in judgement.measured
 
 
 async def test_a_single_node_is_compared_with_itself(make_world: MakeWorld) -> None:
