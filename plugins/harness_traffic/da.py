@@ -32,7 +32,6 @@ from harness.api import (
 )
 from harness_traffic.clients import ClientPool, in_turn, submit
 from harness_traffic.openloop import confess, moments
-from harness_traffic.patterns import select, unmatched
 
 CHANNEL_TRACKER, BLOB_TRACKER = "da.channel", "da.blob"
 VERIFIED, CORRUPT, UNAVAILABLE = "verified", "corrupt", "unavailable"
@@ -79,7 +78,7 @@ class DataAvailability(Workload[DataAvailabilityConfig]):
     def check(self, ctx: PlanView) -> Sequence[str]:
         if self.config.channel_rate.value <= 0 and self.config.blob_rate.value <= 0:
             return ("channel_rate and blob_rate are both 0: nothing would be sent",)
-        return unmatched(self.config.nodes, ctx)
+        return ctx.unmatched("nodes", self.config.nodes)
 
     def describe(self, ctx: PlanView) -> str:
         config = self.config
@@ -91,7 +90,7 @@ class DataAvailability(Workload[DataAvailabilityConfig]):
     async def run(self, ctx: Context) -> None:
         config = self.config
         channels, blobs = ctx.tracker(CHANNEL_TRACKER), ctx.tracker(BLOB_TRACKER)
-        nodes = select(ctx, config.nodes)
+        nodes = ctx.select(config.nodes)
         async with ClientPool() as pool, anyio.create_task_group() as background:
             reader = _Reader(ctx, config, pool, nodes, blobs, background)
             submitter = _Submitter(ctx, config, pool, nodes, reader)

@@ -25,7 +25,6 @@ from harness.api import (
 )
 from harness_traffic.clients import ClientPool, in_turn, submit
 from harness_traffic.openloop import confess, moments
-from harness_traffic.patterns import select, unmatched
 
 ASK_AGAIN = 0.5
 """Seconds after which nodes are asked once more for the nonce of a wallet whose transaction has an unknown fate."""
@@ -37,7 +36,7 @@ class TransactionsConfig(Config):
     rate: Rate = Field(Rate(10.0), description="how many to offer: per block, or per second")
     users: int | None = Field(None, ge=1, description="how many of the wallets take part; all by default")
     first_wallet: int = Field(0, ge=0, description="the first wallet to use; keeps two such workloads apart")
-    nodes: str = Field("", description="pattern of the nodes to send to; all by default")
+    nodes: str = Field("all", description="pattern of the nodes to send to")
     submit_timeout: Duration = Field(5.0, gt=0, description="how long to wait for an answer, all attempts together")
     max_in_flight: int = Field(256, ge=1, description="what would be more at once is dropped, and counted")
 
@@ -70,7 +69,7 @@ class Transactions(Workload[TransactionsConfig]):
         if first + (users or 1) > ctx.wallets:
             wanted = f"users = {users}" + (f" from wallet {first} on" if first else "")
             return (f"{wanted if users else f'first_wallet = {first}'}, but there are {ctx.wallets} wallets",)
-        return unmatched(config.nodes, ctx)
+        return ctx.unmatched("nodes", config.nodes)
 
     def describe(self, ctx: PlanView) -> str:
         per_second = self.config.rate.per_second(ctx.block_interval)
@@ -79,7 +78,7 @@ class Transactions(Workload[TransactionsConfig]):
         return f"{self.config.rate} = {per_second:.3g}/s by {users} users, {total} transactions in all"
 
     async def run(self, ctx: Context) -> None:
-        nodes = select(ctx, self.config.nodes)
+        nodes = ctx.select(self.config.nodes)
         async with ClientPool() as pool, anyio.create_task_group() as background:
             async with anyio.create_task_group() as sending:
                 sender = _Sender(ctx, self.config, nodes, pool, sending, background)

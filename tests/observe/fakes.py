@@ -8,8 +8,10 @@ import selectors
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import anyio
 
@@ -19,6 +21,7 @@ from harness.api import (
     BlockFeed,
     BlockHeader,
     BlockSeen,
+    Chain,
     ChainClient,
     Context,
     Exit,
@@ -45,7 +48,7 @@ from harness.api import (
     Window,
     Workload,
 )
-from harness.engine.selection import select_nodes
+from harness.spec.node_patterns import select_nodes
 
 WALL = 1_700_000_000.0  # Unix seconds at moment 0 of virtual time
 
@@ -366,6 +369,7 @@ class FakeNetwork(Network):
 class FakeFaults(FaultControl):
     def __init__(self) -> None:
         self.windows: dict[str, list[tuple[float, float | None]]] = {}
+        self.mild: set[str] = set()  # nodes whose faults take nothing down
 
     def apply(self, fault: Fault[Any], targets: Sequence[Node], *, by: str) -> AbstractAsyncContextManager[FaultRecord]:
         raise NotImplementedError
@@ -375,7 +379,11 @@ class FakeFaults(FaultControl):
 
     @property
     def history(self) -> Sequence[FaultRecord]:
-        return ()
+        return [
+            FaultRecord(f"{node}-{number}", "restart", (node,), "test", start, end, takes_down=node not in self.mild)
+            for node, windows in self.windows.items()
+            for number, (start, end) in enumerate(windows)
+        ]
 
     def disturbed(self, node: str) -> Sequence[tuple[float, float | None]]:
         return self.windows.get(node, [])
@@ -401,6 +409,7 @@ class World(Context):
         wallets = [Wallet(index, f"wallet-{index}", 1000) for index in range(10)]
         self.balances = {wallet.address: wallet.balance for wallet in wallets}
         self.network = FakeNetwork(self, wallets)
+        self.chain = cast(Chain[Any], SimpleNamespace(tolerance=Fraction(1, 2)))
         self.nodes: dict[str, FakeNode] = {}
         for number, name in enumerate(names):
             log = tmp_path / f"{name}.log"

@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import pytest
 
-from harness.api import Capability, PlanView
+from harness.api import Capability, NodeSpec, PlanView
 from harness_traffic.da import DataAvailability
 from tests.observe.fakes import World
 
@@ -20,10 +20,16 @@ def workload(**options: Any) -> DataAvailability:
 
 
 def test_options_are_checked_against_the_plan() -> None:
-    plan = PlanView({"validator": 3, "executor": 2}, ("validator-0", "executor-0"), 10, 60.0, 2.0)
+    plan = PlanView(
+        {"validator": 1, "executor": 1},
+        (NodeSpec("validator-0", "validator", 0, 0), NodeSpec("executor-0", "executor", 0, 1)),
+        10,
+        60.0,
+        2.0,
+    )
     assert workload().check(plan) == ()
     assert workload(nodes="executor-*").check(plan) == ()
-    assert "no role and no node" in workload(nodes="sequencer").check(plan)[0]
+    assert "matches no node and no role" in workload(nodes="sequencer").check(plan)[0]
     assert "nothing would be sent" in workload(channel_rate=0, blob_rate=0).check(plan)[0]
     assert workload().requires() == {Capability.BLOBS}
     assert [default.use for default in workload().expectations()] == ["da-availability"]
