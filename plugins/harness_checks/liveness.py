@@ -23,8 +23,10 @@ from harness.api import (
     Violation,
     format_duration,
 )
+from harness_checks.power import Power, down, power_of
+from harness_checks.stretches import Stretch, common, joined
 from harness_checks.subjects import should_be_up
-from harness_checks.trace import Gap, Trace
+from harness_checks.trace import MOMENT, Trace, observed
 
 CHANCE = 1e-4
 """A shortfall of blocks that a healthy lottery shows more often than this is not held against the network."""
@@ -66,17 +68,22 @@ class _Finding:
 
 
 class ConsensusLiveness(Expectation[LivenessConfig]):
-    """Every node that should be up made blocks, ended near the highest, and did not stand still for long.
+    """Every node that should be up made blocks, ended near the highest, and neither it nor the network stood still.
 
     Made: by how many blocks its best chain advanced, up to the highest block there was at the end of the drive,
-    against what the protocol promises for that time. A shortfall that a lottery shows by chance (Poisson, more
-    often than once in 10,000 runs) gives `unknown`, as does a time too short to promise anything.
+    against what the protocol promises for that time and the share of the voting power that was up in it. A
+    shortfall that a lottery shows by chance (Poisson, more often than once in 10,000 runs) gives `unknown`, as does
+    a time too short to promise anything.
     Lag: blocks behind the highest, when judged; a node gets as long as the lag itself takes to close it.
     Stall: the longest time in which it reached no new height. 16 blocks is what a lottery exceeds by chance once
-    in nine million blocks (exp(-16)).
+    in nine million blocks (exp(-16)); with less power up it takes longer in proportion. Time in which a node could
+    not be seen (the harness was held up, or had no connection) is no stall where blocks say that they were made
+    in it, and otherwise gives `unknown`.
     A node disturbed by a fault is not excused: from healing on it must keep up with the highest within
-    `recovery_timeout`, and blocks and lag are asked of it as of any other; only stalls that overlap the fault
-    and its recovery are judged by the recovery instead. A node still under a fault at the end is not judged.
+    `recovery_timeout`, and blocks and lag are asked of it as of any other; only the time from injection to
+    recovery is judged by the recovery instead. It excuses that node, never that nobody makes blocks: the network
+    itself may stand still only while as much power is down as the chain does not tolerate, and until
+    `recovery_timeout` after that. A node still under a fault at the end is not judged.
     A node whose API never answered fails; when no node's did, nothing is known."""
 
     name = "consensus-liveness"
@@ -90,11 +97,15 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
         self._top = 0  # the highest block of the drive
         self._lag = 0
         self._stall = 0.0
+        self._network = Trace(0.0, 0, math.inf)
+        self._power = Power({}, {})
+        self._beyond: list[Stretch] = []
 
     async def capture(self, ctx: Context) -> None:
         self._lag = math.ceil(self.config.max_lag.seconds(ctx.block_interval) / ctx.block_interval)
         self._stall = self.config.max_stall.seconds(ctx.block_interval)
         self._top = max(0, ctx.feed.highest)
+        self._network = Trace(ctx.clock.now(), self._top, self._notable)
         for name, view in ctx.feed.nodes.items():
             self._begin(name, view.height if view.height >= 0 else self._top, ctx.clock.now())
 
@@ -109,7 +120,9 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
         if healings > self._healings.get(seen.node, 0):
             self._healings[seen.node] = healings
             trace.interrupt()  # so that recovery lasts until this block at least, however short the fault was
-        trace.saw(seen.at, height, height >= highest - self._lag)
+        made = seen.at - (seen.wall - seen.header.time)
+        trace.saw(seen.at, height, height >= highest - self._lag, made)
+        self._network.saw(seen.at, height, True, made)
         return None
 
     def _begin(self, name: str, height: int, at: float) -> None:
@@ -125,7 +138,9 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
     async def evaluate(self, ctx: Context) -> Judgement:
         window, config = ctx.window, self.config
         assert window.end is not None and window.end_wall is not None, "evaluated before the end of the drive"
-        promised = ctx.network.promised_blocks(window.start_wall, window.end_wall)
+        drive, self._power = Stretch(window.start, window.end), power_of(ctx)
+        power_up = self._power.share(drive)
+        promised = power_up * ctx.network.promised_blocks(window.start_wall, window.end_wall)
         allowed = (
             f"lag ≤ {config.max_lag}, stall ≤ {config.max_stall}, recovery ≤ {format_duration(config.recovery_timeout)}"
         )
@@ -137,12 +152,18 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
             return Judgement(Verdict.UNKNOWN, "no node was up to be judged", asked, {"left_out": left_out})
         highest = ctx.feed.highest
         await self._grant_time(ctx, judged, highest)
-        findings = [self._find(ctx, node.name, promised, highest) for node in judged]
+        self._beyond = self._beyond_tolerance(ctx)
+        nodes = [self._find(ctx, node.name, promised, highest) for node in judged]
+        network = _Finding("network")
+        self._judge_stalls(ctx, network, self._network, self._beyond, self._network_blind(ctx))
+        findings = [*nodes, network]
         evidence = {
             "promised": round(promised, 1),
+            "power_up": round(power_up, 3),
             "window_seconds": round(window.end - window.start, 1),
             "highest": highest,
-            "nodes": {finding.node: finding.evidence() for finding in findings},
+            "network_longest_stall_seconds": round(network.stall, 2),
+            "nodes": {finding.node: finding.evidence() for finding in nodes},
             "left_out": left_out,
         }
         wrong = [f"{finding.node}: {what}" for finding in findings for what in finding.wrong]
@@ -150,11 +171,12 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
             more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
             return Judgement(Verdict.FAIL, f"{wrong[0]}{more}", asked, evidence)
         if promised < FEWEST:
-            return Judgement(Verdict.UNKNOWN, "the drive was too short to promise blocks", asked, evidence)
+            why = "was too short" if power_up > 0.5 else "had too much power down"
+            return Judgement(Verdict.UNKNOWN, f"the drive {why} to promise blocks", asked, evidence)
         unsure = [f"{finding.node}: {what}" for finding in findings for what in finding.unsure]
         if unsure:
             return Judgement(Verdict.UNKNOWN, unsure[0], asked, evidence)
-        return Judgement(Verdict.PASS, self._summary(findings), asked, evidence)
+        return Judgement(Verdict.PASS, self._summary(nodes), asked, evidence)
 
     async def _grant_time(self, ctx: Context, judged: Sequence[Node], highest: int) -> None:
         """Wait for nodes that are behind: undisturbed ones as long as the allowed lag takes, the others until their
@@ -176,24 +198,30 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
             return found
         found.made = max(0, min(view.height, self._top) - self._base[name])
         found.lag = max(0, highest - view.height)
-        self._judge_blocks(found, promised)
+        self._judge_blocks(ctx, found, promised)
         if found.lag > self._lag:
             found.wrong.append(f"ended {found.lag} blocks behind the highest ({view.height} of {highest})")
-        self._judge_recoveries(ctx, found, trace)
-        self._judge_stalls(ctx, found, trace)
+        blind = [Stretch(*span) for span in ctx.feed.unobserved(name)]
+        self._judge_recoveries(ctx, found, trace, blind)
+        self._judge_stalls(ctx, found, trace, [*self._beyond, *self._disturbed(ctx, name, trace)], blind)
         return found
 
-    def _judge_blocks(self, found: _Finding, promised: float) -> None:
+    def _judge_blocks(self, ctx: Context, found: _Finding, promised: float) -> None:
         if found.made >= self.config.min_fraction * promised:
             return
         what = f"made {found.made} of {promised:.0f} promised blocks"
         chance = poisson_at_most(found.made, promised)
-        if chance < CHANCE:
+        window = ctx.window
+        assert window.end is not None and window.end_wall is not None
+        jump = (window.end_wall - window.start_wall) - (window.end - window.start)
+        if abs(jump) > self._notable:
+            found.unsure.append(f"{what}, but the controller's clock jumped by {format_duration(abs(jump))}")
+        elif chance < CHANCE:
             found.wrong.append(what)
         else:
             found.unsure.append(f"{what}, which may be chance ({chance:.1g}): drive for longer")
 
-    def _judge_recoveries(self, ctx: Context, found: _Finding, trace: Trace) -> None:
+    def _judge_recoveries(self, ctx: Context, found: _Finding, trace: Trace, blind: Sequence[Stretch]) -> None:
         faults = sorted(ctx.faults.disturbed(found.node), key=lambda fault: fault[0])
         for number, (_, healed) in enumerate(faults, start=1):
             if healed is None:
@@ -206,29 +234,61 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
                 continue  # the next fault came before it had to be back: judged by that one
             if recovery is None or recovery > self.config.recovery_timeout:
                 took = "did not keep up again" if recovery is None else f"took {format_duration(recovery)} to keep up"
-                found.wrong.append(f"{took} after its fault was healed")
+                out = Stretch(healed, until if recovery is None else healed + recovery)
+                seen = sum(part.seconds for part in out.without(blind))
+                doubt = seen <= self.config.recovery_timeout
+                what = f"{took} after its fault was healed"
+                (found.unsure if doubt else found.wrong).append(f"{what}, not observed all along" if doubt else what)
 
-    def _judge_stalls(self, ctx: Context, found: _Finding, trace: Trace) -> None:
-        window = ctx.window
-        assert window.end is not None
+    def _judge_stalls(
+        self, ctx: Context, found: _Finding, trace: Trace, excused: Sequence[Stretch], blind: Sequence[Stretch]
+    ) -> None:
+        assert ctx.window.end is not None
+        drive = Stretch(ctx.window.start, ctx.window.end)
+        wrong: list[float] = []
+        unsure: list[float] = []
         for gap in trace.gaps(ctx.clock.now()):
-            part = gap.within(window.start, window.end)
-            if part.seconds <= 0 or self._under_fault(ctx, found.node, trace, gap):
-                continue
-            found.stall = max(found.stall, part.seconds)
-        if found.stall > self._stall:
-            found.wrong.append(f"stood still for {format_duration(found.stall)}")
+            for part in observed(gap, blind).within(drive).without(excused):
+                found.stall = max(found.stall, part.seconds)
+                if part.seconds > self._allowed(part):
+                    wrong.append(part.seconds)
+            for part in gap.within(drive).without(excused):
+                if not trace.went_on(part, self._allowed(part)):
+                    unsure.append(part.seconds)
+        if wrong:
+            found.wrong.append(f"stood still for {format_duration(max(wrong))}")
+        elif unsure:
+            found.unsure.append(f"may have stood still for {format_duration(max(unsure))}, not observed all along")
 
-    def _under_fault(self, ctx: Context, name: str, trace: Trace, gap: Gap) -> bool:
+    def _allowed(self, part: Stretch) -> float:
+        """Seconds that a stall may last at this time."""
+        share = self._power.share(part)
+        return self._stall / share if share > 0 else math.inf
+
+    def _disturbed(self, ctx: Context, name: str, trace: Trace) -> list[Stretch]:
+        """From each injection to the recovery, in which what the node does is judged by the recovery."""
+        result = []
         for injected, healed in ctx.faults.disturbed(name):
             if healed is None:
-                over = math.inf
-            else:
-                recovery = trace.recovery(healed)
-                over = healed + min(self.config.recovery_timeout, math.inf if recovery is None else recovery)
-            if gap.start <= over and injected <= gap.end:
-                return True
-        return False
+                result.append(Stretch(injected, math.inf))
+                continue
+            recovery = trace.recovery(healed)
+            limit = self.config.recovery_timeout
+            result.append(Stretch(injected, healed + (limit if recovery is None else min(limit, recovery))))
+        return result
+
+    def _beyond_tolerance(self, ctx: Context) -> list[Stretch]:
+        """When the chain promised nothing, and the time to recover from that."""
+        limit = self.config.recovery_timeout
+        return [Stretch(short.start, short.end + limit) for short in self._power.short(ctx.chain.tolerance)]
+
+    def _network_blind(self, ctx: Context) -> list[Stretch]:
+        """When no node could be seen that was not down: those alone tell what the network does."""
+        spots = [Stretch(-math.inf, math.inf)]
+        for name in ctx.feed.nodes:
+            unseen = [Stretch(*span) for span in ctx.feed.unobserved(name)]
+            spots = common(spots, joined([*unseen, *down(ctx, name)], MOMENT))
+        return spots
 
     def _summary(self, findings: Sequence[_Finding]) -> str:
         made = [finding.made for finding in findings]

@@ -478,8 +478,9 @@ class World(Context):
     async def _run_feed(self, *, task_status: Any) -> None:
         await self.feed.run(task_status=task_status)
 
-    def make_block(self, *names: str, include: bool = True) -> None:
-        """One block more on these nodes (on all that are up), on the highest of theirs, with the mempool in it."""
+    def make_block(self, *names: str, include: bool = True, time: float | None = None) -> None:
+        """One block more on these nodes (on all that are up), on the highest of theirs, with the mempool in it. It says
+        that it was made at `time` (Unix seconds), or now."""
         nodes = [self.nodes[name] for name in names] or [node for node in self.nodes.values() if node.script.up]
         if not nodes:
             return
@@ -493,7 +494,7 @@ class World(Context):
                     self.balances[address] += amount
             self.mempool.clear()
         best = max((node.script for node in nodes), key=lambda script: script.head.height)
-        chain = [*best.chain, header(best.head.height + 1, hash, best.head.hash)]
+        chain = [*best.chain, header(best.head.height + 1, hash, best.head.hash, time or self.clock.wall())]
         self.bodies[hash] = ids
         for node in nodes:
             node.script.replace(chain)
