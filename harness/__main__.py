@@ -6,9 +6,13 @@ import sys
 
 
 def main() -> None:
-    from harness.cli.main import cli
+    try:
+        from harness.cli.main import cli
 
-    sys.exit(cli())
+        code = cli()
+    except KeyboardInterrupt:  # while it was still being loaded, or already on its way out
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -96,6 +96,17 @@ def group() -> None:
 def cli(args: list[str] | None = None) -> int:
     """Run the command line and return the exit code. Errors of the user's or of the infrastructure are told
     on stderr, without a traceback."""
+    from harness.cli.streams import lost_output, make_safe
+
+    make_safe()
+    code = _command(args)
+    if lost := lost_output():
+        tell(f"not all output could be written: {lost}")
+    sys.stderr.flush()
+    return code
+
+
+def _command(args: list[str] | None) -> int:
     try:
         result = group.main(args, prog_name="harness", standalone_mode=False)
     except click.exceptions.Abort:
@@ -108,9 +119,6 @@ def cli(args: list[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone (`harness … | head`): nobody is left to tell
-        sys.stderr.close()
-        return ExitCode.PASS
     return result if isinstance(result, int) else ExitCode.PASS
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import anyio
 import click
@@ -13,6 +14,7 @@ import click
 from harness.cli.faces.json_lines import JsonLinesFace
 from harness.cli.faces.plain import PlainFace
 from harness.cli.main import tell
+from harness.cli.streams import own_stdout
 from harness.engine.execute import Executed, execute
 from harness.engine.plan import Plan
 from harness.engine.recorder import Recorder
@@ -73,17 +75,20 @@ def run_all(plans: Sequence[Plan], target: Target, registry: Registry, options: 
 
 
 def _run_one(plan: Plan, target: Target, recorder: Recorder, options: RunOptions) -> Executed:
-    json = JsonLinesFace(recorder.run_dir.journal, sys.stdout.buffer) if options.output == "json" else None
-    plain = PlainFace(sys.stdout, sys.stderr, quiet=options.quiet) if options.output == "plain" else None
-    face = json or plain
-    if face is not None:
-        recorder.subscribe(face)
-    uvloop = {"use_uvloop": True}
-    done = anyio.run(execute, plan, target, recorder, backend="asyncio", backend_options=uvloop)
-    if json is not None:
-        json.close()
-    if plain is not None:
-        plain.finish(recorder.run_dir)
+    with own_stdout() as stdout:
+        json = (
+            JsonLinesFace(recorder.run_dir.journal, cast(BinaryIO, stdout.buffer)) if options.output == "json" else None
+        )
+        plain = PlainFace(stdout, sys.stderr, quiet=options.quiet) if options.output == "plain" else None
+        face = json or plain
+        if face is not None:
+            recorder.subscribe(face)
+        uvloop = {"use_uvloop": True}
+        done = anyio.run(execute, plan, target, recorder, backend="asyncio", backend_options=uvloop)
+        if json is not None:
+            json.close()
+        if plain is not None:
+            plain.finish(recorder.run_dir)
     if recorder.state.finish is not None and done.outcome.reason != recorder.state.finish.reason:
         tell(done.outcome.reason)  # what happened after the last event
     return done

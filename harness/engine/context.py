@@ -13,7 +13,6 @@ import anyio
 from harness.clock import Clock
 from harness.engine.plan import Plan
 from harness.engine.seed import derive
-from harness.engine.selection import select_nodes
 from harness.errors import HarnessError, InfrastructureError
 from harness.observe.feed import BlockFeed
 from harness.observe.tracker import Tracker
@@ -21,6 +20,7 @@ from harness.plugin.contract.chain import Network
 from harness.plugin.contract.context import Context, FaultControl, Window
 from harness.plugin.contract.node import Node
 from harness.record.events import Event, Note, WorkloadProgress
+from harness.spec.node_patterns import select_nodes
 
 
 @dataclass

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
 from harness.engine.seed import derive, fresh_seed
-from harness.errors import PluginLoadError, Problem, SpecError, UnknownPluginError
+from harness.errors import HarnessError, PluginLoadError, Problem, SpecError, UnknownPluginError
 from harness.plugin.contract.base import Config, MachineCapability, Plugin
 from harness.plugin.contract.chain import Chain
 from harness.plugin.contract.expectation import Expectation
@@ -137,7 +137,8 @@ class _Resolver:
         for component in brought:
             self._check_needs(component, chain)
         for component in (*workloads, *asked, *brought):
-            for complaint in component.make().check(view):
+            complaints = self._ask(component, lambda plugin: plugin.check(view)) or ()
+            for complaint in complaints:
                 self._problem(self._path_of(component), complaint, component.where)
         if not asked and not brought:
             self._problem(
@@ -182,7 +183,7 @@ class _Resolver:
         there = {component.cls.name for component in asked}
         brought = []
         for workload in workloads:
-            for default in workload.make().expectations():
+            for default in self._ask(workload, lambda plugin: plugin.expectations()) or ():
                 if default.use not in there:
                     there.add(default.use)
                     use = PluginUse(default.use, default.use, default.options, workload.where)
@@ -191,13 +192,23 @@ class _Resolver:
 
     def _check_needs(self, component: Component[Any], chain: Chain[Any]) -> None:
         path = self._path_of(component)
-        for capability in sorted(component.make().requires() - chain.capabilities):
+        needed = self._ask(component, lambda plugin: plugin.requires()) or frozenset()
+        for capability in sorted(needed - chain.capabilities):
             self._problem(
                 (*path, "use") if path else (),
                 f"{component.id} needs {capability} of the chain, which {chain.name} has not",
                 component.where,
                 f"{chain.name} has: {', '.join(sorted(chain.capabilities))}",
             )
+
+    def _ask(self, component: Component[Any], call: Callable[[Any], Any]) -> Any:
+        """Ask a plugin something; whatever it raises is a problem of the line that uses it, and the answer None."""
+        try:
+            return call(component.make())
+        except Exception as error:  # noqa: BLE001 - a third party's code may raise anything
+            why = str(error) if isinstance(error, HarnessError) else f"it failed with {type(error).__name__}: {error}"
+            self._problem((*self._path_of(component), "use"), f"{component.id}: {why}", component.where)
+            return None
 
     def _path_of(self, component: Component[Any]) -> tuple[str | int, ...]:
         uses = (*self.draft.workloads, *self.draft.expectations)
@@ -211,7 +222,7 @@ class _Resolver:
 def _view(playbook: Playbook, topology: Topology, block_interval: float) -> PlanView:
     return PlanView(
         roles=playbook.topology.roles,
-        node_names=tuple(node.name for node in topology.nodes),
+        nodes=topology.nodes,
         wallets=playbook.wallets.count,
         duration=playbook.duration.seconds(block_interval),
         block_interval=block_interval,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +14,7 @@ import anyio.abc
 from harness.clock import Clock
 from harness.engine.context import ComponentContext, RunShared
 from harness.engine.plan import Component, Plan
-from harness.engine.tasks import plain
+from harness.engine.tasks import as_harness_error, is_cancellation, plain
 from harness.errors import HarnessError, InfrastructureError
 from harness.observe.blocks import BlockSeen
 from harness.plugin.contract.context import Window
@@ -32,6 +32,10 @@ from harness.record.events import (
 )
 from harness.spec.verdict import Verdict
 
+PREPARE_WITHIN = 120.0
+"""Seconds that a workload or expectation may take to get ready."""
+EVALUATE_WITHIN = 600.0
+"""Seconds that an expectation may take to judge; it may have to wait for recoveries."""
 DRIVE_GRACE = 30.0
 """Seconds that workloads get after the deadline to end what they had begun, before they are cancelled."""
 SETTLE_PATIENCE = 4.0
@@ -59,7 +63,8 @@ class Runner:
         self.plan: Plan = shared.plan
         self._judged: list[Judged] = []
         self._violated: dict[str, tuple[Violation, str]] = {}  # expectation → its first violation, where it is asked
-        self._crashed: dict[str, Exception] = {}  # expectation → what it raised while it watched
+        self._driving: set[str] = set()  # workloads that have not ended yet
+        self._crashed: dict[str, BaseException] = {}  # expectation → what it raised while it watched
 
     @property
     def clock(self) -> Clock:
@@ -87,13 +92,13 @@ class Runner:
         Raises InfrastructureError after evaluating when a workload or a fault failed of itself."""
         if plan is not self.plan:
             raise ValueError("this network was deployed for another plan")
-        workloads = [(component, component.make()) for component in plan.workloads]
-        expectations = [(component, component.make()) for component in plan.expectations]
-        for component, workload in workloads:
-            await workload.prepare(self._context(component))
         async with self._phase("capture"):
+            workloads = [(component, component.make()) for component in plan.workloads]
+            expectations = [(component, component.make()) for component in plan.expectations]
+            for component, workload in workloads:
+                await self._before(component, workload.prepare)
             for asked, expectation in expectations:
-                await expectation.capture(self._context(asked))
+                await self._before(asked, expectation.capture)
         self._watch_blocks(expectations)
         async with self._phase("drive", plan.duration):
             await self._drive(workloads)
@@ -105,6 +110,21 @@ class Runner:
         if self._shared.failures:
             raise InfrastructureError("; ".join(dict.fromkeys(map(str, self._shared.failures))))
         return self.verdict
+
+    async def _before(self, component: Component[Any], call: Callable[[ComponentContext], Awaitable[None]]) -> None:
+        """Have a plugin get ready. Raises a HarnessError that names it, also for what it did not mean to raise."""
+        try:
+            with anyio.move_on_after(PREPARE_WITHIN) as limit:
+                await call(self._context(component))
+        except BaseException as error:
+            if is_cancellation(error):
+                raise
+            if not isinstance(error, HarnessError):
+                trace = {"traceback": traceback.format_exc()}
+                self._shared.emit(Note(component.id, "error", f"{type(error).__name__}: {error}", trace))
+            raise as_harness_error(error, component.id) from error
+        if limit.cancelled_caught:
+            raise InfrastructureError(f"{component.id} was not ready to begin within {PREPARE_WITHIN:g} s")
 
     def _context(self, component: Component[Any]) -> ComponentContext:
         return ComponentContext(self._shared, component.id)
@@ -127,7 +147,7 @@ class Runner:
                 component, expectation, context = watcher
                 try:
                     violation = expectation.observe_block(context, block)
-                except Exception as error:  # noqa: BLE001 - a check's bug must cost no other check its blocks
+                except BaseException as error:  # noqa: BLE001 - a check's bug must cost no other check its blocks
                     watching.remove(watcher)
                     self._crashed[component.id] = error
                     trace = {"traceback": traceback.format_exc()}
@@ -154,8 +174,10 @@ class Runner:
                 await clock.sleep_until(deadline)
                 driving.cancel_scope.deadline = anyio.current_time() + DRIVE_GRACE
             if driving.cancel_scope.cancelled_caught and not shared.failures:
-                late = InfrastructureError(f"workloads did not end within {DRIVE_GRACE:g} s of the deadline")
-                shared.fail("drive", late)
+                late = ", ".join(sorted(self._driving))
+                shared.fail(
+                    "drive", InfrastructureError(f"{late} did not end within {DRIVE_GRACE:g} s of the deadline")
+                )
             tasks.cancel_scope.cancel()
         shared.window = Window(start, start_wall, clock.now(), clock.wall())
         shared.quiet = True
@@ -166,15 +188,15 @@ class Runner:
 
     async def _drive_one(self, component: Component[Any], workload: Workload[Any]) -> None:
         """A workload that fails ends the drive, not the run: what was seen so far is still judged."""
+        self._driving.add(component.id)
         try:
             await workload.run(self._context(component))
-        except Exception as raised:  # noqa: BLE001 - a plugin's bug: named, kept with its traceback, never a verdict
-            error = plain(raised)
-            if isinstance(error, HarnessError):
-                self._shared.fail(component.id, error)
-            else:
-                told = InfrastructureError(f"{type(error).__name__}: {error}")
-                self._shared.fail(component.id, told, traceback.format_exc())
+        except BaseException as raised:  # whatever a plugin raises: named, kept with its traceback, never a verdict
+            if is_cancellation(raised):
+                raise
+            defect = not isinstance(plain(raised), HarnessError)
+            self._shared.fail(component.id, as_harness_error(raised), traceback.format_exc() if defect else "")
+        self._driving.discard(component.id)
 
     async def _record_figures(self) -> None:
         while True:
@@ -201,8 +223,13 @@ class Runner:
         try:
             if crashed := self._crashed.get(component.id):
                 raise crashed
-            judgement = await expectation.evaluate(self._context(component))
-        except Exception as raised:  # noqa: BLE001 - what a check that crashed would have said is not known
+            with anyio.fail_after(EVALUATE_WITHIN):
+                judgement = await expectation.evaluate(self._context(component))
+            if not isinstance(judgement, Judgement):
+                raise TypeError(f"evaluate returned {judgement!r}, not a Judgement")
+        except BaseException as raised:  # what a check that crashed would have said is not known
+            if is_cancellation(raised):
+                raise
             error = plain(raised)
             self._shared.emit(Note(component.id, "error", str(error), {"traceback": traceback.format_exc()}))
             judgement = Judgement(Verdict.UNKNOWN, f"the check itself failed: {type(error).__name__}: {error}", "")

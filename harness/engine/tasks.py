@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import anyio
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, InfrastructureError
 
 
 async def all_of(calls: Iterable[Callable[[], Awaitable[object]]]) -> None:
@@ -61,3 +61,18 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
             yield from _leaves(error)
         else:
             yield error
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Whether this is the cancelling of the scope that we are in, and not one that a plugin has made up."""
+    cancelled = isinstance(error, anyio.get_cancelled_exc_class())
+    return cancelled and anyio.current_effective_deadline() == float("-inf")
+
+
+def as_harness_error(error: BaseException, who: str = "") -> HarnessError:
+    """The error as one that can be told; a defect is named with its class. `who` is put before it."""
+    error = plain(error)
+    prefix = f"{who}: " if who else ""
+    if isinstance(error, HarnessError):
+        return type(error)(f"{prefix}{error}") if who else error
+    return InfrastructureError(f"{prefix}{type(error).__name__}: {error}")

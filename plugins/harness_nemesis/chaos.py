@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from harness.api import Config, Context, Duration, MachineCapability, PlanView, Workload, format_duration
+from harness.api import Config, Context, Duration, FaultError, MachineCapability, PlanView, Workload, format_duration
 from harness_nemesis.restart import Restart, RestartConfig
 
 
@@ -74,6 +74,15 @@ class ChaosRestart(Workload[ChaosRestartConfig]):
     def requires_machine(self) -> frozenset[MachineCapability]:
         return frozenset({MachineCapability.NODE_CONTROL})
 
+    def check(self, ctx: PlanView) -> Sequence[str]:
+        complaints = [*ctx.unmatched("targets", self.config.targets)]
+        if ctx.duration <= self.config.min_delay:
+            complaints.append(
+                f"the first restart comes after min_delay ({format_duration(self.config.min_delay)}), when the "
+                f"drive is over ({format_duration(ctx.duration)})"
+            )
+        return complaints
+
     def describe(self, ctx: PlanView) -> str:
         c = self.config
         return (
@@ -89,6 +98,9 @@ class ChaosRestart(Workload[ChaosRestartConfig]):
             await ctx.clock.sleep_until(ctx.window.start + turn.at)
             figures["restarts" if await self._take(ctx, turn.node) else "skipped"] += 1
             ctx.progress(**figures)
+        if not figures["restarts"]:
+            # What was to be judged is how the network bears restarts: without any, no verdict says that.
+            raise FaultError(f"no node was restarted: {figures['skipped']} turns came, all were skipped")
 
     async def _take(self, ctx: Context, name: str | None) -> bool:
         """Restart this node, if that is allowed now."""

@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.errors import UsageError
 from harness.plugin.contract.base import Capability, ConfigT, MachineCapability, Plugin
 from harness.plugin.contract.context import Context
+from harness.spec.node_patterns import select_nodes
+from harness.spec.topology import NodeSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,19 @@ class PlanView:
     """What is known in plan, before there are machines. `duration` and `block_interval` in seconds."""
 
     roles: Mapping[str, int]
-    node_names: tuple[str, ...]
+    nodes: tuple[NodeSpec, ...]
     wallets: int
     duration: float
     block_interval: float
+
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        return tuple(node.name for node in self.nodes)
+
+    def unmatched(self, option: str, pattern: str) -> Sequence[str]:
+        """What is wrong with a node pattern given for `option`: nothing, or one sentence. For `check`."""
+        try:
+            select_nodes(pattern, self.nodes)
+        except UsageError as error:
+            return (f"{option}: {error}",)
+        return ()
