@@ -274,5 +274,10 @@ def journal_feed(shared: RunShared) -> None:
     def connection(node: str, connected: bool, error: str) -> None:
         shared.emit(FeedChanged(node, connected, error))
 
+    def defect(who: str, error: Exception) -> None:
+        # Whoever has missed blocks knows less than it believes: no verdict may be built on that.
+        shared.fail("feed", InfrastructureError(f"{who} failed at a block: {type(error).__name__}: {error}"))
+
     shared.feed.subscribe(block)
     shared.feed.on_connection(connection)
+    shared.feed.on_defect(defect)

@@ -178,3 +178,14 @@ async def test_the_record_of_an_interrupted_run_is_whole(run_fake: Any) -> None:
     finished = await run_fake(WAIT + SAY, on_event=interrupt_at(PhaseStarted, phase="drive"))
     assert json.loads(finished.directory.result.read_text())["status"] == "interrupted"
     assert json.loads(finished.directory.result.read_text())["exit_code"] == 130
+
+
+async def test_a_subscriber_of_the_feed_that_breaks_is_no_pass(run_fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trip(self: object, seen: object) -> None:
+        raise KeyError("tripped")
+
+    monkeypatch.setattr("harness.observe.samples.SampleStore.block", trip)
+    finished = await run_fake(WAIT + SAY)
+    assert finished.outcome.exit_code is ExitCode.INFRASTRUCTURE
+    assert "failed at a block: KeyError: 'tripped'" in finished.outcome.reason
+    assert finished.verdict_of("say") == "pass"
