@@ -16,7 +16,7 @@ from harness.plugin.contract.expectation import Expectation
 from harness.plugin.contract.workload import PlanView, Workload
 from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
-from harness.spec.model import Playbook, PluginUse, SourceRef, TopologySpec
+from harness.spec.model import Playbook, PluginUse, SourceRef
 from harness.spec.playbook import Draft, PlaybookFile, role_path
 from harness.spec.problems import known_hint, problems_from_validation
 from harness.spec.toml_document import KeyPath, TomlDocument, show_path
@@ -120,9 +120,8 @@ class _Resolver:
         workloads = tuple(filter(None, (self._component(Kind.WORKLOAD, use) for use in draft.workloads)))
         asked = tuple(filter(None, (self._component(Kind.EXPECTATION, use) for use in draft.expectations)))
         chain: Chain[Any] | None = chain_component.make() if chain_component else None
+        self._check_roles()
         if chain is not None:
-            if draft.topology is not None:
-                self._check_roles(chain, draft.topology)
             for component in (*workloads, *asked):
                 self._check_needs(component, chain)
         playbook = draft.playbook
@@ -158,23 +157,38 @@ class _Resolver:
         except (UnknownPluginError, PluginLoadError) as error:
             self._problem((*use.path, "use"), str(error), use.where)
             return None
+        broken = self.draft.broken
         try:
             config = cls.Config.model_validate(dict(use.options))
         except ValidationError as error:
-            self.problems += problems_from_validation(error, self.document, use.path, cls.Config, use.where)
+            self.problems += problems_from_validation(
+                error, self.document, use.path, cls.Config, use.where, use.options, broken
+            )
+            return None
+        if use.path and any(path[: len(use.path)] == use.path for path in broken):
             return None
         return Component(use.id, cls, config, use.where, brought_by)
 
-    def _check_roles(self, chain: Chain[Any], topology: TopologySpec) -> None:
-        where = self.draft.chain.where if self.draft.chain else SourceRef("")
+    def _check_roles(self) -> None:
+        """What the chain is known for by its class: whatever may be wrong with its options."""
+        use, topology = self.draft.chain, self.draft.topology
+        if use is None or topology is None:
+            return
+        try:
+            cls = self.registry.get(Kind.CHAIN, use.use)
+        except (UnknownPluginError, PluginLoadError):
+            return  # as `_component` has told
         for role in topology.roles:
-            if role not in chain.roles:
+            if role not in cls.roles:
                 path = role_path(self.document, role) if self.document else ("topology", role)
-                hint = known_hint(role, list(chain.roles), "its roles")
-                self._problem(path, f'the chain {chain.name} has no role "{role}"', where, hint)
-        if not any(n and chain.roles[r].votes for r, n in topology.roles.items() if r in chain.roles):
-            voting = " or ".join(role for role, info in chain.roles.items() if info.votes)
-            self._problem(("topology",), "no node takes part in consensus", where, f"ask for at least one {voting}")
+                hint = known_hint(role, list(cls.roles), "its roles")
+                self._problem(path, f'the chain {cls.name} has no role "{role}"', use.where, hint)
+        unsure = [path[0] for path in self.draft.broken] + [p.path.partition(".")[0] for p in self.draft.problems]
+        if "topology" in unsure:
+            return
+        if not any(n and cls.roles[role].votes for role, n in topology.roles.items() if role in cls.roles):
+            voting = " or ".join(role for role, info in cls.roles.items() if info.votes)
+            self._problem(("topology",), "no node takes part in consensus", use.where, f"ask for at least one {voting}")
 
     def _brought_along(
         self, workloads: Sequence[Component[Any]], asked: Iterable[Component[Any]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +15,17 @@ from harness.spec.model import Playbook, PluginUse, SourceRef, TopologySpec, Wal
 from harness.spec.playbook_model import PlaybookModel, TopologyModel
 from harness.spec.problems import known_hint, problems_from_validation, shown
 from harness.spec.template import is_variable_name, render, variables_used
-from harness.spec.toml_document import KeyPath, TomlDocument, show_path
+from harness.spec.toml_document import KeyPath, TomlDocument
 from harness.spec.variables import combinations, resolve_variables
 
 OVERRIDABLE = ("duration", "seed", "ready_timeout", "settle")
 """Keys of a playbook that `-e` may set as if they were variables: `-e duration=20s`."""
+
+MAX_RUNS = 1_000
+"""Runs that one playbook may make."""
+MAX_NODES = 10_000
+MAX_LINKED = 1_000
+"""Nodes where a layout looks at every pair of them."""
 
 _ELSEWHERE = ("ansible_", "harness_")  # variables of inventories, which `-e` sets too
 _COMMAND_LINE = SourceRef("-e")
@@ -28,8 +35,9 @@ _COMMAND_LINE = SourceRef("-e")
 class Draft:
     """A playbook as far as it can be understood. `playbook` is None when there are `problems`.
 
-    The rest is what is sound by itself, so that a checker can look at its options as well: all of a file's
-    problems come out at once."""
+    The rest is what can be looked at all the same, so that all of a file's problems come out at once. `broken` are the
+    paths of templates that could not be filled in: they stand as they were written, and nothing is known of them. A
+    role whose count is not known counts 1."""
 
     playbook: Playbook | None
     problems: tuple[Problem, ...]
@@ -37,6 +45,7 @@ class Draft:
     topology: TopologySpec | None
     workloads: tuple[PluginUse, ...]
     expectations: tuple[PluginUse, ...]
+    broken: tuple[KeyPath, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +56,10 @@ class PlaybookFile:
 
     def combinations(self, extra: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], ...]:
         """What `[matrix]` asks for: the variables of each run. One run without any, when there is no matrix."""
-        # An axis of the wrong shape is a problem that `draft` reports; until then it does no harm.
-        matrix = _table(self.document.data, "matrix")
-        axes = {name: axis if isinstance(axis, list) else [axis] for name, axis in matrix.items() if axis != []}
+        # An axis of the wrong shape and too many runs are problems that `draft` reports; until then they do no harm.
+        axes = _axes(self.document)
+        if _count(axes, extra or {}) > MAX_RUNS:
+            axes = {name: axis[:1] for name, axis in axes.items()}
         return combinations(axes, extra or {})
 
     def resolve(
@@ -89,6 +99,15 @@ def role_path(document: TomlDocument, role: str) -> KeyPath:
     return ("topology", next((key for key in table if singular(key) == role), role))
 
 
+def _axes(document: TomlDocument) -> dict[str, list[Any]]:
+    matrix = _table(document.data, "matrix")
+    return {name: axis if isinstance(axis, list) else [axis] for name, axis in matrix.items() if axis != []}
+
+
+def _count(axes: Mapping[str, list[Any]], extra: Mapping[str, Any]) -> int:
+    return math.prod(len(axis) for name, axis in axes.items() if name not in extra)
+
+
 def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     table = data.get(key)
     return table if isinstance(table, Mapping) else {}
@@ -110,11 +129,11 @@ class _Reader:
 
     def draft(self, elsewhere: Collection[str]) -> Draft:
         model, found = self._validate()
-        problems = [*self._problems, *self._check_names(elsewhere), *found]
+        problems = [*self._problems, *self._check_names(elsewhere), *self._check_matrix(), *found]
         uses = self._uses()
         topology = self._topology()
         playbook = None
-        if model and topology and not problems:
+        if model and topology and not problems and not self._broken:
             playbook = Playbook(
                 name=model.name,
                 description=model.description,
@@ -132,15 +151,19 @@ class _Reader:
                 source=Path(self._document.file),
             )
         chain = next(iter(uses["chain"]), None)
-        return Draft(playbook, tuple(sorted(problems)), chain, topology, uses["workloads"], uses["expectations"])
+        return Draft(
+            playbook, tuple(sorted(problems)), chain, topology, uses["workloads"], uses["expectations"], self._broken
+        )
 
     def _validate(self) -> tuple[PlaybookModel | None, list[Problem]]:
         problems = list(self._check_topology())
-        said = {show_path(path) for path in self._broken} | {problem.path for problem in problems}
+        said = {problem.path for problem in problems}
         try:
             return PlaybookModel.model_validate(self._data), problems
         except ValidationError as error:
-            found = problems_from_validation(error, self._document, (), PlaybookModel, data=self._data)
+            found = problems_from_validation(
+                error, self._document, (), PlaybookModel, data=self._data, broken=self._broken
+            )
             return None, problems + [self._of_its_source(problem) for problem in found if problem.path not in said]
 
     def _of_its_source(self, problem: Problem) -> Problem:
@@ -160,6 +183,20 @@ class _Reader:
                 continue
             hint = known_hint(name, [*sorted(used), *OVERRIDABLE], "-e can set")
             yield Problem(_COMMAND_LINE.file, 0, 0, name, "nothing uses this variable", hint)
+
+    def _check_matrix(self) -> Iterator[Problem]:
+        axes = _axes(self._document)
+        if (runs := _count(axes, self._extra)) > MAX_RUNS:
+            yield self._document.problem(("matrix",), f"makes {runs:,} runs; at most {MAX_RUNS:,} are possible")
+        used = variables_used(self._document.data)
+        for name, axis in axes.items():
+            path = ("matrix", name)
+            for index, value in enumerate(axis):
+                if any(value == other and type(value) is type(other) for other in axis[:index]):
+                    yield self._document.problem((*path, index), f"{shown(value)} is there already")
+            # A template with a problem may be the one that meant it.
+            if name not in used and is_variable_name(name) and not self._problems:
+                yield self._document.problem(path, "nothing uses this variable", f'use it: "{{{{ {name} }}}}"')
 
     def _check_topology(self) -> Iterator[Problem]:
         """What the model cannot say: any key that is not its own is taken for a role."""
@@ -183,26 +220,43 @@ class _Reader:
         is_table = isinstance(self._data.get("topology"), Mapping)
         if is_table and not broken and len(seen) == len(table.keys() - own) and not nodes:
             yield self._document.problem(("topology",), "has no nodes", "write how many of each role: validators = 4")
-        if "degree" in table and table.get("layout") != "random" and "layout" not in broken:
+        layout = table.get("layout", TopologyModel.model_fields["layout"].default)
+        most = MAX_LINKED if layout in ("full", "random") else MAX_NODES
+        if nodes > most:
+            within = f" with the layout {layout}" if most < MAX_NODES else ""
+            yield self._document.problem(("topology",), f"has {nodes:,} nodes; at most {most:,} are possible{within}")
+        degree = table.get("degree")
+        if layout == "random" and type(degree) is int and not broken and degree >= nodes > 0:
+            others = f"there {'is 1 other node' if nodes == 2 else f'are {nodes - 1:,} other nodes'}"
+            yield self._document.problem(("topology", "degree"), f"degree {degree}, but {others}")
+        if "degree" in table and layout != "random" and "layout" not in broken:
             hint = 'write layout = "random", or leave degree out'
             yield self._document.problem(("topology", "degree"), "is for the layout random only", hint)
 
     def _topology(self) -> TopologySpec | None:
-        try:
-            model = TopologyModel.model_validate(self._data.get("topology"))
-        except ValidationError:
+        table = self._data.get("topology")
+        if not isinstance(table, Mapping):
             return None
-        return TopologySpec(model.layout, {singular(k): n for k, n in (model.model_extra or {}).items()}, model.degree)
+        roles: dict[str, int] = {}
+        for key, count in table.items():
+            if key in TopologyModel.model_fields:
+                continue
+            if ("topology", key) in self._broken:
+                count = 1
+            if type(count) is int and count >= 0:
+                roles[singular(key)] = count
+        layout, degree = table.get("layout"), table.get("degree")
+        known = layout if isinstance(layout, str) else TopologyModel.model_fields["layout"].default
+        return TopologySpec(known, roles, degree if type(degree) is int else None)
 
     def _uses(self) -> dict[str, tuple[PluginUse, ...]]:
-        """Every sound `use` table by section, named apart. One with a broken template in it is not sound: what
-        its options will be is not known."""
+        """Every `use` table by section, named apart, but those of which it is not known what they use."""
         counts: dict[str, int] = {}
 
         def uses() -> Iterator[tuple[str, PluginUse]]:
             for section, path, table in self._use_tables():
                 name = table.get("use")
-                if not isinstance(name, str) or not name or any(b[: len(path)] == path for b in self._broken):
+                if not isinstance(name, str) or not name or {path, (*path, "use")} & set(self._broken):
                     continue
                 counts[name] = counts.get(name, 0) + 1
                 use_id = name if counts[name] == 1 else f"{name}#{counts[name]}"

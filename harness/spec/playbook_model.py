@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from harness.spec.problems import shown
 from harness.spec.units import Duration, Span
@@ -34,7 +34,7 @@ class TopologyModel(_Table):
 class WalletsModel(_Table):
     """Accounts funded at genesis."""
 
-    count: Annotated[int, Field(ge=0)] = 0
+    count: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     balance: Annotated[int, Field(ge=0)] = 1_000_000
 
 
@@ -46,15 +46,23 @@ def _as_use(value: object) -> object:
     raise ValueError(f'must be a name, or a table with use = "NAME", not {shown(value)}')
 
 
+def _lasting(span: Span) -> Span:
+    if span.value <= 0:
+        raise ValueError(f'must be more than 0, not "{span}"')
+    return span
+
+
 class PlaybookModel(_Table):
     """A playbook, once its variables are filled in."""
 
     name: Annotated[str, Field(min_length=1)]
     description: str = ""
     chain: Annotated[UseModel, BeforeValidator(_as_use), Field(description='write chain = "NAME"')]
-    duration: Annotated[Span, Field(description='write how long the workloads run: duration = "60s"')]
+    duration: Annotated[
+        Span, AfterValidator(_lasting), Field(description='write how long the workloads run: duration = "60s"')
+    ]
     seed: Annotated[int, Field(ge=0)] | None = None
-    ready_timeout: Duration = 60.0
+    ready_timeout: Annotated[Duration, Field(gt=0)] = 60.0
     settle: Span | None = None
     budget: Literal["chain", "unlimited"] = "chain"
     vars: dict[str, Any] = {}

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from harness.errors import Problem, SpecError
 from harness.spec.model import PluginUse, SourceRef
 from harness.spec.toml_document import KeyPath, TomlDocument, show_path
+from harness.spec.units import format_duration, parse_duration
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -53,8 +54,8 @@ def did_you_mean(word: str, options: Iterable[str]) -> str:
     return f'did you mean "{guess}"?' if guess else ""
 
 
-def _guess(word: str, options: Iterable[str]) -> str:
-    return next(iter(difflib.get_close_matches(word, list(options), n=1)), "")
+def _guess(word: str, options: Iterable[str], likeness: float = 0.6) -> str:
+    return next(iter(difflib.get_close_matches(word, list(options), 1, likeness)), "")
 
 
 def known_hint(word: str, known: Collection[str], label: str = "known") -> str:
@@ -71,12 +72,16 @@ def problems_from_validation(
     model: type[BaseModel],
     where: SourceRef | None = None,
     data: Any = None,
+    broken: Collection[KeyPath] = (),
 ) -> list[Problem]:
     """One problem for each key that `model` refused.
 
     `prefix` is the path in the document of the table that was validated, `data` that table where it is no
     longer as it stands there. Without a document (a scenario built in code), or without a path in it (options that
-    another plugin brought along), every problem is at `where`."""
+    another plugin brought along), every problem is at `where`.
+
+    `broken` are paths of values that are not known, since their templates have problems of their own: nothing is
+    said of these, nor of what holds them, but for keys that are missing or unknown."""
     if where is not None and not prefix:
         document = None
     if data is None and document is not None:
@@ -89,8 +94,11 @@ def problems_from_validation(
     missing: list[tuple[KeyPath, tuple[str, str]]] = []
     for detail in details:
         path = (*prefix, *_path(detail, data))
+        if detail["type"] not in ("missing", "extra_forbidden") and any(b[: len(path)] == path for b in broken):
+            continue
         if detail["type"] != "missing":
-            messages.setdefault(path, []).append(_explain(detail, model))
+            written = _descend(data, path[len(prefix) :])
+            messages.setdefault(path, []).append(_explain(detail, model, written))
         elif (detail["loc"][:-1], str(detail["loc"][-1])) not in meant:
             missing.append((path, _explain_missing(detail, model)))
     # Several at one place come from the members of a union: any of them would do.
@@ -170,13 +178,14 @@ def _explain_missing(detail: ErrorDetails, model: type[BaseModel]) -> tuple[str,
     holder = _model_at(model, detail["loc"][:-1])
     hint = (holder.model_fields[key].description if holder and key in holder.model_fields else None) or ""
     others = [other for other in table if other not in _keys(holder)] if isinstance(table, Mapping) else []
-    if written := _guess(key, others):
+    # Where any key may stand, most are options that are meant: only what is very like it is taken for it.
+    if written := _guess(key, others, 0.8):
         hint = f'it is written "{written}" here'
     return f'missing key "{key}"', hint
 
 
-def _explain(detail: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
-    """Message and hint for a value that is wrong."""
+def _explain(detail: ErrorDetails, model: type[BaseModel], written: Any = None) -> tuple[str, str]:
+    """Message and hint for a value that is wrong. `written` is what stands in the file, before it was converted."""
     kind, loc, context, value = detail["type"], detail["loc"], detail.get("ctx", {}), detail["input"]
     if kind == "extra_forbidden":
         return "unknown key", known_hint(str(loc[-1]), _keys(_model_at(model, loc[:-1])))
@@ -194,11 +203,24 @@ def _explain(detail: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
         return f"must be {options}, not {shown(value)}", did_you_mean(value, words) if isinstance(value, str) else ""
     if kind in ("list_type", "tuple_type") and isinstance(value, Mapping) and len(loc) == 1:
         return f"must be a list, not {shown(value)}", f"write [[{loc[0]}]]"
+    if kind in _MUST_BE and _is_duration(written, value):
+        limits = {k: format_duration(v) if isinstance(v, int | float) else v for k, v in context.items()}
+        return f"must be {_MUST_BE[kind].format(**limits)}, not {shown(written)}", ""
     if kind in _MUST_BE:
         context = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in context.items()}
         return f"must be {_MUST_BE[kind].format(**context)}, not {shown(value)}", ""
     message = detail["msg"].replace("Input should", "must").replace("Value should", "must")
     return message[:1].lower() + message[1:], ""
+
+
+def _is_duration(written: Any, value: Any) -> bool:
+    """Whether the value was written as a duration, and taken for its seconds."""
+    if not isinstance(written, str):
+        return False
+    try:
+        return value in (written, parse_duration(written))
+    except ValueError:
+        return False
 
 
 def _keys(model: type[BaseModel] | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""`{{ variable }}` in the strings of a document: Jinja2, strict, sandboxed and without chance.
+"""`{{ variable }}` in the strings of a document: Jinja2, strict and sandboxed (harness.spec.sandbox).
 
 A string that is exactly one `{{ … }}` becomes what the expression gives, a number say; any other stays text."""
 
@@ -17,7 +17,8 @@ from harness.spec.toml_document import KeyPath
 
 if TYPE_CHECKING:
     from jinja2 import Template, nodes
-    from jinja2.sandbox import SandboxedEnvironment
+
+    from harness.spec.sandbox import Sandbox
 
 ProblemAt = Callable[[KeyPath, str, str], Problem]
 """Makes a problem of (path, message, hint): `TomlDocument.problem` is one."""
@@ -127,14 +128,10 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 @cache
-def _environment() -> SandboxedEnvironment:
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+def _environment() -> Sandbox:
+    from harness.spec.sandbox import Sandbox
 
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
-    # One seed gives one run: nothing that a template says may depend on chance.
-    del environment.globals["lipsum"], environment.filters["random"]
-    return environment
+    return Sandbox()
 
 
 def _fill_in(text: str, variables: Mapping[str, Any]) -> Any:
@@ -145,7 +142,7 @@ def _fill_in(text: str, variables: Mapping[str, Any]) -> Any:
         tree = environment.parse(text)
         expression = _only_expression(tree)
         if expression is None:
-            return environment.from_string(tree).render(variables)
+            return _bounded(environment.from_string(tree).generate(variables))
         return _evaluate(environment.from_string(expression), variables)
     except TemplateSyntaxError as error:
         raise _TemplateProblem(_said(error), 'a variable is written "{{ name }}"') from None
@@ -154,8 +151,23 @@ def _fill_in(text: str, variables: Mapping[str, Any]) -> Any:
             name, hint = match[1], known_hint(match[1], sorted(variables), "defined")
             raise _TemplateProblem(f'undefined variable "{name}"', hint) from None
         raise _TemplateProblem(_said(error)) from None
+    except MemoryError:
+        raise _TemplateProblem("template: the result is too large") from None
     except (TemplateError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise _TemplateProblem(_said(error)) from None
+
+
+def _bounded(pieces: Iterator[str]) -> str:
+    """The text of all pieces, which loops may make without end."""
+    from harness.spec.sandbox import LARGEST
+
+    text, left = [], LARGEST
+    for piece in pieces:
+        left -= len(piece)
+        if left < 0:
+            raise _TemplateProblem(f"template: the text is longer than {LARGEST:,} characters")
+        text.append(piece)
+    return "".join(text)
 
 
 def _said(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
 from collections.abc import Mapping
@@ -19,6 +20,10 @@ KeyPath = tuple[str | int, ...]
 _DEEPEST = 100
 """More than anybody writes, and little enough that whoever walks through a document may recurse."""
 
+_TOKEN = re.compile(
+    r""""{3}(?:\\.|[^\\])*?"{3}|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#[^\n]*|[\[\]{}]""", re.DOTALL
+)
+"""Brackets, and whatever may hold some that are none: strings and comments."""
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _BARE_TEXT = re.compile(r"\s*([\w.\-\"']+)\s*=\s*([^\s\"'\[{#][^#\"']*?)\s*(?:#.*)?")
@@ -56,6 +61,9 @@ class TomlDocument:
             raise SpecError([Problem(file, 0, 0, "", "is a folder, not a file")]) from None
         except OSError as error:
             raise SpecError([Problem(file, 0, 0, "", f"cannot be read: {error.strerror or error}")]) from None
+        if raw.startswith(codecs.BOM_UTF8):
+            hint = "save the file as UTF-8 without it"
+            raise SpecError([Problem(file, 1, 1, "", "begins with a byte order mark", hint)])
         try:
             text = raw.decode()
         except UnicodeDecodeError as error:
@@ -77,7 +85,7 @@ class TomlDocument:
         except ValueError as error:  # an integer of thousands of digits
             raise SpecError([Problem(file, 0, 0, "", f"cannot be read as TOML: {error}")]) from None
         if data is None or _deeper_than(_DEEPEST, data):
-            raise SpecError([Problem(file, 0, 0, "", f"is nested more than {_DEEPEST} deep")])
+            raise SpecError([Problem(file, *_deepest(text), "", f"is nested more than {_DEEPEST} deep")])
         return cls(file, text, data)
 
     @cached_property
@@ -109,6 +117,18 @@ def _deeper_than(depth: int, data: Mapping[str, Any]) -> bool:
         arrays = (value for value in level if isinstance(value, list))
         level = [child for children in (*tables, *arrays) for child in children]
     return bool(level)
+
+
+def _deepest(text: str) -> tuple[int, int]:
+    """Line and column of the bracket that is one too many; of the line with most dots, where it is no bracket."""
+    depth = 0
+    for match in _TOKEN.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 0)
+        if depth > _DEEPEST:
+            before = text[: match.start()].split("\n")
+            return len(before), len(before[-1]) + 1
+    lines = text.split("\n")
+    return lines.index(max(lines, key=lambda line: line.count("."))) + 1, 1
 
 
 def _syntax_problem(error: str, text: str, file: str) -> Problem:

@@ -13,6 +13,8 @@ from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+LONGEST = 365 * 86400.0
+"""Seconds (and blocks) that may be asked for: more is a slip of the pen."""
 _BYTES = {
     "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9,
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
@@ -40,10 +42,16 @@ def _decimal(value: float) -> str:
 def parse_duration(value: object) -> float:
     """Seconds of `"10s"`, `"2m30s"`, `"250ms"`. Raises ValueError, a bare number included: it has no unit."""
     if isinstance(value, str) and _DURATION.fullmatch(value.strip()):
-        return sum(float(n) * _SECONDS[unit] for n, unit in _DURATION_PART.findall(value))
-    if isinstance(value, int | float) and not isinstance(value, bool):
+        if (seconds := _seconds(value)) > LONGEST:
+            raise ValueError(f"{_shown(value)} is longer than 365 days")
+        return seconds
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         raise ValueError(f'{value} has no unit; write "{value}s" for seconds')
     raise ValueError(f'{_shown(value)} is not a duration; write one like "10s", "2m30s" or "250ms"')
+
+
+def _seconds(text: str) -> float:
+    return sum(float(n) * _SECONDS[unit] for n, unit in _DURATION_PART.findall(text))
 
 
 def format_duration(seconds: float) -> str:
@@ -136,18 +144,22 @@ class Span(_Unit):
     def __str__(self) -> str:
         if self.unit == "blocks":
             return f"{_decimal(self.value)} blocks"
-        return format_duration(self.value) if float(self.value).is_integer() else f"{_decimal(self.value)}s"
+        short = format_duration(self.value)  # about three digits: as people write, if that says all
+        return short if _seconds(short) == self.value else f"{_decimal(self.value)}s"
 
     @classmethod
     def parse(cls, value: object) -> Span:
         if isinstance(value, Span):
             return value
         if isinstance(value, str) and (match := _BLOCKS.fullmatch(value.strip())):
+            if float(match[1]) > LONGEST:
+                raise ValueError(f"{_shown(value)} is more than {LONGEST:,.0f} blocks")
             return cls(float(match[1]), "blocks")
         try:
             return cls(parse_duration(value))
         except ValueError as error:
-            raise ValueError(f'{error}, or "20 blocks"') from None
+            alternative = ', or "20 blocks"' if "; write" in str(error) else ""
+            raise ValueError(f"{error}{alternative}") from None
 
     @classmethod
     def _schema(cls) -> dict[str, Any]:

@@ -21,14 +21,15 @@ duration = "60"
 sed = 7
 
 [topology]
-layout = "star"
+layout = "strat"
 validators = 3
 watchers = 2
 
 [[workloads]]
 use = "transactions"
 rate = "{{ rat }}"
-users = 5
+users = "x"
+max_in_flight = "y"
 
 [[workloads]]
 use = "transactoins"
@@ -69,11 +70,22 @@ def test_check_prints_every_error_with_its_place_and_no_traceback(cli: Cli, tmp_
         f'{path}:4:1: sed: unknown key; did you mean "seed"?',
         f'{path}:9:1: topology.watchers: the chain devnet has no role "watcher"; its roles: validator, executor',
         f'{path}:13:1: workloads[0].rate: undefined variable "rat"',
-        f'{path}:17:1: workloads[1].use: no workload is named "transactoins"; did you mean "transactions"?',
-        f'{path}:21:1: expectations[0].max_lag: "five" is not a duration',
-        "6 problems",
+        f'{path}:14:1: workloads[0].users: must be a whole number, not "x"',
+        f'{path}:15:1: workloads[0].max_in_flight: must be a whole number, not "y"',
+        f'{path}:7:1: topology.layout: must be "star", "chain", "ring", "full" or "random", not "strat"',
+        f'{path}:18:1: workloads[1].use: no workload is named "transactoins"; did you mean "transactions"?',
+        f'{path}:22:1: expectations[0].max_lag: "five" is not a duration',
+        "9 problems",
     ):
         assert said in done.stderr
+
+
+def test_a_slip_in_the_chains_options_hides_no_other_problem(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(WRONG.replace('chain = "devnet"', 'chain = { use = "devnet", slot_duration = "{{ x }}", f = 1 }'))
+    done = cli("check", path)
+    assert "chain.f: unknown key" in done.stderr
+    assert 'topology.watchers: the chain devnet has no role "watcher"' in done.stderr
 
 
 @pytest.mark.parametrize("text", ["", "a = ", "name = 3\n", "[[workloads]\n", "\udcff", "[topology]\nvalidators = -1"])

@@ -117,7 +117,8 @@ def test_every_problem_of_a_broken_playbook_at_once() -> None:
         "45:2: expectations: must be a list, not a table; write [[expectations]]",
     ]
     assert draft.playbook is None
-    assert [use.id for use in draft.workloads] == ["good"], "what is sound is there to be checked further"
+    assert [use.id for use in draft.workloads] == ["transactions", "good"], "what can be is there to be checked further"
+    assert ("workloads", 1, "rate") in draft.broken
 
 
 @pytest.mark.parametrize(
@@ -138,6 +139,26 @@ def test_every_problem_of_a_broken_playbook_at_once() -> None:
          ['p.toml:3:30: topology.validator: the role validator is there already, as "validators"']),
         (MINIMAL.replace("= 3", '= 3, layout = "random", degree = 0'),
          ["p.toml:3:49: topology.degree: must be at least 1, not 0"]),
+        (MINIMAL.replace("= 3", "= 99999999999999999"),
+         ["p.toml:3:1: topology: has 99,999,999,999,999,999 nodes; at most 1,000 are possible with the layout full"]),
+        (MINIMAL.replace("= 3", '= 9000, executors = 1001, layout = "star"'),
+         ["p.toml:3:1: topology: has 10,001 nodes; at most 10,000 are possible"]),
+        (MINIMAL.replace("= 3", '= 3, layout = "random", degree = 99'),
+         ["p.toml:3:49: topology.degree: degree 99, but there are 2 other nodes"]),
+        (MINIMAL.replace("60s", "0s"), ['p.toml:2:1: duration: must be more than 0, not "0s"']),
+        (MINIMAL.replace("60s", "0 blocks"), ['p.toml:2:1: duration: must be more than 0, not "0 blocks"']),
+        (MINIMAL.replace("60s", "99999999999999999999h"),
+         ['p.toml:2:1: duration: "99999999999999999999h" is longer than 365 days']),
+        (MINIMAL.replace('"60s"', "nan"),
+         ['p.toml:2:1: duration: nan is not a duration; write one like "10s", "2m30s" or "250ms", or "20 blocks"']),
+        (MINIMAL + 'ready_timeout = "0s"\n', ['p.toml:4:1: ready_timeout: must be more than 0s, not "0s"']),
+        (MINIMAL.replace("60s", "{{ 'x' * 10000000000 }}"),
+         ["p.toml:2:1: duration: template: the result of * is too large"]),
+        (MINIMAL + "[[workloads]]\nusers = 5\n", ['p.toml:4:3: workloads[0]: missing key "use"; write use = "NAME"']),
+        (MINIMAL + "[matrix]\nrate = [5, 10]\n",
+         ['p.toml:5:1: matrix.rate: nothing uses this variable; use it: "{{ rate }}"']),
+        (MINIMAL.replace("= 3", '= "{{ n }}"') + "[matrix]\nn = [3, 4, 3]\n",
+         ["p.toml:5:12: matrix.n[2]: 3 is there already"]),
         (MINIMAL.replace("{ validators = 3 }", "3"), ["p.toml:3:1: topology: must be a table, not 3"]),
         (MINIMAL + "[[workload]]\n",
          [f'p.toml:4:3: workload: unknown key; did you mean "workloads"? (known: {KNOWN})']),
@@ -154,6 +175,24 @@ def test_problems(text: str, problems: list[str]) -> None:
     assert said(text) == problems
 
 
+def test_a_matrix_of_more_runs_than_anybody_means_is_never_made() -> None:
+    axes = "".join(f"v{i} = {list(range(10))}\n" for i in range(9))
+    sum_ = " + ".join(f"v{i}" for i in range(9))
+    file = read(MINIMAL.replace("= 3", f'= "{{{{ 1 + {sum_} }}}}"') + f"[matrix]\n{axes}")
+    assert len(file.combinations()) == 1
+    assert [str(problem) for problem in file.draft(file.combinations()[0]).problems] == [
+        "p.toml:4:2: matrix: makes 1,000,000,000 runs; at most 1,000 are possible"
+    ]
+    extra = {f"v{i}": 1 for i in range(6)}
+    assert len(file.combinations(extra)) == 1000
+
+
+def test_roles_stand_to_be_checked_whatever_else_is_wrong_with_the_topology() -> None:
+    draft = drafted(MINIMAL.replace("= 3", '= "{{ x }}", watchers = 2, layout = "strat", odd = "x"'))
+    assert draft.topology is not None
+    assert draft.topology.roles == {"validator": 1, "watcher": 2}
+
+
 def test_resolve_raises_what_draft_finds() -> None:
     with pytest.raises(SpecError) as error:
         read("").resolve({})
@@ -165,7 +204,8 @@ def test_a_broken_variable_is_said_once_and_its_uses_are_left_alone() -> None:
     text += '[[workloads]]\nuse = "x"\nrate = "{{ a }}"\n[[workloads]]\nuse = "y"\n'
     draft = drafted(text)
     assert [problem.path for problem in draft.problems] == ["vars.a"]
-    assert [use.use for use in draft.workloads] == ["y"]
+    assert [use.use for use in draft.workloads] == ["x", "y"]
+    assert draft.broken == (("wallets", "count"), ("workloads", 0, "rate"))
 
 
 PARAMETERS = MINIMAL.replace("60s", "{{ d }}") + '[vars]\nd = "1s"\ne = "{{ d }}"\n[matrix]\nd = ["2s", "3s"]\n'

@@ -31,6 +31,8 @@ class Options(BaseModel):
     rate: Rate
     users: Annotated[int, Field(ge=1, le=100, description="write how many wallets take part: users = 20")]
     wait: Duration = 1.0
+    slot: Annotated[Duration, Field(ge=0.02)] = 1.0
+    pause: Duration = Field(1.0, ge=0.02)
     size: Size = 0
     span: Span | None = None
     mode: Literal["fast", "slow"] = "fast"
@@ -77,8 +79,10 @@ def test_good_options() -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("ratee = 5", 'ratee: unknown key; did you mean "rate"? (known: rate, users, wait, size, span, mode, colour, '
-                      "share, roles, few, inner, inners, either, code, on)"),
+        ('slot = "0s"', 'slot: must be at least 20ms, not "0s"'),
+        ('pause = "10ms"', 'pause: must be at least 20ms, not "10ms"'),
+        ("ratee = 5", 'ratee: unknown key; did you mean "rate"? (known: rate, users, wait, slot, pause, size, span, mode, '
+                      "colour, share, roles, few, inner, inners, either, code, on)"),
         ("users = 0", "users: must be at least 1, not 0"),
         ("users = 101", "users: must be at most 100, not 101"),
         ("users = 'many'", 'users: must be a whole number, not "many"'),

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.spec.units import Rate, Span, format_duration, parse_duration, parse_size
+from harness.spec.units import LONGEST, Rate, Span, format_duration, parse_duration, parse_size
 
-amounts = st.floats(min_value=0, max_value=1e9, allow_nan=False)
+amounts = st.floats(min_value=0, max_value=LONGEST, allow_nan=False)
 
 
 @given(st.builds(Rate, amounts, st.sampled_from(["block", "s"])))
@@ -30,7 +30,7 @@ def test_shown_durations_read_back_to_about_themselves(seconds: float) -> None:
     assert abs(shown - seconds) <= max(0.5 if seconds >= 59.9 else 0.0, 0.006 * seconds)
 
 
-@given(st.integers(0, 10**9))
+@given(st.integers(0, int(LONGEST)))
 def test_whole_seconds_are_shown_exactly(seconds: int) -> None:
     assert parse_duration(format_duration(seconds)) == seconds
 
@@ -78,6 +78,10 @@ def test_parse_size(text: object, size: int) -> None:
         (parse_duration, "10", '"10" is not a duration; write one like "10s", "2m30s" or "250ms"'),
         (parse_duration, "ten's", '"ten\'s" is not a duration; write one like "10s", "2m30s" or "250ms"'),
         (parse_duration, True, 'true is not a duration; write one like "10s", "2m30s" or "250ms"'),
+        (parse_duration, float("nan"), 'nan is not a duration; write one like "10s", "2m30s" or "250ms"'),
+        (parse_duration, "99999999999999999999h", '"99999999999999999999h" is longer than 365 days'),
+        (Span.parse, "366d", '"366d" is longer than 365 days'),
+        (Span.parse, "99999999999 blocks", '"99999999999 blocks" is more than 31,536,000 blocks'),
         (Span.parse, 5, '5 has no unit; write "5s" for seconds, or "20 blocks"'),
         (
             Span.parse,
@@ -96,3 +100,8 @@ def test_wrong_units(parse: Callable[[Any], object], value: object, message: str
     with pytest.raises(ValueError) as error:
         parse(value)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("text", ["1ms", "1.5ms", "250ms", "1.5s", "2m30s", "20 blocks", "12.345s", "0s"])
+def test_a_span_is_shown_as_people_write_it(text: str) -> None:
+    assert str(Span.parse(text)) == text
