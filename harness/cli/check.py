@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import anyio
 import click
 
 from harness.cli.options import extra_option, inventory_option, open_project, open_registry, read_inventory
 from harness.errors import ExitCode, HarnessError
 from harness.record.text import block
+
+if TYPE_CHECKING:
+    from harness.engine.plan import Plan
+    from harness.engine.target import Target
 
 
 @click.command()
@@ -38,7 +45,7 @@ def check(playbooks: tuple[Path, ...], inventory_path: Path | None, extra_texts:
 
 def _check_one(path: Path, inventory_path: Path | None, extra: dict[str, object]) -> tuple[list[str], int]:
     """All that is wrong with a playbook and the inventory that it would run on, and how many runs it makes."""
-    from harness.engine.plan import Plan, resolve_file
+    from harness.engine.plan import resolve_file
     from harness.engine.target import choose_target
     from harness.spec.inventory import Inventory
     from harness.spec.playbook import load_playbook
@@ -62,8 +69,12 @@ def _check_one(path: Path, inventory_path: Path | None, extra: dict[str, object]
     if not problems:
         try:
             target = choose_target(registry, inventory, extra=extra)
-            for plan in plans:
-                target.place(plan)
+            anyio.run(_check_target, target, plans)
         except HarnessError as error:
             problems += str(error).splitlines()
     return problems, len(plans)
+
+
+async def _check_target(target: Target, plans: Sequence[Plan]) -> None:
+    for plan in plans:
+        await target.check(plan)

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import click
 
-from harness.cli.options import open_project, open_registry
+from harness.cli.options import open_project, open_registry, runs_folder
 from harness.cli.runs import runs_option
 from harness.errors import ExitCode
 from harness.plugin.contract.deployer import Deployer
@@ -28,7 +28,7 @@ def clean(runs_dir: Path | None) -> int:
     journals, logs and results."""
     registry = open_registry(open_project())
     removed = 0
-    for run in list_runs(runs_dir or open_project().runs):
+    for run in list_runs(runs_folder(runs_dir)):
         if run.is_alive():
             click.echo(f"{run.run_id}: still running, left alone")
             continue
@@ -39,7 +39,8 @@ def clean(runs_dir: Path | None) -> int:
         for line in anyio.run(_clean, cls(cls.Config()), run):
             removed += 1
             click.echo(block(f"{run.run_id}: {line}"))
-    click.echo(f"{removed} things removed" if removed else "nothing was left behind")
+    things = f"{removed} {'thing' if removed == 1 else 'things'} removed"
+    click.echo(things if removed else "nothing was left behind")
     return ExitCode.PASS
 
 

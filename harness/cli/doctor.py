@@ -6,11 +6,10 @@ import os
 import platform
 import shutil
 import sys
-from pathlib import Path
 
 import click
 
-from harness.cli.options import open_project, open_registry
+from harness.cli.options import here, open_project, open_registry
 from harness.errors import ExitCode, PluginLoadError
 from harness.plugin.discovery import Kind
 from harness.record.text import block
@@ -30,7 +29,7 @@ def doctor() -> int:
 
 
 def _core() -> list[Finding]:
-    disk = shutil.disk_usage(Path.cwd())
+    disk = shutil.disk_usage(here())
     return [
         ("python", sys.version_info >= (3, 11), f"{platform.python_version()} at {sys.executable}"),
         ("platform", True, f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} CPUs"),

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from harness.errors import UsageError
 from harness.plugin.registry import Registry
 from harness.spec.inventory import Inventory
 from harness.spec.project import Project, find_project
@@ -36,9 +37,24 @@ def extra_option(command: F) -> F:
     )(command)
 
 
+def here() -> Path:
+    """The current folder. Raises UsageError when it has been removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the current folder has been removed; change to one that exists") from None
+
+
 def open_project(near: Path | None = None) -> Project:
     """The project that a playbook (or the current folder) belongs to."""
-    return find_project(*([near.parent] if near is not None else []), Path.cwd())
+    folder = here()
+    return find_project(*([near.parent] if near is not None else []), folder)
+
+
+def runs_folder(runs_dir: Path | None) -> Path:
+    """The folder of run directories: the one that was asked for, else the project's."""
+    here()
+    return runs_dir or open_project().runs
 
 
 def open_registry(project: Project) -> Registry:

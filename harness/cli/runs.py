@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import open_project
+from harness.cli.options import runs_folder
 from harness.errors import ExitCode
 from harness.record.journal import read_journal
 from harness.record.reduce import reduce_all
@@ -33,13 +33,16 @@ def runs() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_all(runs_dir: Path | None, as_json: bool) -> int:
     """List runs, the oldest first."""
-    found = list_runs(runs_dir or open_project().runs)
+    folder = runs_folder(runs_dir)
+    found = list_runs(folder)
+    if not found:
+        click.echo(block(f"there are no runs in {folder}"), err=True)
     if as_json:
         click.echo(json.dumps([_result(run) for run in found], indent=2))
         return ExitCode.PASS
     for run in found:
         state = reduce_all(read_journal(run.journal)) if run.journal.exists() else None
-        status = state.status(run.is_alive()) if state else "empty"
+        status = state.status(run.is_alive()) if state and state.seq else "empty"
         verdict = state.finish.verdict if state and state.finish else "-"
         click.echo(block(f"{run.run_id:<64} {verdict:<8} {status}"))
     return ExitCode.PASS
@@ -51,7 +54,7 @@ def list_all(runs_dir: Path | None, as_json: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="As JSON: what result.json holds, also of a run that was killed.")
 def show(run: str, runs_dir: Path | None, as_json: bool) -> int:
     """Show what RUN came to. RUN is a run's id, a part of it, its folder, or "latest"."""
-    directory = find_run(runs_dir or open_project().runs, run)
+    directory = find_run(runs_folder(runs_dir), run)
     if as_json:
         click.echo(json.dumps(_result(directory), indent=2))
         return ExitCode.PASS

@@ -31,12 +31,14 @@ def playbook_schema(registry: Registry) -> dict[str, Any]:
     whole = PlaybookModel.model_json_schema()
     definitions = whole.setdefault("$defs", {})
     properties = whole["properties"]
-    for key in ("duration", "seed", "settle", "ready_timeout"):
-        properties[key] = _or_template(properties[key])
     for kind, key in ((Kind.WORKLOAD, "workloads"), (Kind.EXPECTATION, "expectations")):
         properties[key] = {"type": "array", "items": _one_of(registry, kind, definitions)}
     names = {"type": "string", "enum": registry.names(Kind.CHAIN)}
     properties["chain"] = {"anyOf": [names, _one_of(registry, Kind.CHAIN, definitions)]}
+    whole["required"].remove("name")  # a playbook without one is called like its file
+    verbatim = {key: properties[key] for key in ("vars", "matrix")}
+    whole = _templated(whole) | {"$defs": {name: _templated(one) for name, one in definitions.items()}}
+    whole["properties"] |= verbatim
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "harness playbook", **whole}
 
 
@@ -52,8 +54,7 @@ def _one_of(registry: Registry, kind: Kind, definitions: dict[str, Any]) -> dict
         for inner, definition in one.pop("$defs", {}).items():
             definitions[f"{kind}.{name}.{inner}"] = definition
         summary = (cls.__doc__ or "").strip().split("\n\n")[0]
-        one["properties"] = {key: _or_template(inner) for key, inner in one.get("properties", {}).items()}
-        one["properties"] = {"use": {"const": name, "description": summary}, **one["properties"]}
+        one["properties"] = {"use": {"const": name, "description": summary}, **one.get("properties", {})}
         one["required"] = ["use", *one.get("required", [])]
         one["title"] = name
         definitions[f"{kind}.{name}"] = one
@@ -61,7 +62,23 @@ def _one_of(registry: Registry, kind: Kind, definitions: dict[str, Any]) -> dict
     return {"anyOf": options}
 
 
+def _templated(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with templates allowed for every value in what it describes."""
+    found = dict(schema)
+    if "properties" in schema:
+        found["properties"] = {key: _or_template(inner) for key, inner in schema["properties"].items()}
+    for key in ("additionalProperties", "items"):
+        if isinstance(schema.get(key), dict):
+            found[key] = _or_template(schema[key])
+    if "prefixItems" in schema:
+        found["prefixItems"] = [_or_template(inner) for inner in schema["prefixItems"]]
+    for key in ("anyOf", "oneOf"):
+        if key in schema:
+            found[key] = [_templated(inner) for inner in schema[key]]
+    return found
+
+
 def _or_template(schema: dict[str, Any]) -> dict[str, Any]:
-    """Any value may come from a variable. What says what the key is for stays on top, where editors look for it."""
-    either: dict[str, Any] = {"anyOf": [schema, {"type": "string", "pattern": r"\{\{.*\}\}"}]}
+    """What says what the key is for stays on top, where editors look for it."""
+    either: dict[str, Any] = {"anyOf": [_templated(schema), {"type": "string", "pattern": r"\{[{%]"}]}
     return either | {key: schema[key] for key in ("title", "description", "default") if key in schema}

@@ -8,12 +8,13 @@ from typing import Any
 
 from harness.engine.placement import place
 from harness.engine.plan import Plan
-from harness.errors import UsageError
+from harness.errors import PluginLoadError, Problem, SpecError, UnknownPluginError
 from harness.plugin.contract.deployer import Deployer, PlannedNode
 from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
 from harness.spec.deployer_choice import deployer_use
 from harness.spec.inventory import Inventory
+from harness.spec.model import SourceRef
 from harness.spec.problems import resolve_options
 
 
@@ -32,7 +33,7 @@ class Target:
     async def check(self, plan: Plan) -> tuple[PlannedNode, ...]:
         """Place the nodes and see whether the machines can do what the plan needs; touches nothing.
 
-        Raises UsageError with everything that stands in the way."""
+        Raises SpecError with everything that stands in the way."""
         nodes = self.place(plan)
         missing = [
             f"{', '.join(who)} needs {capability}, which the deployer {self.deployer.name} does not offer here"
@@ -41,8 +42,14 @@ class Target:
         ]
         complaints = [*missing, *await self.deployer.check(nodes)]
         if complaints:
-            raise UsageError("\n".join(complaints))
+            raise SpecError(map(self._placed, complaints))
         return nodes
+
+    def _placed(self, complaint: str) -> Problem:
+        """At the host that it names, else in the inventory as a whole."""
+        named = next((host for host in self.inventory.hosts if f"host {host} " in complaint), None)
+        where = self.inventory.where(named) if named else SourceRef(self.inventory.source)
+        return Problem(where.file, where.line, where.column, "", complaint)
 
 
 def choose_target(
@@ -56,8 +63,13 @@ def choose_target(
 ) -> Target:
     """The deployer that the inventory names (or `deployer`), with its options checked.
 
-    Raises SpecError, UnknownPluginError or PluginLoadError."""
+    Raises SpecError for what the inventory says, UnknownPluginError or PluginLoadError for `deployer`."""
     use = deployer_use(inventory, extra)
-    cls = registry.get(Kind.DEPLOYER, deployer or use.use)
+    try:
+        cls = registry.get(Kind.DEPLOYER, deployer or use.use)
+    except (UnknownPluginError, PluginLoadError) as error:
+        if deployer:
+            raise
+        raise SpecError([Problem(use.where.file, use.where.line, use.where.column, "", str(error))]) from None
     chosen = replace(use, options={**(use.options if cls.name == use.use else {}), **(options or {})})
     return Target(cls(resolve_options(chosen, cls.Config, inventory.document)), inventory, limit, extra or {})

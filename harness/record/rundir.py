@@ -147,6 +147,8 @@ def find_run(root: Path, text: str) -> RunDirectory:
     path = Path(text)
     if path.name != text and _NAME.fullmatch(path.name) and path.is_dir():
         return RunDirectory(path.absolute())
+    if path.name != text and path.exists():
+        raise UsageError(f"{text} is no run's folder; runs are in {root}")
     runs = list_runs(root)
     if not runs:
         raise UsageError(f"there are no runs in {root}")

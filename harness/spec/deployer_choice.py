@@ -32,7 +32,8 @@ def deployer_name(inventory: Inventory, extra: Mapping[str, Any] | None = None) 
 
 
 def deployer_use(inventory: Inventory, extra: Mapping[str, Any] | None = None) -> PluginUse:
-    """The deployer with its options, the table `harness_deployer_config`, as a playbook's `use` would give it.
+    """The deployer with its options, the table `harness_deployer_config`, as a playbook's `use` would give it: `where`
+    is the place of its name, `path` that of its options.
 
     Raises UsageError when hosts disagree about either, or for values of the wrong kind."""
     variables = [inventory.variables(host, extra) for host in inventory.hosts]
@@ -42,7 +43,8 @@ def deployer_use(inventory: Inventory, extra: Mapping[str, Any] | None = None) -
     options = _agreed(inventory, OPTIONS, [of_host.get(OPTIONS, none) for of_host in variables] or [none])
     if not isinstance(options.value, Mapping):
         raise UsageError(f"{options.source}: {OPTIONS} must be a table, not {shown(options.value)}")
-    return PluginUse(name.value, name.value, options.value, options.where, options.path)
+    where = options.where if options.value and not options.path else name.where  # options of -e have no path
+    return PluginUse(name.value, name.value, options.value, where, options.path)
 
 
 def _named(variables: Mapping[str, Origin], default: Origin) -> Origin:

@@ -25,10 +25,11 @@ class Written:
 
 @dataclass(slots=True)
 class Group:
-    """A group as it is written, while it is put together. `hosts` are its own, without its children's."""
+    """A group as it is written, while it is put together. `hosts` are its own, without its children's, and
+    where each was written (None: nowhere)."""
 
     name: str
-    hosts: dict[str, None] = field(default_factory=dict)
+    hosts: dict[str, SourceRef | None] = field(default_factory=dict)
     children: dict[str, Written] = field(default_factory=dict)
     vars: dict[str, Written] = field(default_factory=dict)
 

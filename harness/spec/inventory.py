@@ -68,7 +68,7 @@ class Inventory:
         top = own.pop("all", Group("all"))
         loose = own.pop("ungrouped", Group("ungrouped"))
         grouped = {host for group in own.values() for host in group.hosts}
-        loose_hosts = {host: None for host in host_vars if host not in grouped}
+        loose_hosts = {host: top.hosts.get(host) for host in host_vars if host not in grouped}
         parented = {child for group in own.values() for child in group.children}
         children = {
             name: top.children.get(name, Written(name, SourceRef(source)))
@@ -103,6 +103,11 @@ class Inventory:
     def hosts_of(self, group: str) -> tuple[str, ...]:
         """Hosts of a group and of all groups below it. Raises KeyError."""
         return self._members[group]
+
+    def where(self, host: str) -> SourceRef:
+        """Where a host was written first; the source as a whole for one that has no place."""
+        places = (group.hosts.get(host) for group in self.groups.values())
+        return next(filter(None, places), SourceRef(self.source))
 
     def groups_of(self, host: str) -> tuple[str, ...]:
         """Groups that a host is in, by itself or through a child: those whose variables win come last.

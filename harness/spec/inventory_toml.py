@@ -79,8 +79,9 @@ class _Reader:
         except ValueError as error:
             self._problem(path, str(error))
             return
+        where = self._document.where(path)
         for name in names:
-            group.hosts[name] = None
+            group.hosts[name] = where
             self.hosts.setdefault(name, {}).update(given)
 
     def _children(self, group: Group, children: object, path: KeyPath) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from harness.record.rundir import RunDirectory
+
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 WRONG = """\
@@ -145,6 +147,77 @@ def test_the_schema_accepts_our_playbooks_and_refuses_what_check_refuses(cli: Cl
     for path in playbooks.glob("*.toml"):
         validator.validate(tomllib.loads(path.read_text()))
     assert not validator.is_valid(tomllib.loads(WRONG))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "valid"),
+    [
+        ('name = "p"', "", True),
+        ("count = 10", 'count = "{{ n }}"', True),
+        ("validators = 3", 'validators = "{{ n }}"', True),
+        ("validators = 3", 'validators = 3\nlayout = "{{ l }}"', True),
+        ('chain = "devnet"', 'chain = "{{ c }}"', True),
+        ('chain = "devnet"', 'chain = { use = "{{ c }}", slot_duration = "{% if x %}1s{% endif %}" }', True),
+        ('use = "transactions"', 'use = "{{ w }}"\nrate = "{{ r }}"', True),
+        ("count = 10", 'count = "ten"', False),
+        ("validators = 3", 'validators = "three"', False),
+        ("validators = 3", 'validators = 3\nlayout = "strat"', False),
+        ('use = "transactions"', 'use = "transactoins"', False),
+    ],
+)
+def test_the_schema_takes_a_template_for_every_value(cli: Cli, old: str, new: str, valid: bool) -> None:
+    text = 'name = "p"\nchain = "devnet"\nduration = "5s"\n[topology]\nvalidators = 3\n[wallets]\ncount = 10\n'
+    text += '[[workloads]]\nuse = "transactions"\n'
+    validator = jsonschema.Draft202012Validator(json.loads(cli("schema").stdout))
+    assert validator.is_valid(tomllib.loads(text.replace(old, new))) is valid
+
+
+def test_a_folder_that_has_been_removed_is_said_to_be(cli: Cli, tmp_path: Path) -> None:
+    for number, command in enumerate(
+        ("doctor", "init x", "plugins list", "runs list --runs y", "check p.toml", "clean")
+    ):
+        gone = tmp_path / f"gone{number}"
+        gone.mkdir()
+        script = (
+            f"import os; from harness.cli.main import cli; os.rmdir(os.getcwd()); raise SystemExit(cli({command.split()!r}))"
+        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=gone)
+        assert done.returncode == 4
+        assert done.stderr == "harness: the current folder has been removed; change to one that exists\n"
+
+
+def test_init_says_what_it_cannot_write(cli: Cli, tmp_path: Path) -> None:
+    done = cli("init", "/proc/demo")
+    assert done.returncode == 4
+    assert done.stderr.startswith("harness: /proc/demo/") and "cannot be written: No such file" in done.stderr
+
+
+REMOTE = '[validators]\nhosts = [\n  "far[1:2]",\n]\n'
+
+
+def test_hosts_that_the_deployer_cannot_use_are_problems_of_the_inventory(
+    cli: Cli, playbooks: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "inv.toml"
+    path.write_text(REMOTE)
+    done = cli("check", playbooks / "quickstart.toml", "-i", path)
+    assert done.returncode == 4
+    assert f"{path}:3:3: process: host far1 is not this machine" in done.stderr
+    path.write_text(REMOTE + '[all.vars]\nharness_deployer = "dokcer"\n')
+    done = cli("check", playbooks / "quickstart.toml", "-i", path)
+    assert f'{path}:6:1: no deployer is named "dokcer"' in done.stderr
+
+
+def test_what_is_no_run_is_said_to_be_none(cli: Cli, tmp_path: Path) -> None:
+    done = cli("runs", "list", "--runs", tmp_path / "none")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", f"there are no runs in {tmp_path / 'none'}\n")
+    done = cli("runs", "show", tmp_path)
+    assert done.returncode == 4
+    assert f"{tmp_path} is no run's folder" in done.stderr
+    empty = RunDirectory.create(tmp_path / "runs", "empty", 0.0)
+    done = cli("runs", "show", empty.path)
+    assert (done.returncode, "wrote nothing" in done.stdout, "Traceback" in done.stderr) == (0, True, False)
+    assert cli("runs", "list", "--runs", tmp_path / "runs").stdout.split()[-1] == "empty"
 
 
 def test_variables_are_shown_with_the_place_that_they_come_from(cli: Cli, inventories: Path) -> None:

@@ -223,7 +223,18 @@ def test_extra_chooses_the_deployer() -> None:
 def test_deployer_options_have_a_place() -> None:
     use = deployer_use(read("[all]\nhosts = ['h', 'i']\n[all.vars.harness_deployer_config]\nrelay = true\n"))
     path = ("all", "vars", "harness_deployer_config")
-    assert use == PluginUse("process", "process", {"relay": True}, SourceRef("i.toml", 3, 11), path)
+    assert use == PluginUse("process", "process", {"relay": True}, SourceRef("i.toml"), path)
+    use = deployer_use(read("[all]\nhosts = ['h']\n[all.vars]\nharness_deployer = 'docker'\n"))
+    assert (use.use, use.where) == ("docker", SourceRef("i.toml", 4, 1))
+
+
+def test_hosts_have_places() -> None:
+    inventory = read("[all]\nhosts = ['loose']\n[a]\nhosts = [\n  'n[1:2]',\n]\n")
+    assert [inventory.where(host) for host in ("loose", "n2")] == [
+        SourceRef("i.toml", 2, 10),
+        SourceRef("i.toml", 5, 3),
+    ]
+    assert Inventory.implicit().where("localhost") == SourceRef("implicit localhost")
 
 
 @pytest.mark.parametrize(

@@ -81,8 +81,8 @@ def test_good_options() -> None:
     [
         ('slot = "0s"', 'slot: must be at least 20ms, not "0s"'),
         ('pause = "10ms"', 'pause: must be at least 20ms, not "10ms"'),
-        ("ratee = 5", 'ratee: unknown key; did you mean "rate"? (known: rate, users, wait, slot, pause, size, span, mode, '
-                      "colour, share, roles, few, inner, inners, either, code, on)"),
+        ("ratee = 5", 'ratee: unknown key; did you mean "rate"? (known: rate, users, wait, slot, pause, size, span, '
+                      "mode, colour, share, roles, few, inner, inners, either, code, on)"),
         ("users = 0", "users: must be at least 1, not 0"),
         ("users = 101", "users: must be at most 100, not 101"),
         ("users = 'many'", 'users: must be a whole number, not "many"'),
