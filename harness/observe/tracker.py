@@ -205,6 +205,13 @@ class Tracker:
         self._resolve(ticket, Outcome.DROPPED, reason=reason)
         self._forget(ticket)
 
+    def missed(self, count: int, reason: str) -> None:
+        """So many more were to be sent and were not, because the generator did not come to them: offered and dropped,
+        all at once and at the cost of one. They get no record of their own."""
+        self._offered += count
+        self._outcomes[Outcome.DROPPED] += count
+        self._give_reason(Outcome.DROPPED, reason, count)
+
     def mark(self, finding: str) -> None:
         """Count something found out about a submission after its inclusion ("verified", "corrupt")."""
         self._marks[finding] += 1
@@ -324,14 +331,17 @@ class Tracker:
         ticket.outcome, ticket.node, ticket.answered_at = outcome, node, self._clock.now()
         self._outcomes[outcome] += 1
         if reason:
-            text = f"{outcome}: {reason}"[:REASON_LENGTH]
-            known = text in self._reasons or len(self._reasons) < REASONS_KEPT
-            self._reasons[text if known else OTHER_REASONS] += 1
+            self._give_reason(outcome, reason)
         if outcome is Outcome.ACCEPTED and ticket.blocks:
             self._included += 1
         if ticket.settled:
             self._count_settled(ticket)
         self._tell(ticket)
+
+    def _give_reason(self, outcome: Outcome, reason: str, count: int = 1) -> None:
+        text = f"{outcome}: {reason}"[:REASON_LENGTH]
+        known = text in self._reasons or len(self._reasons) < REASONS_KEPT
+        self._reasons[text if known else OTHER_REASONS] += count
 
     def _include(self, ticket: Ticket, block: Block, at: float) -> None:
         height = block.header.height

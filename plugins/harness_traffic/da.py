@@ -156,7 +156,7 @@ class _Submitter:
             in_flight.release_on_behalf_of(ticket)
 
         async with anyio.create_task_group() as sending:
-            async for moment in moments(ctx.clock, ctx.window.start, rate.per_second(ctx.block_interval), ctx.deadline):
+            async for moment in moments(ctx, rate, tracker):
                 ticket = tracker.offer(moment)
                 payload = rng.randbytes(size)
                 channel = f"{ctx.component}-{number % self._config.channels}"

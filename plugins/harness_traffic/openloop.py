@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 
-from harness.api import Clock, Context, Tracker, format_duration
+from harness.api import Context, Rate, Tracker, format_duration
 
 LATENESS_ALLOWED = 0.1
 """Seconds that the generator's own 99th percentile of lateness may reach before it says that it could not keep up."""
 
 
-async def moments(clock: Clock, start: float, per_second: float, deadline: float) -> AsyncIterator[float]:
-    """The intended moments (monotonic seconds) from `start`, evenly spaced, each yielded when it has come.
+async def moments(ctx: Context, rate: Rate, tracker: Tracker) -> AsyncIterator[float]:
+    """The intended moments (monotonic seconds) of the drive, evenly spaced, each yielded when it has come.
 
-    Whoever is late gets the missed ones at once: none is left out, none is moved."""
-    number = 0
-    while per_second > 0 and (moment := start + number / per_second) < deadline:
-        await clock.sleep_until(moment)
+    Whoever is late gets the missed ones at once: none is left out, none is moved. Nothing is begun after the
+    deadline: what was not reached by then goes into the tracker's account, as dropped."""
+    start, per_second = ctx.window.start, rate.per_second(ctx.block_interval)
+    due = math.ceil(round((ctx.deadline - start) * per_second, 6))  # the last one is before the deadline
+    for number in range(due):
+        moment = start + number / per_second
+        await ctx.clock.sleep_until(moment)
+        if ctx.clock.now() >= ctx.deadline:
+            behind = due - number
+            tracker.missed(behind, f"the generator was {behind} behind at the deadline")
+            return
         yield moment
-        number += 1
 
 
 def confess(ctx: Context, tracker: Tracker) -> None:

@@ -82,8 +82,7 @@ class Transactions(Workload[TransactionsConfig]):
         async with ClientPool() as pool, anyio.create_task_group() as background:
             async with anyio.create_task_group() as sending:
                 sender = _Sender(ctx, self.config, nodes, pool, sending, background)
-                per_second = self.config.rate.per_second(ctx.block_interval)
-                async for moment in moments(ctx.clock, ctx.window.start, per_second, ctx.deadline):
+                async for moment in moments(ctx, self.config.rate, ctx.tracker(ctx.component)):
                     sender.offer(moment)
             background.cancel_scope.cancel()
         confess(ctx, ctx.tracker(ctx.component))

@@ -323,3 +323,29 @@ def test_latencies_keep_three_digits_and_an_exact_maximum() -> None:
     latencies.record(1e9)
     assert latencies.max == 1e9
     assert latencies.percentile(100) == pytest.approx(86400, rel=0.002)
+
+
+def test_percentiles_are_samples_by_nearest_rank() -> None:
+    latencies = Latencies()
+    for number in range(1, 91):
+        latencies.record(number / 100)
+    assert latencies.percentile(99) == 0.9  # the 90th of 90: ceil(89.1)
+    assert latencies.percentile(50) == pytest.approx(0.45, rel=0.001)
+    assert latencies.percentile(1) == pytest.approx(0.01, rel=0.001)
+    latencies.record(0.91)
+    assert latencies.percentile(50) == pytest.approx(0.46, rel=0.001)  # the 46th of 91: ceil(45.5)
+    for number in range(92, 101):
+        latencies.record(number / 100)
+    assert latencies.percentile(7) == pytest.approx(0.07, rel=0.001)
+
+
+def test_many_that_were_missed_are_counted_at_once() -> None:
+    tracker, _, _, records = make()
+    tracker.accepted(tracker.offer(100.0, "a"))
+    tracker.missed(10**9, "the generator was behind")
+    summary = tracker.summary()
+    assert_balanced(summary)
+    assert (summary.offered, summary.dropped, summary.unresolved) == (10**9 + 1, 10**9, 0)
+    assert summary.reasons == {"dropped: the generator was behind": 10**9}
+    assert tracker.figures()["in_flight"] == 0
+    assert len(records) == 1

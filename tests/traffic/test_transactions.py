@@ -10,9 +10,9 @@ import pytest
 from harness.api import Capability, NodeSpec, PlanView, Rate, UsageError
 from harness_traffic.clients import ClientPool, in_turn
 from harness_traffic.da import DataAvailability
-from harness_traffic.openloop import moments
+from harness_traffic.openloop import confess, moments
 from harness_traffic.transactions import Transactions
-from tests.observe.fakes import LoopClock, VirtualLoop, World
+from tests.observe.fakes import VirtualLoop, World
 
 pytestmark = pytest.mark.anyio
 MakeWorld = Callable[..., World]
@@ -47,16 +47,35 @@ def test_options_are_checked_against_the_plan() -> None:
     assert workload(rate=7).config.rate == Rate(7.0, "block")
 
 
-async def test_moments_are_fixed_in_advance_even_when_the_loop_is_late() -> None:
-    clock, seen = LoopClock(), []
-    start = clock.now()
-    async for moment in moments(clock, start, 2.0, start + 5):
+async def test_moments_are_fixed_in_advance_even_when_the_loop_is_late(make_world: MakeWorld) -> None:
+    world, seen = make_world(), []
+    clock, tracker = world.clock, world.tracker("t")
+    world.begin(5)
+    start = world.window.start
+    async for moment in moments(world, Rate(2.0, "s"), tracker):
         seen.append((moment - start, clock.now() - start))
         if moment == start + 1.0:
             await clock.sleep(2.2)  # something held it up
     assert [moment for moment, _ in seen] == [n / 2 for n in range(10)]
     late = [round(at - moment, 3) for moment, at in seen]
     assert late == [0, 0, 0, 1.7, 1.2, 0.7, 0.2, 0, 0, 0]
+    assert tracker.figures()["dropped"] == 0
+
+
+async def test_nothing_is_begun_after_the_deadline_and_what_was_not_reached_is_counted(make_world: MakeWorld) -> None:
+    world, begun = make_world(), 0
+    clock, tracker = world.clock, world.tracker("t")
+    world.begin(2)
+    async for moment in moments(world, Rate(100_000_000.0, "s"), tracker):
+        assert clock.now() < world.deadline
+        tracker.accepted(tracker.offer(moment))
+        begun += 1
+        await clock.sleep(0.3)
+    summary = tracker.summary()
+    assert (begun, summary.offered, summary.dropped) == (7, 200_000_000, 199_999_993)
+    assert summary.reasons == {"dropped: the generator was 199999993 behind at the deadline": 199_999_993}
+    confess(world, tracker)
+    assert any("199999993 of 200000000 were never sent" in warning for warning in world.warnings)
 
 
 async def test_everything_is_offered_on_time_accepted_and_followed_into_a_block(make_world: MakeWorld) -> None:
