@@ -54,5 +54,5 @@ def _at_best_unknown(verdict: Verdict) -> Verdict:
 def _why(judged: Sequence[Judged], verdict: Verdict) -> str:
     deciding = [one for one in judged if one.judgement.verdict is verdict]
     if verdict is Verdict.PASS:
-        return f"all {len(deciding)} expectations hold"
+        return "the only expectation holds" if len(deciding) == 1 else f"all {len(deciding)} expectations hold"
     return "; ".join(f"{one.id}: {one.judgement.measured}" for one in deciding) or "nothing was judged"

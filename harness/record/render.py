@@ -15,11 +15,13 @@ from rich.table import Column
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from harness.record.summary import Detail, Mood, Summary, Table
+from harness.record.summary import NONE, Detail, Mood, Row, Summary, Table
 from harness.record.text import one_line
 
 STYLES = {Mood.GOOD: "green", Mood.DOUBTFUL: "yellow", Mood.BAD: "red", Mood.PLAIN: ""}
 _PIPE_WIDTH = 120
+_NARROW = 60
+"""Columns below which a table is shown as lines of `key: value`."""
 
 
 def console_for(file: IO[str]) -> Console:
@@ -32,20 +34,24 @@ def console_for(file: IO[str]) -> Console:
 
 
 def render_summary(summary: Summary, console: Console, *, brief: bool = False) -> None:
-    """Print it. `brief`: the expectations and the verdict, nothing else."""
+    """Print it. `brief`: the expectations, the verdict and where the rest is, nothing else."""
+    width = console.width
     parts: list[RenderableType] = []
     if not brief:
         parts += [_header(summary)]
-        parts += [_table(table) for table in (summary.nodes, summary.workloads, summary.faults) if table.rows]
+        parts += [_table(table, width) for table in (summary.nodes, summary.workloads, summary.faults) if table.rows]
     if summary.expectations.rows:
-        parts.append(_table(summary.expectations, bold=1))
+        parts.append(_table(summary.expectations, width, bold=1))
     if not brief:
         parts += [_detail(detail) for detail in summary.details]
         if summary.warnings.rows:
-            parts.append(_table(summary.warnings))
+            parts.append(_table(summary.warnings, width))
     parts.append(_verdict(summary))
     for index, part in enumerate(parts):
         _print(console, *([""] if index else []), part)
+    if brief and summary.files:
+        label, path = summary.files[0]
+        _print(console, Text.assemble((f"{label}  ", "dim"), one_line(path)), soft_wrap=True)
     if not brief and (footer := _footer(summary)):
         # Each path and the command on one line, so that they can be copied.
         _print(console, "", footer, soft_wrap=True)
@@ -53,7 +59,7 @@ def render_summary(summary: Summary, console: Console, *, brief: bool = False) -
 
 def render_table(table: Table, console: Console) -> None:
     """Print one table, such as a matrix's."""
-    _print(console, _table(table))
+    _print(console, _table(table, console.width))
 
 
 def _print(console: Console, *parts: RenderableType, soft_wrap: bool = False) -> None:
@@ -82,8 +88,11 @@ def _header(summary: Summary) -> RenderableType:
     return Group(*lines)
 
 
-def _table(table: Table, bold: int | None = None) -> RenderableType:
+def _table(table: Table, width: int, bold: int | None = None) -> RenderableType:
     """`bold`: the column to be set so. A row's mood colours its first cell."""
+    title, notes = Text(table.title.upper(), style="bold"), [_text(note, "dim") for note in table.notes]
+    if width < _NARROW:
+        return Group(title, *(_lines(table, row) for row in table.rows), *notes)
     columns = [
         Column(name, no_wrap=name not in table.wide, justify="right" if name in table.numeric else "left")
         for name in table.columns
@@ -96,7 +105,15 @@ def _table(table: Table, bold: int | None = None) -> RenderableType:
         if bold is not None:
             cells[bold].stylize("bold")
         grid.add_row(*cells)
-    return Group(Text(table.title.upper(), style="bold"), grid, *(_text(note, "dim") for note in table.notes))
+    return Group(title, grid, *notes)
+
+
+def _lines(table: Table, row: Row) -> RenderableType:
+    """A row for narrow terminals: its first cell, and the others beneath, each with its column's name."""
+    first, *others = row.cells
+    pairs = zip(table.columns[1:], others, strict=True)
+    lines = [Padding(_text(f"{name}: {cell}"), (0, 0, 0, 2)) for name, cell in pairs if cell != NONE]
+    return Group(_text(first, STYLES[row.mood]), *lines)
 
 
 def _detail(detail: Detail) -> RenderableType:

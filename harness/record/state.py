@@ -98,8 +98,9 @@ class FaultState:
 
     @property
     def held(self) -> float | None:
-        """Seconds from injection to the begin of healing; None while it holds."""
-        start, end = self.reached.get("injected"), self.reached.get("healing", self.reached.get("healed"))
+        """Seconds from injection until it was seen to be healed: how long its targets were disturbed. None while it
+        holds."""
+        start, end = self.reached.get("injected"), self.reached.get("healed")
         return None if start is None or end is None else max(0.0, end - start)
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ExitCode
+from harness.record.evidence import evidence_lines
 from harness.record.rundir import RunDirectory
 from harness.record.state import ExpectationState, FaultState, RunState
-from harness.record.text import figure, one_line
+from harness.record.text import counted, figure, one_line
 from harness.spec.units import format_duration
 from harness.spec.verdict import Verdict
 
@@ -27,8 +28,7 @@ _MAX_NODES = 16
 _MAX_FAULTS = 30
 _MAX_WARNINGS = 20
 _MAX_VIOLATIONS = 3
-_MAX_EVIDENCE = 8
-_EVIDENCE_LENGTH = 200
+_MAX_LENGTH = 200
 
 
 class Mood(StrEnum):
@@ -125,7 +125,7 @@ def summarize(
         facts=_facts(state),
         variables=tuple(f"{key} = {_value(value)}" for key, value in run.variables.items()) if run else (),
         phases=_phases(state),
-        nodes=_nodes(state),
+        nodes=_nodes(state, alive),
         workloads=_workloads(state),
         faults=_faults(state),
         expectations=_expectations(state),
@@ -154,6 +154,8 @@ def _verdict(state: RunState, alive: bool) -> tuple[str, Mood, str]:
     if finish is None:
         if alive:
             return "RUNNING", Mood.PLAIN, f"in phase {state.phase or 'plan'}, {_seconds(state.t)} after its start"
+        if not state.seq:
+            return "DEAD", Mood.BAD, "its controller is gone and wrote nothing into its journal"
         return "DEAD", Mood.BAD, f"its controller was gone {_seconds(state.t)} after the start; see `harness clean`"
     if finish.status == "done":
         return finish.verdict.upper(), mood_of(finish.verdict), finish.reason
@@ -165,7 +167,7 @@ def _facts(state: RunState) -> tuple[str, ...]:
     if run is None:
         return ()
     took = state.finish.seconds if state.finish else state.t
-    facts = [f"chain {run.chain}", f"deployer {run.deployer}", f"{len(state.nodes)} nodes", f"seed {run.seed}"]
+    facts = [f"chain {run.chain}", f"deployer {run.deployer}", counted(len(state.nodes), "node"), f"seed {run.seed}"]
     facts += [f"duration {_seconds(run.duration)} (whole run {_seconds(took)})"]
     if state.started is not None:
         facts.append(state.started.strftime("%Y-%m-%d %H:%M:%S UTC"))
@@ -179,16 +181,19 @@ def _phases(state: RunState) -> str:
     )
 
 
-def _nodes(state: RunState) -> Table:
+def _nodes(state: RunState, alive: bool) -> Table:
     nodes = list(state.nodes.values())
     if len(nodes) > _MAX_NODES:  # the ones that something happened to come first
         nodes.sort(key=lambda node: not node.exits)
     rows = []
     for node in nodes[:_MAX_NODES]:
         lag = state.lag(node.name)
-        cells = (node.name, node.role, node.machine, node.state, str(node.height), NONE if lag is None else str(lag))
+        # Nodes end with the controller that they belong to.
+        is_gone = not alive and state.finish is None and node.state in ("starting", "running", "paused")
+        stands = "gone" if is_gone else node.state
+        cells = (node.name, node.role, node.machine, stands, str(node.height), NONE if lag is None else str(lag))
         rows.append(Row((*cells, str(node.exits)), Mood.BAD if node.exits else Mood.PLAIN))
-    notes = [f"{node.name}: {one_line(node.last_error, _EVIDENCE_LENGTH)}" for node in nodes if node.exits]
+    notes = [f"{node.name}: {one_line(node.last_error, _MAX_LENGTH)}" for node in nodes if node.exits]
     return Table(
         "nodes",
         ("node", "role", "machine", "state", "height", "behind", "exits"),
@@ -221,7 +226,7 @@ def _faults(state: RunState) -> Table:
     if len(faults) > _MAX_FAULTS:
         faults.sort(key=lambda fault: not fault.broken)
     shown = faults[:_MAX_FAULTS]
-    notes = [f"{fault.id}: {one_line(fault.error, _EVIDENCE_LENGTH)}" for fault in shown if fault.error]
+    notes = [f"{fault.id}: {one_line(fault.error, _MAX_LENGTH)}" for fault in shown if fault.error]
     return Table(
         "faults",
         ("id", "fault", "targets", "injected", "held", "proven", "healed"),
@@ -275,18 +280,11 @@ def _expectations(state: RunState) -> Table:
 def _detail(one: ExpectationState) -> Detail | None:
     if one.verdict == Verdict.PASS or not (one.verdict or one.violations):
         return None
-    lines = [
-        f"{moment(seen.t)} {one_line(seen.message, _EVIDENCE_LENGTH)}" for seen in one.violations[:_MAX_VIOLATIONS]
-    ]
+    lines = [f"{moment(seen.t)} {one_line(seen.message, _MAX_LENGTH)}" for seen in one.violations[:_MAX_VIOLATIONS]]
     if one.violation_count > len(lines) > 0:
         lines.append(f"… and {one.violation_count - len(lines):,} more violations in the journal")
     evidence = one.evidence or (one.violations[0].evidence if one.violations else {})
-    lines += [
-        f"{one_line(key)}: {one_line(_value(value), _EVIDENCE_LENGTH)}"
-        for key, value in list(evidence.items())[:_MAX_EVIDENCE]
-    ]
-    if len(evidence) > _MAX_EVIDENCE:
-        lines.append(f"… and {len(evidence) - _MAX_EVIDENCE} more entries in result.json")
+    lines += evidence_lines(evidence, one.measured)
     source = f"asked for at {one.source}" if one.source else "a workload's own expectation" if one.verdict else ""
     return Detail(one.expectation, source, tuple(lines), mood_of(one.verdict) if one.verdict else Mood.BAD)
 
@@ -305,7 +303,9 @@ def _warnings(state: RunState, skipped: int) -> Table:
         for remark in remarks[:_MAX_WARNINGS]
     ]
     if skipped:
-        message = f"{skipped} lines of the journal could not be read: what they said is not in this summary"
+        message = (
+            f"{counted(skipped, 'line')} of the journal could not be read: what was said there is not in this summary"
+        )
         rows.append(Row(("warning", "journal", message), Mood.DOUBTFUL))
     columns = ("level", "from", "message")
     notes = _left_out(remarks, _MAX_WARNINGS)
@@ -357,11 +357,14 @@ def _extra(value: Any) -> str:
     return json.dumps(value)
 
 
-def matrix_table(states: Sequence[RunState]) -> Table:
-    """One row a run, with the variables in which the runs differ."""
+def matrix_table(states: Sequence[RunState], planned: Sequence[Mapping[str, Any]] = ()) -> Table:
+    """One row a run, with the variables in which the runs differ. `planned`: the variables of all runs that there
+    were to be, where the series may have been interrupted."""
     variables = [state.run.variables if state.run else {} for state in states]
-    names = list(dict.fromkeys(name for one in variables for name in one))
-    varying = [name for name in names if len({_value(one.get(name)) for one in variables}) > 1]
+    every = [*variables, *planned]
+    names = list(dict.fromkeys(name for one in every for name in one))
+    varying = [name for name in names if len({_value(one.get(name)) for one in every}) > 1]
+    title = f"{len(states)} of {len(planned)} runs" if len(planned) > len(states) else "runs"
     rows = []
     for state, values in zip(states, variables, strict=True):
         verdict, mood, _ = _verdict(state, alive=False)
@@ -377,4 +380,4 @@ def matrix_table(states: Sequence[RunState]) -> Table:
         )
         rows.append(Row(cells, mood))
     columns = (*varying, "verdict", "exit", "took", "not passed", "run")
-    return Table("runs", columns, tuple(rows), frozenset({"exit", "took", *varying}), frozenset({"not passed"}))
+    return Table(title, columns, tuple(rows), frozenset({"exit", "took", *varying}), frozenset({"not passed"}))

@@ -27,6 +27,11 @@ def _printable(text: str, kept: str) -> str:
     return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 node`, `1,200 nodes`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def figure(value: Any) -> str:
     """A number, or whatever else stands among figures, as people read it: thousands apart, four digits of fractions."""
     if isinstance(value, bool) or value is None:

@@ -178,9 +178,7 @@ def test_a_folder_that_has_been_removed_is_said_to_be(cli: Cli, tmp_path: Path) 
     ):
         gone = tmp_path / f"gone{number}"
         gone.mkdir()
-        script = (
-            f"import os; from harness.cli.main import cli; os.rmdir(os.getcwd()); raise SystemExit(cli({command.split()!r}))"
-        )
+        script = f"import os; from harness.cli.main import cli; os.rmdir(os.getcwd()); raise SystemExit(cli({command.split()!r}))"
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=gone)
         assert done.returncode == 4
         assert done.stderr == "harness: the current folder has been removed; change to one that exists\n"

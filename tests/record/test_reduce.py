@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -72,7 +73,12 @@ def test_a_whole_run(timeline: Any, record: Wrap) -> None:
     assert state.nodes["executor-0"].exits == 1 and state.nodes["executor-0"].role == "executor"
     assert state.nodes["validator-2"].connected and state.nodes["validator-2"].exits == 0
     first, second = state.faults.values()
-    assert first.held == 4.0 and not first.active and not first.broken and first.seen["proven"] == {"process": "gone"}
+    assert (
+        first.held == pytest.approx(4.8)
+        and not first.active
+        and not first.broken
+        and first.seen["proven"] == {"process": "gone"}
+    )
     assert second.broken and not second.active and "still there" in second.error
     assert {e.expectation: e.verdict for e in state.expectations.values()} == {
         "consensus-liveness": "pass",
@@ -141,7 +147,7 @@ def test_stages_of_a_fault(record: Wrap) -> None:
     assert at("injected", "proven", "healing", "not-healed").active
     assert at("injected", "proven", "healing", "not-healed").broken
     assert not at("injected", "proven", "healing", "healed").active
-    assert at("injected", "proven", "healing", "healed").held == 2.0
+    assert at("injected", "proven", "healing", "healed").held == 3.0
 
 
 def test_the_inner_phase_of_a_name_ends_first(record: Wrap) -> None:

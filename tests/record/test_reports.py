@@ -31,6 +31,7 @@ from harness.record.events import (
     ViolationSeen,
     WorkloadProgress,
 )
+from harness.record.evidence import evidence_lines
 from harness.record.junit import write_junit
 from harness.record.reduce import reduce_all
 from harness.record.render import console_for, render_summary, render_table
@@ -81,7 +82,54 @@ def test_runs_without_an_end(state: RunState, record: Wrap, timeline: Any) -> No
     assert "RUNNING  in phase drive" in text_of(cut, alive=True)
     dead = text_of(cut, skipped=3)
     assert "DEAD  its controller was gone" in dead and "NOT JUDGED" in dead and "3 lines of the journal" in dead
-    assert "DEAD" in text_of(RunState())
+    assert "DEAD  its controller is gone and wrote nothing" in text_of(RunState())
+    assert {row.cells[3] for row in summarize(cut).nodes.rows} == {"gone", "stopped"}
+    assert {row.cells[3] for row in summarize(cut, alive=True).nodes.rows} == {"running", "stopped"}
+
+
+def test_one_of_a_kind_is_singular(record: Wrap) -> None:
+    run = RunStarted("id", "n", 1, "0", "c", "d", 1.0, 1.0, 1, "", {"v-0": {}}, (), ("e",))
+    assert "1 node" in summarize(reduce_all(record([run]))).facts
+    assert "1 line of the journal" in text_of(RunState(), skipped=1)
+
+
+def test_evidence_has_a_line_for_each_finding_and_what_is_wrong_comes_first() -> None:
+    nodes = {f"validator-{i}": {"made": 1000 + i, "lag": 0, "stalls": [], "wrong": []} for i in range(20)}
+    nodes["validator-17"] |= {"wrong": ["made 3 blocks, promised 60", "400 behind"]}
+    evidence = {"promised": 60.0, "nodes": nodes, "left_out": {}, "conflicts": [{"height": 5}, {"height": 6}]}
+    lines = evidence_lines(evidence, "validator-9: stood still, validator-17: made 3 blocks", limit=5)
+    assert lines == (
+        "validator-9: made 1,009, lag 0",
+        "validator-17: made 3 blocks, promised 60; 400 behind (made 1,017, lag 0)",
+        "promised: 60",
+        "validator-0: made 1,000, lag 0",
+        "validator-1: made 1,001, lag 0",
+        "… and 18 more in result.json",
+    )
+    assert evidence_lines({"conflicts": [{"height": 5}], "lost_txs": list(range(20)), "none": None}) == (
+        "conflicts: height 5",
+        "lost txs: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, … and 8 more",
+    )
+
+
+def test_a_narrow_terminal_gets_lines_and_no_tables(state: RunState) -> None:
+    text = text_of(state, width=40)
+    assert "validator-2\n  role: validator\n  machine: local\n" in text
+    assert "FAIL\n  expectation: transaction-inclusion\n" in text
+    assert "───" not in text and "–" not in text
+
+
+def test_the_brief_summary_says_where_the_rest_is(state: RunState, tmp_path: Path) -> None:
+    directory = RunDirectory.create(tmp_path / "runs", "x", 0.0)
+    lines = text_of(state, brief=True, directory=directory).splitlines()
+    assert lines[-1] == f"run directory  {directory.path}"
+
+
+def test_an_interrupted_matrix_says_how_many_there_were_to_be(state: RunState) -> None:
+    assert state.run is not None
+    first = replace(state, run=replace(state.run, variables={"rate": 5, "fixed": 1}))
+    table = matrix_table([first], [{"rate": 5, "fixed": 1}, {"rate": 10, "fixed": 1}])
+    assert (table.title, table.columns[0], table.rows[0].cells[0]) == ("1 of 2 runs", "rate", "5")
 
 
 def test_the_status_goes_before_the_verdict(state: RunState) -> None:
