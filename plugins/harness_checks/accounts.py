@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.api import Context, Summary, Tracker
+from harness.api import Context, Outcome, Summary, Tracker, Verdict
 
 DROPPED_ALLOWED = 0.05
 """Share of the intended load that the generator may drop before the result says nothing about the network."""
@@ -48,6 +48,40 @@ def counts(summary: Summary) -> dict[str, Any]:
     }
 
 
+def too_few_accepted(summary: Summary, least: float, noun: str) -> tuple[Verdict, str] | None:
+    """The verdict where nodes did not accept enough to go on with, and why; None where they accepted at least this
+    share of what was sent.
+
+    What the harness itself cut off before it was answered, because a run was ended, is nobody's refusal: it might
+    have been accepted."""
+    sent = summary.offered - summary.dropped
+    cut_off = summary.unresolved
+    answered = summary.accepted + summary.rejected
+    if not sent:
+        return Verdict.UNKNOWN, f"nothing was sent ({summary.dropped} dropped)"
+    if not answered:
+        cut = f" ({cut_off} were cut off)" if cut_off else ""
+        return Verdict.UNKNOWN, f"no node answered any of {sent} submissions{cut}"
+    if summary.accepted + cut_off < least * sent:
+        if summary.rejected == sent:
+            return Verdict.FAIL, f"every {noun} was refused, {sent} in all{_refusals(summary)}"
+        measured = f"accepted {share(summary.accepted, sent)} sent, {summary.rejected} rejected"
+        return Verdict.FAIL, f"{measured}{_refusals(summary)}"
+    if summary.accepted < least * sent:
+        measured = f"{cut_off} of {sent} submissions were cut off before any node had answered"
+        return Verdict.UNKNOWN, f"{measured}: accepted {share(summary.accepted, sent - cut_off)} others"
+    if not summary.accepted:
+        return Verdict.UNKNOWN, f"none of {sent} was accepted: there was nothing to include"
+    return None
+
+
+def _refusals(summary: Summary) -> str:
+    """`: nonce too low`: what nodes gave most often as their reason to refuse, "" where they gave none."""
+    prefix = f"{Outcome.REJECTED}: "
+    reasons = [reason.removeprefix(prefix) for reason in summary.reasons if reason.startswith(prefix)]
+    return f": {reasons[0]}" if reasons else ""
+
+
 def not_known(ctx: Context, summary: Summary, least: float) -> str:
     """Why it cannot be told whether at least this share of the accepted was included, "" if it can."""
     if missing := ctx.feed.bodies_missing:
@@ -69,6 +103,10 @@ def share(part: int, whole: int) -> str:
     return f"{int(1000 * part / whole) / 10:g} % of {whole}" if whole else "0 of 0"
 
 
-def worst_first(lines: Mapping[str, str]) -> str:
-    """One line for several trackers; names are left out where there is only one."""
-    return next(iter(lines.values())) if len(lines) == 1 else "; ".join(f"{k}: {v}" for k, v in lines.items())
+def together(judged: Mapping[str, tuple[Verdict, str]]) -> tuple[Verdict, str]:
+    """One verdict and one line for several trackers, what decided it first; names are left out where there is only
+    one."""
+    worst = Verdict.worst(verdict for verdict, _ in judged.values())
+    ordered = sorted(judged.items(), key=lambda item: item[1][0] is not worst)  # stable
+    lines = [line if len(judged) == 1 else f"{name}: {line}" for name, (_, line) in ordered]
+    return worst, "; ".join(lines)

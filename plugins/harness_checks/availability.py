@@ -12,7 +12,8 @@ from harness_checks.accounts import (
     matching,
     not_known,
     share,
-    worst_first,
+    together,
+    too_few_accepted,
 )
 
 
@@ -49,40 +50,28 @@ class DataAvailabilityHolds(Expectation[AvailabilityConfig]):
             await last_inclusions(ctx, list(trackers.values()), patience)
             summaries = {name: t.summary(patience) for name, t in trackers.items() if t.figures()["offered"]}
         if not summaries:
-            return Judgement(Verdict.UNKNOWN, "no workload has offered channel operations or blobs", asked)
+            none = "its workload did not come to it" if trackers else "no da workload"
+            return Judgement(Verdict.UNKNOWN, f"nothing was offered: {none}", asked)
         judged = {name: self._judge(ctx, summary, name == "da.blob") for name, summary in summaries.items()}
-        return Judgement(
-            Verdict.worst(verdict for verdict, _ in judged.values()),
-            worst_first({name.removeprefix("da."): line for name, (_, line) in judged.items()}),
-            asked,
-            {name: counts(summary) for name, summary in summaries.items()},
-        )
+        verdict, measured = together({name.removeprefix("da."): decided for name, decided in judged.items()})
+        return Judgement(verdict, measured, asked, {name: counts(summary) for name, summary in summaries.items()})
 
     def _judge(self, ctx: Context, summary: Summary, blobs: bool) -> tuple[Verdict, str]:
-        least, sent = self.config.min_fraction, summary.offered - summary.dropped
-        if not sent:
-            return Verdict.UNKNOWN, f"nothing was sent ({summary.dropped} dropped)"
-        if not summary.accepted + summary.rejected:
-            return Verdict.UNKNOWN, f"no node answered any of {sent} submissions"
-        if summary.accepted < self.config.min_accepted * sent:
-            return Verdict.FAIL, f"accepted {share(summary.accepted, sent)} sent, {summary.rejected} rejected"
-        if not summary.accepted:
-            return Verdict.UNKNOWN, f"none of {sent} was accepted: there was nothing to include"
-        line = f"included {share(summary.included, summary.accepted)}"
-        if blobs:
-            verdict, found = self._judge_reading(summary)
-            line = f"{line}, {found}"
-            if verdict is Verdict.FAIL:
-                return verdict, line
-        else:
-            verdict = Verdict.PASS
+        least = self.config.min_fraction
+        if decided := too_few_accepted(summary, self.config.min_accepted, "blob" if blobs else "channel operation"):
+            return decided
+        included = f"included {share(summary.included, summary.accepted)}"
+        verdict, found = self._judge_reading(summary) if blobs else (Verdict.PASS, "")
+        line = f"{included}, {found}" if found else included
+        if verdict is Verdict.FAIL:
+            return verdict, f"{found}; {included}"
         if summary.included < least * summary.accepted:
             if doubt := not_known(ctx, summary, least):
-                return Verdict.UNKNOWN, f"{line}; {doubt}"
+                return Verdict.UNKNOWN, f"{doubt}: {line}"
             return Verdict.FAIL, line
         if spoiled := generator_spoiled_it(summary):
-            return Verdict.UNKNOWN, f"{line}; {spoiled}"
-        return verdict, line
+            return Verdict.UNKNOWN, f"{spoiled}: {line}"
+        return verdict, line if verdict is Verdict.PASS else f"{found}; {included}"
 
     def _judge_reading(self, summary: Summary) -> tuple[Verdict, str]:
         verified, corrupt, unavailable = (
@@ -90,8 +79,10 @@ class DataAvailabilityHolds(Expectation[AvailabilityConfig]):
         )
         read = verified + corrupt + unavailable
         line = f"{verified} verified, {corrupt} corrupt, {unavailable} unavailable"
-        if corrupt or verified < self.config.min_fraction * read:
-            return Verdict.FAIL, line
+        if corrupt:
+            return Verdict.FAIL, f"{corrupt} of {read} blobs corrupt, {unavailable} unavailable, {verified} verified"
+        if verified < self.config.min_fraction * read:
+            return Verdict.FAIL, f"{unavailable} of {read} blobs unavailable, {verified} verified"
         if not read or read < self.config.min_fraction * summary.included:
-            return Verdict.UNKNOWN, f"{line}, {summary.included - read} never read"
+            return Verdict.UNKNOWN, f"{summary.included - read} blobs never read, {line}"
         return Verdict.PASS, line

@@ -12,7 +12,8 @@ from harness_checks.accounts import (
     matching,
     not_known,
     share,
-    worst_first,
+    together,
+    too_few_accepted,
 )
 
 
@@ -35,8 +36,8 @@ class TransactionInclusion(Expectation[InclusionConfig]):
     dropped (the generator could not send it), included, late, lost (accepted, never in a canonical block).
     Latencies run from the intended moment of sending to the first sight of the block, anywhere.
     Nodes must also accept most of what is sent (80 %: the transactions are valid, but a fault may take nodes away
-    or a nonce out of order). Unknown when nothing was sent, when no node answered, when the transactions of some
-    block could not be read, when it never came out whether blocks that matter are canonical, or when the generator
+    or a nonce out of order). What the harness itself cut off, because the run broke off, is held against nobody.
+    Unknown when nothing was sent, when no node answered, when the transactions of some block could not be read, when it never came out whether blocks that matter are canonical, or when the generator
     itself dropped more than 5 %."""
 
     name = "transaction-inclusion"
@@ -48,30 +49,25 @@ class TransactionInclusion(Expectation[InclusionConfig]):
         if config.max_p99 is not None:
             asked += f", p99 ≤ {config.max_p99}"
         if not trackers:
-            return Judgement(Verdict.UNKNOWN, "no workload has sent transactions", asked)
+            there = ", ".join(ctx.trackers())
+            none = f'no record of submissions is called "{config.trackers}"; there are: {there}'
+            return Judgement(Verdict.UNKNOWN, none if there else "no workload has sent transactions", asked)
         late_after = config.late_after.seconds(ctx.block_interval)
         await last_inclusions(ctx, list(trackers.values()), late_after)
         summaries = {name: tracker.summary(late_after) for name, tracker in trackers.items()}
-        verdicts, lines, evidence = [], {}, {}
+        judged, evidence = {}, {}
         for name, summary in summaries.items():
             late = summary.latency.above(late_after)
             verdict, line = self._judge(ctx, summary)
-            verdicts.append(verdict)
-            lines[name] = f"{line}, {late} late" if late else line
+            judged[name] = verdict, f"{line}, {late} late" if late else line
             evidence[name] = {**counts(summary), "late": late}
-        return Judgement(Verdict.worst(verdicts), worst_first(lines), asked, evidence)
+        verdict, measured = together(judged)
+        return Judgement(verdict, measured, asked, evidence)
 
     def _judge(self, ctx: Context, summary: Summary) -> tuple[Verdict, str]:
-        config, sent = self.config, summary.offered - summary.dropped
-        answered = summary.accepted + summary.rejected
-        if not sent:
-            return Verdict.UNKNOWN, f"nothing was sent ({summary.dropped} dropped)"
-        if not answered:
-            return Verdict.UNKNOWN, f"no node answered any of {sent} submissions"
-        if summary.accepted < config.min_accepted * sent:
-            return Verdict.FAIL, f"accepted {share(summary.accepted, sent)} sent, {summary.rejected} rejected"
-        if not summary.accepted:
-            return Verdict.UNKNOWN, f"none of {sent} was accepted: there was nothing to include"
+        config = self.config
+        if decided := too_few_accepted(summary, config.min_accepted, "transaction"):
+            return decided
         p50, p90, p99 = (summary.latency.percentile(percent) for percent in (50, 90, 99))
         times = "/".join(format_duration(seconds) for seconds in (p50, p90, p99, summary.latency.max))
         line = f"included {share(summary.included, summary.accepted)}, p50/p90/p99/max {times}"
@@ -79,10 +75,10 @@ class TransactionInclusion(Expectation[InclusionConfig]):
             line += f", {summary.lost} lost"
         if summary.included < config.min_fraction * summary.accepted:
             if doubt := not_known(ctx, summary, config.min_fraction):
-                return Verdict.UNKNOWN, f"{line}; {doubt}"
+                return Verdict.UNKNOWN, f"{doubt}: {line}"
             return Verdict.FAIL, line
         if config.max_p99 is not None and p99 > config.max_p99.seconds(ctx.block_interval):
-            return Verdict.FAIL, line
+            return Verdict.FAIL, f"p99 {format_duration(p99)} is over {config.max_p99}: {line}"
         if spoiled := generator_spoiled_it(summary):
-            return Verdict.UNKNOWN, f"{line}; {spoiled}"
+            return Verdict.UNKNOWN, f"{spoiled}: {line}"
         return Verdict.PASS, line

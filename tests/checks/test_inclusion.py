@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -86,7 +87,7 @@ async def test_a_network_that_refuses_valid_transactions_fails(make_world: MakeW
         await transact(world)
         judgement = await world.evaluate(inclusion())
     assert judgement.verdict is Verdict.FAIL
-    assert judgement.measured == "accepted 0 % of 60 sent, 60 rejected"
+    assert judgement.measured == "every transaction was refused, 60 in all: bad signature"
     assert judgement.evidence["transactions"]["reasons"] == {"rejected: go away": 60}
 
 
@@ -180,7 +181,7 @@ async def test_two_workloads_are_judged_apart(make_world: MakeWorld) -> None:
             refused.rejected(refused.offer(world.clock.now()), "no")
         judgement = await world.evaluate(inclusion())
         assert judgement.verdict is Verdict.FAIL
-        assert "transactions#2: accepted 0 % of 10" in judgement.measured
+        assert judgement.measured.startswith("transactions#2: every transaction was refused, 10 in all: no; transac")
         assert (await world.evaluate(inclusion(trackers="transactions"))).verdict is Verdict.PASS
 
 
@@ -204,7 +205,7 @@ async def test_one_corrupt_blob_fails(make_world: MakeWorld) -> None:
             await disperse(world)
         judgement = await world.evaluate(availability())
     assert judgement.verdict is Verdict.FAIL
-    assert "19 verified, 1 corrupt" in judgement.measured
+    assert "blob: 1 of 20 blobs corrupt, 0 unavailable, 19 verified; included" in judgement.measured
 
 
 async def _corrupt_between(world: World, start: float, end: float) -> None:
@@ -219,9 +220,9 @@ async def _corrupt_between(world: World, start: float, end: float) -> None:
 @pytest.mark.parametrize(
     ("trouble", "verdict", "words"),
     [
-        ("unavailable", Verdict.FAIL, "0 verified, 0 corrupt, 20 unavailable"),
+        ("unavailable", Verdict.FAIL, "20 of 20 blobs unavailable, 0 verified; included 100 %"),
         ("not included", Verdict.FAIL, "included 0 %"),
-        ("refused", Verdict.FAIL, "accepted 0 % of 20 sent"),
+        ("refused", Verdict.FAIL, "every blob was refused, 20 in all: no"),
         ("unreachable", Verdict.UNKNOWN, "no node answered any of 20"),
     ],
 )
@@ -251,7 +252,7 @@ async def test_blobs_that_were_never_read_are_unknown(make_world: MakeWorld) -> 
         world.end()
         judgement = await world.evaluate(availability())
     assert judgement.verdict is Verdict.UNKNOWN
-    assert "10 never read" in judgement.measured
+    assert judgement.measured.startswith("10 blobs never read, ")
 
 
 async def test_no_data_no_verdict(make_world: MakeWorld) -> None:
@@ -259,4 +260,54 @@ async def test_no_data_no_verdict(make_world: MakeWorld) -> None:
     async with world.live():
         world.begin()
         world.end()
-        assert (await world.evaluate(availability())).verdict is Verdict.UNKNOWN
+        judgement = await world.evaluate(availability())
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert judgement.measured == "nothing was offered: no da workload"
+
+
+async def test_a_glob_that_names_no_record_is_told(make_world: MakeWorld) -> None:
+    world = make_world()
+    async with world.live():
+        await transact(world)
+        judgement = await world.evaluate(inclusion(trackers="nope*"))
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert judgement.measured == 'no record of submissions is called "nope*"; there are: transactions'
+
+
+@pytest.mark.parametrize(
+    ("accepted", "rejected", "cut_off", "verdict", "words"),
+    [
+        (1, 0, 2, Verdict.UNKNOWN, "2 of 3 submissions were cut off before any node had answered: accepted 100 % of 1"),
+        (0, 0, 3, Verdict.UNKNOWN, "no node answered any of 3 submissions (3 were cut off)"),
+        (9, 0, 1, Verdict.PASS, "included 100 % of 9"),
+        (1, 9, 1, Verdict.FAIL, "accepted 9 % of 11 sent, 9 rejected: nonce too low"),
+    ],
+)
+async def test_what_the_harness_cut_off_is_not_held_against_the_network(
+    make_world: MakeWorld, accepted: int, rejected: int, cut_off: int, verdict: Verdict, words: str
+) -> None:
+    world = make_world()
+    async with world.live():
+        tracker = world.tracker("transactions")
+        world.begin()
+        for number in range(accepted + rejected + cut_off):
+            ticket = tracker.offer(world.clock.now())
+            if number < accepted:
+                receipt = await world.nodes["validator-0"].client().disperse("c", b"x")
+                tracker.accepted(ticket, receipt.id)
+            elif number < accepted + rejected:
+                tracker.rejected(ticket, "nonce too low")
+        await world.blocks(2)
+        world.end()
+        judgement = await world.evaluate(inclusion())
+    assert judgement.verdict is verdict
+    assert judgement.measured.startswith(words)
+
+
+async def test_what_decided_comes_first(make_world: MakeWorld) -> None:
+    world = make_world()
+    async with world.live():
+        await transact(world)
+        judgement = await world.evaluate(inclusion(max_p99="1ms"))
+    assert judgement.verdict is Verdict.FAIL
+    assert re.match(r"p99 \S+ is over 1ms: included 100 % of 60, ", judgement.measured)

@@ -213,6 +213,7 @@ def test_what_is_no_run_is_said_to_be_none(cli: Cli, tmp_path: Path) -> None:
     assert done.returncode == 4
     assert f"{tmp_path} is no run's folder" in done.stderr
     empty = RunDirectory.create(tmp_path / "runs", "empty", 0.0)
+    empty.controller.unlink()
     done = cli("runs", "show", empty.path)
     assert (done.returncode, "wrote nothing" in done.stdout, "Traceback" in done.stderr) == (0, True, False)
     assert cli("runs", "list", "--runs", tmp_path / "runs").stdout.split()[-1] == "empty"
