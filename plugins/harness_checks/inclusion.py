@@ -37,8 +37,8 @@ class TransactionInclusion(Expectation[InclusionConfig]):
     Latencies run from the intended moment of sending to the first sight of the block, anywhere.
     Nodes must also accept most of what is sent (80 %: the transactions are valid, but a fault may take nodes away
     or a nonce out of order). What the harness itself cut off, because the run broke off, is held against nobody.
-    Unknown when nothing was sent, when no node answered, when the transactions of some block could not be read, when it never came out whether blocks that matter are canonical, or when the generator
-    itself dropped more than 5 %."""
+    Unknown when nothing was sent, when no node answered, when the transactions of some block could not be read, when
+    it never came out whether blocks that matter are canonical, or when the generator itself dropped more than 5 %."""
 
     name = "transaction-inclusion"
     Config = InclusionConfig

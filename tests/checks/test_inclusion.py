@@ -87,7 +87,7 @@ async def test_a_network_that_refuses_valid_transactions_fails(make_world: MakeW
         await transact(world)
         judgement = await world.evaluate(inclusion())
     assert judgement.verdict is Verdict.FAIL
-    assert judgement.measured == "every transaction was refused, 60 in all: bad signature"
+    assert judgement.measured == "every transaction was refused, 60 in all: go away"
     assert judgement.evidence["transactions"]["reasons"] == {"rejected: go away": 60}
 
 
