@@ -21,6 +21,7 @@ from harness.api import (
     Transaction,
     Unreachable,
     Unsupported,
+    UsageError,
     Workload,
 )
 from harness_traffic.clients import ClientPool, in_turn, submit
@@ -35,7 +36,7 @@ class TransactionsConfig(Config):
 
     rate: Rate = Field(Rate(10.0), description="how many to offer: per block, or per second")
     users: int | None = Field(None, ge=1, description="how many of the wallets take part; all by default")
-    first_wallet: int = Field(0, ge=0, description="the first wallet to use; keeps two such workloads apart")
+    first_wallet: int = Field(0, ge=0, description="the first wallet to use; two such workloads must share none")
     nodes: str = Field("all", description="pattern of the nodes to send to")
     submit_timeout: Duration = Field(5.0, gt=0, description="how long to wait for an answer, all attempts together")
     max_in_flight: int = Field(256, ge=1, description="what would be more at once is dropped, and counted")
@@ -77,6 +78,17 @@ class Transactions(Workload[TransactionsConfig]):
         total = round(per_second * ctx.duration)
         return f"{self.config.rate} = {per_second:.3g}/s by {users} users, {total} transactions in all"
 
+    async def prepare(self, ctx: Context) -> None:
+        """Claim the wallets. Raises UsageError where another workload of this network sends from some of them."""
+        senders, wanted = ctx.network.senders, _users(self.config, ctx)
+        others = {senders[user] for user in wanted if senders.get(user, ctx.component) != ctx.component}
+        if others:
+            raise UsageError(
+                f"wallets {wanted[0]} to {wanted[-1]} would be used by {', '.join(sorted(others))} as well, and each "
+                f"would spoil the other's nonces: give both wallets of their own with users and first_wallet"
+            )
+        senders.update(dict.fromkeys(wanted, ctx.component))
+
     async def run(self, ctx: Context) -> None:
         nodes = ctx.select(self.config.nodes)
         async with ClientPool() as pool, anyio.create_task_group() as background:
@@ -86,6 +98,12 @@ class Transactions(Workload[TransactionsConfig]):
                     sender.offer(moment)
             background.cancel_scope.cancel()
         confess(ctx, ctx.tracker(ctx.component))
+
+
+def _users(config: TransactionsConfig, ctx: Context) -> range:
+    """The wallets that take part."""
+    count = config.users or len(ctx.network.wallets) - config.first_wallet
+    return range(config.first_wallet, config.first_wallet + count)
 
 
 class _Sender:
@@ -108,8 +126,7 @@ class _Sender:
         self._tracker = ctx.tracker(ctx.component)
         self._factory = ctx.network.transactions(ctx.rng("transactions"))
         self._nodes = nodes
-        count = config.users or len(ctx.network.wallets) - config.first_wallet
-        self._users = range(config.first_wallet, config.first_wallet + count)
+        self._users = _users(config, ctx)
         self._busy: set[int] = set()
         self._turn = 0
         self._in_flight = 0

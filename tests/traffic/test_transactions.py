@@ -104,6 +104,24 @@ async def test_the_same_seed_gives_the_same_transactions(make_world: MakeWorld, 
     assert sent[0] != sent[2]
 
 
+async def test_no_wallet_sends_for_two_workloads(make_world: MakeWorld) -> None:
+    world = make_world()
+    first, second = workload(users=None), workload(users=2, first_wallet=4)
+    await first.prepare(world)
+    await first.prepare(world)  # another run on the same network
+    world.component = "transactions#2"
+    with pytest.raises(UsageError, match="wallets 4 to 5 would be used by transactions as well.*first_wallet"):
+        await second.prepare(world)
+    other = make_world()
+    await workload(users=4).prepare(other)
+    other.component = "transactions#2"
+    await second.prepare(other)
+    assert other.network.senders == {
+        **dict.fromkeys(range(4), "transactions"),
+        **dict.fromkeys((4, 5), "transactions#2"),
+    }
+
+
 async def test_slow_answers_do_not_delay_sending(make_world: MakeWorld) -> None:
     world = make_world()
     for node in world.nodes.values():

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
@@ -211,6 +212,12 @@ class Network(ABC):
 
     spec: NetworkSpec
     wallets: Sequence[Wallet]
+
+    @cached_property
+    def senders(self) -> dict[int, str]:
+        """Which component sends from a wallet (its index), as far as any has claimed it: two that send from the same
+        one would spoil each other's nonces."""
+        return {}
 
     @abstractmethod
     def launch(self, site: NodeSite) -> Launch:
