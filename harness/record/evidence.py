@@ -54,7 +54,9 @@ def _words(name: object) -> str:
 def _told(value: Any) -> str:
     if isinstance(value, Mapping):
         rest = ", ".join(
-            f"{_words(key)} {_told(inner)}" for key, inner in value.items() if key != WRONG and not _is_empty(inner)
+            f"{_words(key)} ({_told(inner)})" if isinstance(inner, Mapping) else f"{_words(key)} {_told(inner)}"
+            for key, inner in value.items()
+            if key != WRONG and not _is_empty(inner)
         )
         wrong = value.get(WRONG)
         if _is_empty(wrong):

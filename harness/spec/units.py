@@ -15,6 +15,10 @@ from pydantic_core import CoreSchema, core_schema
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 LONGEST = 365 * 86400.0
 """Seconds (and blocks) that may be asked for: more is a slip of the pen."""
+LARGEST = 2**40
+"""Bytes that may be asked for."""
+FASTEST = 1e9
+"""So many per block, or per second, may be asked for."""
 _BYTES = {
     "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9,
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
@@ -28,9 +32,10 @@ _BLOCKS = re.compile(r"(\d+(?:\.\d+)?)\s*blocks?")
 
 def _shown(value: object) -> str:
     """A value as it stands in a TOML file, as far as that is short to say."""
-    if isinstance(value, str | bool):
-        return json.dumps(value, ensure_ascii=False)
-    return "a table" if isinstance(value, dict) else str(value)
+    if isinstance(value, dict):
+        return "a table"
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else str(value)
+    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def _decimal(value: float) -> str:
@@ -70,10 +75,15 @@ def format_duration(seconds: float) -> str:
 
 def parse_size(value: object) -> int:
     """Bytes of `"64KiB"`, `"1.5MB"`, or a bare whole number. Raises ValueError."""
+    size: float | None = None
     if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
-        return round(float(match[1]) * _BYTES[match[2]])
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
+        size = float(match[1]) * _BYTES[match[2]]
+    elif isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        size = value
+    if size is not None and size > LARGEST:
+        raise ValueError(f"{_shown(value)} is more than 1 TiB")
+    if size is not None:
+        return round(size)
     raise ValueError(f'{_shown(value)} is not a size; write one like "512B", "64KiB" or "1MB"')
 
 
@@ -117,8 +127,12 @@ class Rate(_Unit):
         if isinstance(value, Rate):
             return value
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+            if value > FASTEST:
+                raise ValueError(f"{_shown(value)} is more than {FASTEST:,.0f} per block")
             return cls(float(value))
         if isinstance(value, str) and (match := _RATE.fullmatch(value.strip())):
+            if float(match[1]) > FASTEST:
+                raise ValueError(f"{_shown(value)} is more than {FASTEST:,.0f}")
             if match[2] == "m":
                 return cls(float(match[1]) / 60, "s")
             return cls(float(match[1]), "block" if match[2] == "block" else "s")

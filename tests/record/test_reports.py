@@ -106,6 +106,9 @@ def test_evidence_has_a_line_for_each_finding_and_what_is_wrong_comes_first() ->
         "validator-1: made 1,001, lag 0",
         "… and 18 more in result.json",
     )
+    assert evidence_lines({"load": {"sent": 6, "latency_s": {"n": 6, "p50": 0.5}}}) == (
+        "load: sent 6, latency s (n 6, p50 0.5)",
+    )
     assert evidence_lines({"conflicts": [{"height": 5}], "lost_txs": list(range(20)), "none": None}) == (
         "conflicts: height 5",
         "lost txs: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, … and 8 more",

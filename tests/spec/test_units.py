@@ -93,6 +93,11 @@ def test_parse_size(text: object, size: int) -> None:
         (Rate.parse, float("inf"), 'inf is not a rate; write one like "15/block" or "200/s"'),
         (Rate.parse, {"a": 1}, 'a table is not a rate; write one like "15/block" or "200/s"'),
         (parse_size, "64 kib", '"64 kib" is not a size; write one like "512B", "64KiB" or "1MB"'),
+        (parse_size, "9" * 400 + "GB", f'"{"9" * 56}… is more than 1 TiB'),
+        (parse_size, 10**400, f"1{'0' * 56}… is more than 1 TiB"),
+        (Rate.parse, 10**400, f"1{'0' * 56}… is more than 1,000,000,000 per block"),
+        (Rate.parse, "9" * 400 + "/s", f'"{"9" * 56}… is more than 1,000,000,000'),
+        (parse_duration, "9" * 400 + "h", f'"{"9" * 56}… is longer than 365 days'),
         (parse_size, -1, '-1 is not a size; write one like "512B", "64KiB" or "1MB"'),
     ],
 )
