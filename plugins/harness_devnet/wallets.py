@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import random
+from collections import defaultdict
 from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -36,9 +37,10 @@ class Transfers(TransactionFactory):
         self._chain = chain
         self._wallets = wallets
         self._rng = rng
-        self._keys = [Ed25519PrivateKey.from_private_bytes(secret(seed, "wallet", str(w.index))) for w in wallets]
-        self._next = [0] * len(wallets)
-        self._released: list[list[int]] = [[] for _ in wallets]
+        self._seed = seed
+        self._keys: dict[int, Ed25519PrivateKey] = {}  # of those that have sent: most of many wallets never do
+        self._next: defaultdict[int, int] = defaultdict(int)
+        self._released: defaultdict[int, list[int]] = defaultdict(list)
 
     def make(self, sender: int) -> Transaction:
         wallet = self._wallets[sender]
@@ -46,10 +48,16 @@ class Transfers(TransactionFactory):
         amount = self._rng.randint(1, MAX_AMOUNT)
         body = transfer(self._chain, wallet.address, to.address, amount, self._take_nonce(sender))
         named = encode(body)
-        signature = self._keys[sender].sign(named).hex()
+        signature = self._key(sender).sign(named).hex()
         effects = {wallet.address: -amount - FEE}
         effects[to.address] = effects.get(to.address, 0) + amount
         return Transaction(digest(named), encode({**body, "sig": signature}), sender, body["nonce"], effects)
+
+    def _key(self, sender: int) -> Ed25519PrivateKey:
+        if sender not in self._keys:
+            name = str(self._wallets[sender].index)
+            self._keys[sender] = Ed25519PrivateKey.from_private_bytes(secret(self._seed, "wallet", name))
+        return self._keys[sender]
 
     def _recipient(self, sender: int) -> Wallet:
         """Another wallet; its own where there is no other."""

@@ -22,7 +22,7 @@ from harness.api import (
     WalletsSpec,
 )
 from harness.spec.topology import build_topology
-from harness_devnet import bundle
+from harness_devnet import bundle, wallets
 from harness_devnet.chain import Devnet, DevnetConfig
 from harness_devnet.client import DevnetClient
 from harness_devnet.node import transactions
@@ -56,6 +56,19 @@ def test_everything_follows_from_the_spec():
     assert made[0] == made[1]
     secrets = {a.launch(_site(node.name)).files[1].content for node in TOPOLOGY.nodes}
     assert len(secrets) == 4 and a.launch(_site("executor-0")).files[1].mode == 0o600
+
+
+def test_of_many_wallets_only_those_that_send_cost_anything(monkeypatch):
+    network, derived, original = _network(wallets=500), [], wallets.secret
+
+    def secret(seed, kind, name):
+        derived.append(name)
+        return original(seed, kind, name)
+
+    monkeypatch.setattr(wallets, "secret", secret)
+    factory = network.transactions(random.Random(1))
+    assert [factory.make(user).nonce for user in (3, 7, 3)] == [0, 0, 1]
+    assert derived == ["3", "7"]
 
 
 def test_the_bundle_is_reproducible_and_complete():
