@@ -62,11 +62,7 @@ def plan_lines(plan: Plan, target: Target, planned: Sequence[PlannedNode]) -> It
     yield ""
     yield "expectations"
     for expectation in plan.expectations:
-        options = ", ".join(f"{k} = {_plain(v)}" for k, v in expectation.config)
+        options = ", ".join(f"{k} = {v}" for k, v in expectation.config.model_dump(mode="json").items())
         yield f"  {expectation.id:<22} {options}" + (
             f" (brought by {expectation.brought_by})" if expectation.brought_by else ""
         )
-
-
-def _plain(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -70,7 +70,8 @@ def run_all(plans: Sequence[Plan], target: Target, registry: Registry, options: 
             break
     if len(plans) > 1 and options.output == "plain":
         click.echo()
-        render_table(matrix_table(states), console_for(sys.stdout))
+        table = matrix_table(states, [plan.playbook.variables for plan in plans])
+        render_table(table, console_for(sys.stdout))
     return max(codes, key=_GRAVITY.index)
 
 

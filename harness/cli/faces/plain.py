@@ -2,8 +2,8 @@
 
 Progress lines begin with the seconds since the run began. There is one for each phase's begin and end, each fault's
 injection, proof and healing, each unasked exit of a node, warning and violation as it happens, and between them, every
-few seconds, how high and how fast the network is. With `--quiet` there are none, and the summary is the expectations
-and the verdict."""
+few seconds, how high and how fast the network is. With `--quiet` there are none, and the summary is the expectations,
+the verdict and the run's directory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from harness.record.render import STYLES, console_for, render_summary
 from harness.record.rundir import RunDirectory
 from harness.record.state import RunState
 from harness.record.summary import Mood, figures_line, moment, summarize
-from harness.record.text import one_line
+from harness.record.text import counted, one_line
 from harness.spec.units import format_duration
 
 STATUS_EVERY = 5.0
@@ -81,7 +81,7 @@ class PlainFace:
         """The event's own line, "" for one that has none."""
         match recorded.event:
             case RunStarted() as run:
-                nodes = f"{len(run.nodes)} nodes of {run.chain} by {run.deployer}"
+                nodes = f"{counted(len(run.nodes), 'node')} of {run.chain} by {run.deployer}"
                 return f"{run.name}: {nodes}, seed {run.seed}, run {run.run_id}", Mood.PLAIN
             case PhaseStarted(phase, budget):
                 return f"{phase} …" + (f" ({format_duration(budget)})" if budget else ""), Mood.PLAIN
