@@ -14,7 +14,7 @@ import anyio.abc
 from harness.clock import Clock
 from harness.engine.context import ComponentContext, RunShared
 from harness.engine.plan import Component, Plan
-from harness.engine.tasks import as_harness_error, is_cancellation, plain
+from harness.engine.tasks import as_harness_error, is_cancellation, plain, plain_errors
 from harness.errors import HarnessError, InfrastructureError
 from harness.observe.blocks import BlockSeen
 from harness.plugin.contract.context import Window
@@ -100,10 +100,11 @@ class Runner:
             for asked, expectation in expectations:
                 await self._before(asked, expectation.capture)
         self._watch_blocks(expectations)
-        async with self._phase("drive", plan.duration):
-            await self._drive(workloads)
-        async with self._phase("settle", plan.settle):
-            await self._settle()
+        async with self._recording_figures():
+            async with self._phase("drive", plan.duration):
+                await self._drive(workloads)
+            async with self._phase("settle", plan.settle):
+                await self._settle()
         async with self._phase("evaluate"):
             for asked, expectation in expectations:
                 await self._judge(asked, expectation)
@@ -166,7 +167,6 @@ class Runner:
         shared.window = Window(start, start_wall)
         deadline = start + self.plan.duration
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._record_figures)
             async with anyio.create_task_group() as driving:
                 tasks.start_soon(self._stop_when_failed, driving.cancel_scope)
                 for component, workload in workloads:
@@ -198,10 +198,21 @@ class Runner:
             self._shared.fail(component.id, as_harness_error(raised), traceback.format_exc() if defect else "")
         self._driving.discard(component.id)
 
-    async def _record_figures(self) -> None:
-        while True:
-            await self.clock.sleep(FIGURES_EVERY)
-            self._emit_figures(final=False)
+    @asynccontextmanager
+    async def _recording_figures(self) -> AsyncIterator[None]:
+        """Record how the trackers stand, again and again, and once more at the end."""
+
+        async def record() -> None:
+            while True:
+                await self.clock.sleep(FIGURES_EVERY)
+                self._emit_figures(final=False)
+
+        with plain_errors():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(record)
+                yield
+                tasks.cancel_scope.cancel()
+        self._emit_figures(final=True)
 
     def _emit_figures(self, *, final: bool) -> None:
         for name, tracker in self._shared.trackers.items():
@@ -217,7 +228,6 @@ class Runner:
             patience = max(SETTLE_LEAST, SETTLE_PATIENCE * blocks * timing.block_interval)
             goal = shared.feed.highest + blocks
             await shared.feed.wait_height(goal, timeout=patience)
-        self._emit_figures(final=True)
 
     async def _judge(self, component: Component[Any], expectation: Expectation[Any]) -> None:
         try:
