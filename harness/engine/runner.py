@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +19,7 @@ from harness.errors import HarnessError, InfrastructureError
 from harness.observe.blocks import BlockSeen
 from harness.plugin.contract.context import Window
 from harness.plugin.contract.expectation import Expectation, Judgement, Violation
+from harness.plugin.contract.node import Node
 from harness.plugin.contract.workload import Workload
 from harness.record.events import (
     BlockObserved,
@@ -69,6 +70,11 @@ class Runner:
     @property
     def clock(self) -> Clock:
         return self._shared.clock
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """The network's nodes by name, for who wants to look at them, or to control them, beside `run`."""
+        return self._shared.nodes
 
     @property
     def findings(self) -> tuple[Judged, ...]:
