@@ -12,7 +12,8 @@ from harness.spec.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`status` is done, interrupted, infrastructure-failed or teardown-incomplete; `reason` one sentence."""
+    """`status` is done, interrupted, not-usable (the user's mistake, found when it was tried), infrastructure-failed or
+    teardown-incomplete; `reason` one sentence."""
 
     verdict: Verdict
     exit_code: ExitCode
@@ -31,8 +32,8 @@ def conclude(
     if interrupted:
         return Outcome(_at_best_unknown(verdict), ExitCode.INTERRUPTED, "interrupted", "interrupted by the user")
     if failure:
-        code = ExitCode.USAGE if usage else ExitCode.INFRASTRUCTURE
-        return Outcome(_at_best_unknown(verdict), code, "infrastructure-failed", failure)
+        code, status = (ExitCode.USAGE, "not-usable") if usage else (ExitCode.INFRASTRUCTURE, "infrastructure-failed")
+        return Outcome(_at_best_unknown(verdict), code, status, failure)
     if teardown_errors:
         left = "; ".join(teardown_errors)
         return Outcome(verdict, ExitCode.TEARDOWN, "teardown-incomplete", f"teardown incomplete: {left}")

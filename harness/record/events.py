@@ -145,7 +145,7 @@ class Note(Event):
 class RunFinished(Event):
     """Last line of a journal whose run came to its end. `reason` says in a sentence what decided the exit code.
 
-    `status` is done, interrupted, infrastructure-failed or teardown-incomplete."""
+    `status` is done, interrupted, not-usable, infrastructure-failed or teardown-incomplete."""
 
     verdict: str
     exit_code: int

@@ -7,7 +7,8 @@ The keys below are stable; new ones may be added, and `format` counts up when on
                   block_interval, finality_depth, started_at (UTC, ISO 8601; null when not known)
     verdict       pass, unknown or fail; null for a run without an end
     exit_code     as `harness run` exits; null for a run without an end
-    status        done, interrupted, infrastructure-failed, teardown-incomplete, running or dead
+    status        done, interrupted, not-usable, infrastructure-failed, teardown-incomplete, running or
+                  dead
     reason        one sentence
     seconds       the whole run's
     phases        [{phase, ok, seconds, error}]
