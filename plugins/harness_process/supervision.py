@@ -22,6 +22,8 @@ from harness_process.leftovers import Leftover
 from harness_process.supervisor import look
 
 RECORD = "processes.jsonl"
+ANSWER_WITHIN = 20.0
+"""Seconds that the supervisor may take to answer: far more than it needs on the busiest machine."""
 PATIENCE = 5.0
 """Seconds that a supervisor may take to end everything that it holds, and that SIGKILL may take after it."""
 LONGEST_LINE = 16 * 1024 * 1024
@@ -195,7 +197,7 @@ class Supervision:
         self._pending[number] = answer
         self._to.write(json.dumps({"id": number, "do": do, **what}).encode() + b"\n")
         with anyio.CancelScope(shield=True):  # it has been sent: it will be done, and answered, or the answerer dies
-            answered, _ = await asyncio.wait({answer}, timeout=PATIENCE)
+            answered, _ = await asyncio.wait({answer}, timeout=ANSWER_WITHIN)
             if not answered:  # stopped, or starved: who cannot answer cannot end what it holds either
                 self._process.kill()
                 await asyncio.wait({answer})
