@@ -231,9 +231,9 @@ class Network(ABC):
         """This node's weight in consensus, 0 for one that does not vote."""
         return 1
 
+    @abstractmethod
     def promised_blocks(self, start: float, end: float) -> float:
         """How many blocks the protocol promises between two moments (Unix seconds) if nobody is disturbed."""
-        raise NotImplementedError
 
     def transactions(self, rng: random.Random) -> TransactionFactory:
         raise Unsupported("this chain takes no transactions")
