@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from harness.clock import Clock, SystemClock
 from harness.errors import (
+    CommandTimeout,
     DeployError,
     ExitCode,
     FaultError,
     HarnessError,
     InfrastructureError,
+    MachineLost,
     NotReadyError,
     TeardownError,
     Unreachable,
@@ -25,6 +27,7 @@ from harness.plugin.contract.chain import (
     Artifact,
     Chain,
     ChainClient,
+    Image,
     Launch,
     Network,
     NetworkSpec,
@@ -40,16 +43,28 @@ from harness.plugin.contract.chain import (
 )
 from harness.plugin.contract.context import Context, FaultControl, Window
 from harness.plugin.contract.deployer import (
+    Access,
+    Adoption,
     Deployer,
     Deployment,
     DeployRequest,
+    HostReport,
     HostSpec,
     Placement,
     PlannedNode,
 )
 from harness.plugin.contract.expectation import Expectation, Judgement, Violation
 from harness.plugin.contract.fault import Fault, FaultRecord, Proof
-from harness.plugin.contract.machine import Address, Completed, Exit, Facts, Machine, Service, ServiceSpec
+from harness.plugin.contract.machine import (
+    Address,
+    CommandRecord,
+    Completed,
+    Exit,
+    Facts,
+    Machine,
+    Service,
+    ServiceSpec,
+)
 from harness.plugin.contract.node import Node, NodeState
 from harness.plugin.contract.workload import DefaultExpectation, PlanView, Workload
 from harness.plugin.hookspecs import hookimpl
@@ -60,12 +75,13 @@ from harness.spec.units import Duration, Rate, Size, Span, format_duration
 from harness.spec.verdict import Verdict
 
 __all__ = [
-    "Address", "Artifact", "Block", "BlockFeed", "BlockHeader", "BlockSeen", "BlockSource", "Capability",
-    "Chain", "ChainClient", "Clock", "Completed", "Config", "Conflict", "Context", "DefaultExpectation", "DeployError",
-    "DeployRequest", "Deployer", "Deployment", "Duration", "Exit", "ExitCode", "Expectation", "Facts",
-    "Fault", "FaultControl", "FaultError", "FaultRecord", "HarnessError", "Head", "HostSpec",
-    "InfrastructureError", "Judgement", "Launch", "Link", "Machine", "MachineCapability", "Network",
-    "NetworkSpec", "NoConfig", "Node", "NodeFile", "NodeSite", "NodeSpec", "NodeState", "NodeView",
+    "Access", "Address", "Adoption", "Artifact", "Block", "BlockFeed", "BlockHeader", "BlockSeen",
+    "BlockSource", "Capability", "Chain", "ChainClient", "Clock", "CommandRecord", "CommandTimeout",
+    "Completed", "Config", "Conflict", "Context", "DefaultExpectation", "DeployError", "DeployRequest",
+    "Deployer", "Deployment", "Duration", "Exit", "ExitCode", "Expectation", "Facts", "Fault", "FaultControl",
+    "FaultError", "FaultRecord", "HarnessError", "Head", "HostReport", "HostSpec", "Image",
+    "InfrastructureError", "Judgement", "Launch", "Link", "Machine", "MachineCapability", "MachineLost",
+    "Network", "NetworkSpec", "NoConfig", "Node", "NodeFile", "NodeSite", "NodeSpec", "NodeState", "NodeView",
     "NotReadyError", "Outcome", "PeerAddress", "Placement", "PlanView", "PlannedNode", "Plugin", "PluginUse",
     "Proof", "Rate", "Receipt", "RoleInfo", "Service", "ServiceSpec", "Size", "SourceRef", "Span", "Summary",
     "SystemClock", "TeardownError", "Ticket", "Timing", "Topology", "TopologySpec", "Tracker", "Transaction",

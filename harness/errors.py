@@ -8,6 +8,8 @@ HarnessError
 ├── InfrastructureError     the network could not be stood up or disturbed as asked   (exit 3)
 │   ├── DeployError         a machine or a node could not be made
 │   ├── NotReadyError       nodes did not become ready in time
+│   ├── CommandTimeout      a command on a machine took too long, and was killed
+│   ├── MachineLost         a machine cannot be reached any more
 │   └── FaultError          a fault was not applied, or not healed
 ├── TeardownError           something of the run is still there                       (exit 5)
 ├── Unsupported             a chain client was asked for what its chain lacks
@@ -91,6 +93,14 @@ class DeployError(InfrastructureError):
 
 class NotReadyError(InfrastructureError):
     """Nodes did not become ready in time."""
+
+
+class CommandTimeout(InfrastructureError):
+    """A command on a machine took more than its time, and was killed."""
+
+
+class MachineLost(InfrastructureError):
+    """A machine cannot be reached (any more): nobody knows what became of what was asked of it."""
 
 
 class FaultError(InfrastructureError):

@@ -25,11 +25,11 @@ from harness.engine.target import Target
 from harness.engine.tasks import all_of, plain
 from harness.errors import HarnessError, NotReadyError
 from harness.observe.feed import BlockFeed
-from harness.plugin.contract.chain import Artifact, ChainClient, Network, NetworkSpec, NodeSite, PeerAddress
-from harness.plugin.contract.deployer import Deployment, DeployRequest, PlannedNode
-from harness.plugin.contract.machine import Machine
+from harness.plugin.contract.chain import ChainClient, Network, NetworkSpec, NodeSite, PeerAddress
+from harness.plugin.contract.deployer import Access, Deployment, DeployRequest, PlannedNode
+from harness.plugin.contract.machine import CommandRecord, Machine
 from harness.plugin.contract.node import NodeState
-from harness.record.events import Note, PhaseEnded, PhaseStarted, RunStarted
+from harness.record.events import CommandRan, Note, PhaseEnded, PhaseStarted, RunStarted
 
 STEP_WITHIN = 120.0
 """Seconds after which a step of teardown that does not end is given up, and told as left behind."""
@@ -103,7 +103,8 @@ class Lifecycle:
         shared = self._share(network)
         recorder.emit(self._started(planned))
         async with phase(shared, "deploy"):
-            request = DeployRequest(recorder.run_id, recorder.path, planned, plan.topology.links)
+            access = Access(self.target.forks, self._audit)
+            request = DeployRequest(recorder.run_id, recorder.path, planned, plan.topology.links, plan.chain, access)
             deployment = await tasks.start(self._held.hold, self.target.deployer.deploy(request))
             provided = await self._provide(deployment)
             host = NodeHost(network, deployment, recorder.clock, recorder.emit, tasks, shared.fail)
@@ -147,6 +148,9 @@ class Lifecycle:
         recorder.sample_blocks(feed)
         return shared
 
+    def _audit(self, ran: CommandRecord) -> None:
+        self.recorder.emit(CommandRan(ran.machine, ran.argv, ran.returncode, ran.seconds, ran.user, ran.error))
+
     def _new_client(self, name: str) -> ChainClient:
         return self._nodes[name].new_client()
 
@@ -183,11 +187,11 @@ class Lifecycle:
         machines = {placement.machine.name: placement.machine for placement in deployment.placements.values()}
         paths: dict[tuple[str, str], PurePosixPath] = {}
 
-        async def one(machine: Machine, artifact: Artifact) -> None:
-            paths[machine.name, artifact.name] = await deployment.provide(machine, artifact)
+        async def one(machine: Machine) -> None:
+            for artifact in self.plan.chain.artifacts(await machine.facts()):
+                paths[machine.name, artifact.name] = await deployment.provide(machine, artifact)
 
-        artifacts = self.plan.chain.artifacts()
-        await all_of(partial(one, machine, artifact) for machine in machines.values() for artifact in artifacts)
+        await all_of(partial(one, machine) for machine in machines.values())
         return paths
 
     def _make_node(

@@ -124,13 +124,13 @@ class ManagedNode(Node):
 
     async def pause(self) -> None:
         async with self._control:
-            await self._live_service().signal(signal.SIGSTOP)
+            await self._live_service().pause()
             self._change(NodeState.PAUSED, "paused")
 
     async def resume(self) -> None:
         async with self._control:
             if self._state is NodeState.PAUSED:
-                await self._live_service().signal(signal.SIGCONT)
+                await self._live_service().resume()
                 self._change(NodeState.RUNNING, "resumed")
 
     async def wait_ready(self, timeout: float) -> None:
@@ -155,6 +155,10 @@ class ManagedNode(Node):
             f"raise ready_timeout, or see its log{await self._quote_log()}"
         )
 
+    async def sync_log(self) -> None:
+        if self._service is not None:
+            await self._service.sync_log()
+
     async def process_state(self) -> str:
         return "gone" if self._service is None else await self._service.state()
 
@@ -174,7 +178,7 @@ class ManagedNode(Node):
             self._asked.add(number)
             await service.signal(number)
             if self._state is NodeState.PAUSED:
-                await service.signal(signal.SIGCONT)  # a stopped process acts on no signal but SIGKILL
+                await service.resume()  # a suspended process acts on no signal but SIGKILL
             with anyio.move_on_after(AFTER_SIGKILL if patience is None else patience):
                 await service.wait()
             if service.exit is None:

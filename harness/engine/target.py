@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.engine.placement import place
 from harness.engine.plan import Plan
 from harness.errors import PluginLoadError, Problem, SpecError, UnknownPluginError
-from harness.plugin.contract.deployer import Deployer, PlannedNode
+from harness.plugin.contract.base import MachineCapability
+from harness.plugin.contract.deployer import Access, Deployer, HostReport, PlannedNode
 from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
 from harness.spec.deployer_choice import deployer_use
 from harness.spec.inventory import Inventory
 from harness.spec.model import SourceRef
 from harness.spec.problems import resolve_options
+
+DEFAULT_FORKS = 20
+"""Machines that are dealt with at once, unless somebody says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class Target:
     inventory: Inventory
     limit: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+    forks: int = DEFAULT_FORKS
 
     def place(self, plan: Plan) -> tuple[PlannedNode, ...]:
         return place(plan, self.inventory, limit=self.limit, extra=self.extra)
@@ -35,21 +40,31 @@ class Target:
 
         Raises SpecError with everything that stands in the way."""
         nodes = self.place(plan)
-        missing = [
-            f"{', '.join(who)} needs {capability}, which the deployer {self.deployer.name} does not offer here"
-            for capability, who in plan.machine_needs.items()
-            if capability not in self.deployer.offered()
-        ]
-        complaints = [*missing, *await self.deployer.check(nodes)]
-        if complaints:
-            raise SpecError(map(self._placed, complaints))
+        reports = await self.deployer.inspect(nodes, plan.chain, Access(self.forks))
+        problems = [self._problem(report.host, text) for report in reports for text in report.problems]
+        reachable = [report for report in reports if not report.problems]
+        for capability, who in plan.machine_needs.items():
+            for why, hosts in _without(capability, reachable).items():
+                lack = f"{', '.join(who)} needs {capability}, which {why or f'{self.deployer.name} cannot do'}"
+                problems.append(self._problem(hosts[0], lack, also=hosts[1:]))
+        if problems:
+            raise SpecError(problems)
         return nodes
 
-    def _placed(self, complaint: str) -> Problem:
-        """At the host that it names, else in the inventory as a whole."""
-        named = next((host for host in self.inventory.hosts if f"host {host} " in complaint), None)
-        where = self.inventory.where(named) if named else SourceRef(self.inventory.source)
-        return Problem(where.file, where.line, where.column, "", complaint)
+    def _problem(self, host: str, text: str, also: Sequence[str] = ()) -> Problem:
+        """At the place of the host in the inventory."""
+        where = self.inventory.where(host) if host in self.inventory.hosts else SourceRef(self.inventory.source)
+        more = f" (and {len(also)} more)" if also else ""
+        return Problem(where.file, where.line, where.column, "", f"{self.deployer.name}: host {host}{more}: {text}")
+
+
+def _without(capability: MachineCapability, reports: Sequence[HostReport]) -> dict[str, list[str]]:
+    """Hosts that lack this capability, by the reason that they give."""
+    found: dict[str, list[str]] = {}
+    for report in reports:
+        if capability not in report.capabilities:
+            found.setdefault(report.lacks.get(capability, ""), []).append(report.host)
+    return found
 
 
 def choose_target(
@@ -60,6 +75,7 @@ def choose_target(
     options: Mapping[str, Any] | None = None,
     limit: str = "",
     extra: Mapping[str, Any] | None = None,
+    forks: int = DEFAULT_FORKS,
 ) -> Target:
     """The deployer that the inventory names (or `deployer`), with its options checked.
 
@@ -72,4 +88,4 @@ def choose_target(
             raise
         raise SpecError([Problem(use.where.file, use.where.line, use.where.column, "", str(error))]) from None
     chosen = replace(use, options={**(use.options if cls.name == use.use else {}), **(options or {})})
-    return Target(cls(resolve_options(chosen, cls.Config, inventory.document)), inventory, limit, extra or {})
+    return Target(cls(resolve_options(chosen, cls.Config, inventory.document)), inventory, limit, extra or {}, forks)

@@ -132,6 +132,19 @@ class ExpectationJudged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CommandRan(Event):
+    """A command was run on a machine, by whatever part of the run. `returncode` is None when nobody saw it end, and
+    `error` says why. `user` is who it ran as, "" for whoever one is there."""
+
+    machine: str
+    argv: tuple[str, ...]
+    returncode: int | None
+    seconds: float
+    user: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Note(Event):
     """`level` is info, warning or error."""
 

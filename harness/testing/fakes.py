@@ -19,6 +19,7 @@ from typing import Any
 import anyio
 
 from harness.api import (
+    Access,
     Address,
     Artifact,
     Block,
@@ -35,6 +36,7 @@ from harness.api import (
     Exit,
     Facts,
     Head,
+    HostReport,
     InfrastructureError,
     Launch,
     Link,
@@ -46,6 +48,7 @@ from harness.api import (
     NodeSite,
     NodeSpec,
     Placement,
+    PlannedNode,
     Receipt,
     RoleInfo,
     Service,
@@ -141,6 +144,10 @@ class FakeService(Service):
         return "gone" if self._exit else "paused" if self.paused else "running"
 
 
+FACTS = Facts("fake", "Linux", "6.1", "x86_64", "3.11.7", 1, 0, 0)
+"""What a fake machine says of itself."""
+
+
 class FakeMachine(Machine):
     """Holds files in a dict and services in its world."""
 
@@ -158,6 +165,7 @@ class FakeMachine(Machine):
         env: Mapping[str, str] | None = None,
         cwd: PurePosixPath | None = None,
         timeout: float = 60.0,
+        become: bool = False,
     ) -> Completed:
         raise InfrastructureError("a fake machine runs no commands")
 
@@ -169,6 +177,9 @@ class FakeMachine(Machine):
             raise FileNotFoundError(str(path))
         return self._world.files[path]
 
+    async def fetch(self, path: PurePosixPath, to: Path) -> None:
+        await anyio.Path(to).write_bytes(await self.get(path))
+
     async def remove(self, path: PurePosixPath) -> None:
         self._world.files.pop(path, None)
 
@@ -178,7 +189,7 @@ class FakeMachine(Machine):
         return service
 
     async def facts(self) -> Facts:
-        return Facts("fake", "none", "none", "3.11", 1, 0, 0)
+        return FACTS
 
 
 class FakeDeployerConfig(Config):
@@ -194,6 +205,9 @@ class FakeDeployer(Deployer[FakeDeployerConfig]):
     name = "fake"
     Config = FakeDeployerConfig
     capabilities = frozenset({MachineCapability.NODE_CONTROL, MachineCapability.PAUSE})
+
+    async def inspect(self, nodes: Sequence[PlannedNode], chain: Chain[Any], access: Access) -> Sequence[HostReport]:
+        return [HostReport(name, self.capabilities) for name in sorted({node.host.name for node in nodes})]
 
     @asynccontextmanager
     async def deploy(self, request: DeployRequest) -> AsyncIterator[Deployment]:
@@ -264,7 +278,7 @@ class FakeChain(Chain[FakeChainConfig]):
     def timing(self) -> Timing:
         return Timing(self.config.interval, finality_depth=2)
 
-    def artifacts(self) -> Sequence[Artifact]:
+    def artifacts(self, facts: Facts) -> Sequence[Artifact]:
         return (Artifact("fake-node", b"fake", executable=True),)
 
     def network(self, spec: NetworkSpec) -> FakeNetwork:

@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio.to_thread
 
-from harness.api import Context, Expectation, Judgement, NoConfig, Verdict
+from harness.api import Context, Expectation, InfrastructureError, Judgement, NoConfig, Verdict
 
 LINE_LIMIT = 8192
 """Bytes of a log line that are looked at; the rest of a longer one is read as a line of its own."""
@@ -67,7 +67,11 @@ class NodesHealthy(Expectation[NoConfig]):
         lines = 0
         for node in ctx.nodes.values():
             ends = [{"how": str(end), "at": end.at} for end, expected in node.exits if not expected]
-            scan = await anyio.to_thread.run_sync(scan_log, node.log_path, node.launch.panic_patterns)
+            try:
+                await node.sync_log()
+                scan = await anyio.to_thread.run_sync(scan_log, node.log_path, node.launch.panic_patterns)
+            except InfrastructureError as error:
+                scan = LogScan(0, 0, (), str(error))
             lines += scan.lines
             evidence[node.name] = {
                 "unexpected_exits": ends,

@@ -17,6 +17,7 @@ from harness.api import (
     Chain,
     Config,
     Duration,
+    Facts,
     Launch,
     Network,
     NetworkSpec,
@@ -96,7 +97,7 @@ class CometBFT(Chain[CometConfig]):
             if name not in validators
         ]
 
-    def artifacts(self) -> Sequence[Artifact]:
+    def artifacts(self, facts: Facts) -> Sequence[Artifact]:
         return [Artifact("cometbft", binary.find(self.config.binary), executable=True)]
 
     def network(self, spec: NetworkSpec) -> Network:

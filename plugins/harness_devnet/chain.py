@@ -19,6 +19,7 @@ from harness.api import (
     Chain,
     Config,
     Duration,
+    Facts,
     Launch,
     Network,
     NetworkSpec,
@@ -123,7 +124,7 @@ class Devnet(Chain[DevnetConfig]):
             problems.append(f"{wallets.count} wallets; devnet takes up to 100000")
         return problems
 
-    def artifacts(self) -> Sequence[Artifact]:
+    def artifacts(self, facts: Facts) -> Sequence[Artifact]:
         return (Artifact(NAME, devnet_pyz()),)
 
     def network(self, spec: NetworkSpec) -> DevnetNetwork:

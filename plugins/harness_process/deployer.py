@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import anyio
 import anyio.to_thread
 
 from harness.api import (
+    Access,
     Address,
     Artifact,
+    Chain,
     Config,
     Deployer,
     DeployError,
     Deployment,
     DeployRequest,
+    HostReport,
     HostSpec,
     Link,
     Machine,
@@ -26,6 +30,7 @@ from harness.api import (
     Placement,
     PlannedNode,
     TeardownError,
+    UsageError,
     file_name,
 )
 from harness_process import leftovers
@@ -37,6 +42,7 @@ from harness_process.supervision import PATIENCE, RECORD, Supervision
 LOOPBACK = "127.0.0.1"
 LOCAL_NAMES = frozenset({"localhost", LOOPBACK, "::1"})
 NODES, ARTIFACTS = "nodes", "artifacts"
+NO_RELAY = "the deployer process does with its option relay = true only"
 
 
 class ProcessConfig(Config):
@@ -53,10 +59,12 @@ class ProcessDeployment(Deployment):
     def __init__(
         self,
         run_dir: Path,
+        hosts: Mapping[str, Machine],
         placements: Mapping[str, Placement],
         targets: Mapping[Link, Address],
         relay: LinkRelay | None,
     ) -> None:
+        self.hosts = hosts
         self.placements = placements
         self._addresses = relay.addresses if relay is not None else targets
         self._relay = relay
@@ -93,26 +101,32 @@ class ProcessDeployer(Deployer[ProcessConfig]):
 
     name = "process"
     Config = ProcessConfig
-    capabilities: ClassVar[frozenset[MachineCapability]] = LocalMachine.capabilities
+    capabilities: ClassVar[frozenset[MachineCapability]] = LocalMachine.capabilities | {MachineCapability.LINK_CONTROL}
 
-    def offered(self) -> frozenset[MachineCapability]:
-        return self.capabilities | ({MachineCapability.LINK_CONTROL} if self.config.relay else frozenset())
-
-    async def check(self, nodes: Sequence[PlannedNode]) -> Sequence[str]:
-        problems = [] if os.name == "posix" else ["process: this needs Linux or macOS"]
+    async def inspect(self, nodes: Sequence[PlannedNode], chain: Chain[Any], access: Access) -> Sequence[HostReport]:
         hosts = {node.host.name: node.host for node in nodes}
-        problems += [
-            f"process: host {host.name} is not this machine, and nodes run here only; "
-            'give it ansible_connection = "local", or choose another deployer'
-            for host in hosts.values()
-            if not is_local(host)
-        ]
-        return problems
+        return [self._report(host) for host in hosts.values()]
+
+    def _report(self, host: HostSpec) -> HostReport:
+        lacks = {} if self.config.relay else {MachineCapability.LINK_CONTROL: NO_RELAY}
+        return HostReport(host.name, self.capabilities - lacks.keys(), tuple(_problems(host)), lacks)
+
+    @asynccontextmanager
+    async def connect(self, hosts: Sequence[HostSpec], access: Access) -> AsyncIterator[Mapping[str, Machine]]:
+        if problems := _told(hosts):
+            raise UsageError(problems)
+        with tempfile.TemporaryDirectory(prefix="harness-") as folder:
+            supervision = await Supervision.start(Path(folder))
+            try:
+                yield {host.name: LocalMachine(host.name, Path(folder), supervision, access.audit) for host in hosts}
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await supervision.close()
 
     @asynccontextmanager
     async def deploy(self, request: DeployRequest) -> AsyncIterator[Deployment]:
-        if problems := await self.check(request.nodes):
-            raise DeployError("; ".join(problems))
+        if problems := _told([node.host for node in request.nodes]):
+            raise DeployError(problems)
         run_dir = request.run_dir.absolute()
         leases = await anyio.to_thread.run_sync(PortLeases, sum(len(node.ports) for node in request.nodes))
         try:
@@ -138,7 +152,8 @@ class ProcessDeployer(Deployer[ProcessConfig]):
     async def _ready(
         self, request: DeployRequest, run_dir: Path, supervision: Supervision, ports: Sequence[int]
     ) -> ProcessDeployment:
-        machines = {node.host.name: LocalMachine(node.host.name, run_dir, supervision) for node in request.nodes}
+        names = {node.host.name for node in request.nodes}
+        machines = {name: LocalMachine(name, run_dir, supervision, request.access.audit) for name in names}
         free = iter(ports)
         placements = {
             node.spec.name: Placement(
@@ -158,7 +173,22 @@ class ProcessDeployer(Deployer[ProcessConfig]):
         peer_port = {node.spec.name: node.peer_port for node in request.nodes}
         targets = {link: Address(LOOPBACK, placements[link.dst].ports[peer_port[link.dst]]) for link in request.links}
         relay = await LinkRelay.start(supervision, targets, run_dir) if self.config.relay else None
-        return ProcessDeployment(run_dir, placements, targets, relay)
+        return ProcessDeployment(run_dir, machines, placements, targets, relay)
+
+
+def _problems(host: HostSpec) -> list[str]:
+    """What stands in the way of nodes on this host."""
+    problems = [] if os.name == "posix" else ["this needs Linux or macOS"]
+    if not is_local(host):
+        problems.append(
+            "it is not this machine, and nodes run here only; "
+            'give it ansible_connection = "local", or choose another deployer'
+        )
+    return problems
+
+
+def _told(hosts: Sequence[HostSpec]) -> str:
+    return "; ".join(f"process: host {host.name}: {text}" for host in hosts for text in _problems(host))
 
 
 def is_local(host: HostSpec) -> bool:

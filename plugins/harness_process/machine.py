@@ -10,14 +10,24 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 import anyio
 import anyio.to_thread
 
-from harness.api import Completed, Facts, InfrastructureError, Machine, MachineCapability, Service, ServiceSpec
+from harness.api import (
+    CommandRecord,
+    CommandTimeout,
+    Completed,
+    Facts,
+    InfrastructureError,
+    Machine,
+    MachineCapability,
+    Service,
+    ServiceSpec,
+)
 from harness_process.supervision import Pipes, Supervision
 
 COMMANDS = "commands"
@@ -25,6 +35,9 @@ COMMANDS = "commands"
 INHERITED = ("HOME", "LANG", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER")
 """What processes get of the controller's environment, with LC_*. No more, as with a login over SSH: neither proxies,
 nor PYTHONPATH, nor secrets of the controller are to make a node behave otherwise here than elsewhere."""
+
+
+SUDO = ("sudo", "-n", "--")
 
 
 def base_environment() -> dict[str, str]:
@@ -38,10 +51,13 @@ class LocalMachine(Machine):
     capabilities = frozenset({MachineCapability.NODE_CONTROL, MachineCapability.PAUSE})
     python = sys.executable
 
-    def __init__(self, name: str, run_dir: Path, supervision: Supervision) -> None:
+    def __init__(
+        self, name: str, run_dir: Path, supervision: Supervision, audit: Callable[[CommandRecord], None]
+    ) -> None:
         self.name = name
         self._run_dir = run_dir
         self._supervision = supervision
+        self._audit = audit
 
     async def run(
         self,
@@ -51,9 +67,34 @@ class LocalMachine(Machine):
         env: Mapping[str, str] | None = None,
         cwd: PurePosixPath | None = None,
         timeout: float = 60.0,
+        become: bool = False,
     ) -> Completed:
         """See Machine.run. Without `cwd` it runs in the run's folder. When it ends, or is cancelled, the processes
-        that it started end too."""
+        that it started end too. `become` asks sudo, which must not need a password here."""
+        if become and os.geteuid() != 0:
+            argv = (*SUDO, *(f"{key}={value}" for key, value in (env or {}).items()), *argv)
+        began = time.monotonic()
+        status: int | None = None
+        error = "cancelled"
+        try:
+            done = await self._run(argv, input, env, cwd, timeout)
+            status, error = done.returncode, ""
+            return done
+        except InfrastructureError as raised:
+            error = str(raised)
+            raise
+        finally:
+            user = "root" if become else ""
+            self._audit(CommandRecord(self.name, tuple(argv), status, time.monotonic() - began, user, error))
+
+    async def _run(
+        self,
+        argv: Sequence[str],
+        input: bytes,
+        env: Mapping[str, str] | None,
+        cwd: PurePosixPath | None,
+        timeout: float,
+    ) -> Completed:
         folder = await anyio.to_thread.run_sync(self._make_command_folder, input)
         try:
             spec = ServiceSpec(
@@ -67,7 +108,7 @@ class LocalMachine(Machine):
                 with anyio.fail_after(timeout):
                     how = await service.wait()
             except TimeoutError:
-                raise TimeoutError(f"{self.name}: {argv[0]} took more than {timeout:g} s and was killed") from None
+                raise CommandTimeout(f"{self.name}: {argv[0]} took more than {timeout:g} s and was killed") from None
             finally:
                 with anyio.CancelScope(shield=True):
                     await service.signal(signal.SIGKILL)
@@ -87,6 +128,9 @@ class LocalMachine(Machine):
 
     async def get(self, path: PurePosixPath) -> bytes:
         return await anyio.to_thread.run_sync(Path(path).read_bytes)
+
+    async def fetch(self, path: PurePosixPath, to: Path) -> None:
+        await anyio.to_thread.run_sync(_put, Path(path), to, 0o644)
 
     async def remove(self, path: PurePosixPath) -> None:
         await anyio.to_thread.run_sync(remove_tree, Path(path))
@@ -140,6 +184,7 @@ def _facts(folder: Path) -> Facts:
         hostname=socket.gethostname(),
         system=platform.system(),
         kernel=platform.release(),
+        architecture=platform.machine(),
         python=platform.python_version(),
         cpus=len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1,
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),

@@ -203,7 +203,7 @@ def test_hosts_that_the_deployer_cannot_use_are_problems_of_the_inventory(
     path.write_text(REMOTE)
     done = cli("check", playbooks / "quickstart.toml", "-i", path)
     assert done.returncode == 4
-    assert f"{path}:3:3: process: host far1 is not this machine" in done.stderr
+    assert f"{path}:3:3: process: host far1: it is not this machine" in done.stderr
     path.write_text(REMOTE + '[all.vars]\nharness_deployer = "dokcer"\n')
     done = cli("check", playbooks / "quickstart.toml", "-i", path)
     assert f'{path}:6:1: no deployer is named "dokcer"' in done.stderr

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.api import InfrastructureError, UsageError
+from harness.testing.fakes import FACTS
 from harness_cometbft import binary, install
 from harness_cometbft.chain import CometBFT, CometConfig
 
@@ -38,7 +39,7 @@ def script() -> Script:
 
 def test_missing_says_what_to_run() -> None:
     with pytest.raises(UsageError, match=r"python -m harness_cometbft\.install"):
-        CometBFT(CometConfig()).artifacts()
+        CometBFT(CometConfig()).artifacts(FACTS)
     (what, there, how), _ = CometBFT.doctor()
     assert "cometbft" in what
     assert not there
@@ -58,7 +59,7 @@ def test_order_of_places(script: Script, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("HARNESS_COMETBFT", str(environment))
     assert binary.find() == environment
     configured = script(tmp_path / "configured", good)
-    (artifact,) = CometBFT(CometConfig(binary=str(configured))).artifacts()
+    (artifact,) = CometBFT(CometConfig(binary=str(configured))).artifacts(FACTS)
     assert (artifact.name, artifact.content, artifact.executable) == ("cometbft", configured, True)
 
 

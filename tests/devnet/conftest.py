@@ -20,6 +20,7 @@ import pytest
 
 from harness.api import Address, NetworkSpec, NodeSite, PeerAddress, TopologySpec, Unreachable, WalletsSpec
 from harness.spec.topology import build_topology
+from harness.testing.fakes import FACTS
 from harness_devnet.chain import Devnet, DevnetConfig, DevnetNetwork
 from harness_devnet.client import DevnetClient
 from harness_devnet.node import ed25519, genesis, lottery, transactions
@@ -210,7 +211,7 @@ class RealNetwork:
         wallets = WalletsSpec(4, 1000)
         assert not self.chain.check(self.topology, wallets)
         self.network: DevnetNetwork = self.chain.network(NetworkSpec("test", 7, self.topology, wallets, time.time()))
-        (artifact,) = self.chain.artifacts()
+        (artifact,) = self.chain.artifacts(FACTS)
         assert isinstance(artifact.content, bytes)
         (folder / artifact.name).write_bytes(artifact.content)
         self.ports = {node.name: {"p2p": _free_port(), "api": _free_port()} for node in self.topology.nodes}

@@ -12,11 +12,14 @@ import anyio
 import pytest
 
 from harness.api import Deployment, DeployRequest, HostSpec, Link, NodeSpec, Placement, PlannedNode, ServiceSpec
+from harness.testing.fakes import FakeChain, FakeChainConfig
 from harness_process.deployer import ProcessConfig, ProcessDeployer
 from harness_process.supervisor import look
 
 PATIENCE = 20.0
 """Seconds for a thing to come true before a test calls it untrue; generous, as the machine may be busy."""
+
+NO_CHAIN = FakeChain(FakeChainConfig())
 
 
 class Kit:
@@ -36,7 +39,7 @@ class Kit:
         self, *names: str, links: Sequence[Link] = (), relay: bool = False, run_dir: Path | None = None
     ) -> AbstractAsyncContextManager[Deployment]:
         """Deploy nodes of these names, in the test's folder unless told otherwise."""
-        request = DeployRequest("run", run_dir or self.folder, self.planned(*names), tuple(links))
+        request = DeployRequest("run", run_dir or self.folder, self.planned(*names), tuple(links), NO_CHAIN)
         return ProcessDeployer(ProcessConfig(relay=relay)).deploy(request)
 
     def program(self, place: Placement, source: str, *args: str, **env: str) -> ServiceSpec:

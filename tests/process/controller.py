@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio
 
 from harness.api import DeployRequest, HostSpec, Link, NodeSpec, PlannedNode, ServiceSpec
+from harness.testing.fakes import FakeChain, FakeChainConfig
 from harness_process.deployer import ProcessConfig, ProcessDeployer
 
 NODE = """
@@ -39,7 +40,7 @@ async def main(run_dir: Path, marker: str) -> None:
     links = tuple(Link(name, names[0]) for name in names[1:])
     print("begin", flush=True)
     async with ProcessDeployer(ProcessConfig(relay=True)).deploy(
-        DeployRequest("r", run_dir, nodes, links)
+        DeployRequest("r", run_dir, nodes, links, FakeChain(FakeChainConfig()))
     ) as deployment:
         places = deployment.placements.values()
         ports = [port for place in places for port in place.ports.values()]

@@ -13,9 +13,10 @@ from typing import Any
 import anyio
 import pytest
 
-from harness.api import Address, Artifact, DeployError, HostSpec, Link, MachineCapability
+from harness.api import Access, Address, Artifact, DeployError, HostSpec, Link, MachineCapability
 from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
+from harness.testing.fakes import FakeChain, FakeChainConfig
 from harness_process import ports, supervisor
 from harness_process.deployer import ProcessConfig, ProcessDeployer, is_local
 
@@ -28,10 +29,15 @@ def test_it_is_registered() -> None:
     assert Registry().get(Kind.DEPLOYER, "process") is ProcessDeployer
 
 
-def test_link_control_needs_the_relay() -> None:
+async def test_link_control_needs_the_relay(kit: Any) -> None:
     basic = {MachineCapability.NODE_CONTROL, MachineCapability.PAUSE}
-    assert ProcessDeployer(ProcessConfig()).offered() == basic
-    assert ProcessDeployer(ProcessConfig(relay=True)).offered() == basic | {MachineCapability.LINK_CONTROL}
+    nodes, chain = kit.planned("a", "b"), FakeChain(FakeChainConfig())
+    (without,) = await ProcessDeployer(ProcessConfig()).inspect(nodes, chain, Access())
+    assert without.capabilities == basic
+    assert "relay = true" in without.lacks[MachineCapability.LINK_CONTROL]
+    (with_relay,) = await ProcessDeployer(ProcessConfig(relay=True)).inspect(nodes, chain, Access())
+    assert with_relay.capabilities == basic | {MachineCapability.LINK_CONTROL}
+    assert not with_relay.lacks
 
 
 @pytest.mark.parametrize(
@@ -52,10 +58,10 @@ def test_which_hosts_are_this_machine(name: str, variables: dict[str, str], loca
 
 async def test_other_hosts_are_refused(kit: Any) -> None:
     nodes = kit.planned("a", "b", ansible_host="10.0.0.3")
-    problems = await ProcessDeployer(ProcessConfig()).check(nodes)
-    assert len(problems) == 1 and "host here is not this machine" in problems[0]
+    (report,) = await ProcessDeployer(ProcessConfig()).inspect(nodes, FakeChain(FakeChainConfig()), Access())
+    assert len(report.problems) == 1 and "it is not this machine" in report.problems[0]
     kit.planned = lambda *names: nodes
-    with pytest.raises(DeployError, match="host here is not this machine"):
+    with pytest.raises(DeployError, match="host here: it is not this machine"):
         async with kit.deploy("a", "b"):
             pass
     assert [*kit.folder.iterdir()] == []

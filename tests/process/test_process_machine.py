@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from harness.api import InfrastructureError, MachineCapability
+from harness.api import CommandTimeout, InfrastructureError, MachineCapability
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
@@ -41,7 +41,7 @@ async def test_input_and_output_of_any_size_and_content(kit: Any) -> None:
 async def test_a_command_is_killed_with_all_it_started_at_its_timeout(kit: Any) -> None:
     async with kit.deploy("v") as deployment:
         machine = deployment.placements["v"].machine
-        with pytest.raises(TimeoutError, match=r"took more than 0\.2 s"):
+        with pytest.raises(CommandTimeout, match=r"took more than 0\.2 s"):
             await machine.run([machine.python, "-c", SPAWNER], timeout=0.2)
         assert not [entry for entry in record(kit) if "pid" in entry and kit.is_alive(entry["pid"])]
         assert [*(kit.folder / "commands").iterdir()] == []

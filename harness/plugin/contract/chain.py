@@ -15,7 +15,7 @@ from typing import ClassVar
 from harness.errors import Unsupported
 from harness.observe.blocks import Block, BlockHeader, Head
 from harness.plugin.contract.base import Capability, ConfigT, Plugin
-from harness.plugin.contract.machine import Address
+from harness.plugin.contract.machine import Address, Facts
 from harness.spec.model import WalletsSpec
 from harness.spec.topology import NodeSpec, Topology
 
@@ -47,6 +47,17 @@ class Artifact:
     name: str
     content: bytes | Path
     executable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """How to build a container image that holds all that a node needs: a Dockerfile, the files beside it (name →
+    content, or a file of the controller), and where in the image each artifact (by its name) is."""
+
+    dockerfile: str
+    files: Mapping[str, bytes | Path] = field(default_factory=dict)
+    artifacts: Mapping[str, PurePosixPath] = field(default_factory=dict)
+    python: str = "python3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,11 +267,22 @@ class Chain(Plugin[ConfigT], ABC):
         return ()
 
     @abstractmethod
-    def artifacts(self) -> Sequence[Artifact]:
-        """What nodes need on their machine. Raises UsageError saying how to get it, when it is not to be had."""
+    def artifacts(self, facts: Facts) -> Sequence[Artifact]:
+        """What nodes need on such a machine. Raises UsageError saying how to get it, when it is not to be had."""
+
+    def image(self, architecture: str) -> Image:
+        """How to build an image for this architecture ("x86_64"). Raises Unsupported when the chain knows no way,
+        UsageError saying what is missing."""
+        raise Unsupported(f"the chain {self.name} brings no Dockerfile along; name an image")
 
     @abstractmethod
     def network(self, spec: NetworkSpec) -> Network: ...
+
+    async def adopt(self, spec: NetworkSpec, apis: Mapping[str, Address]) -> Network:
+        """The network that somebody else runs, as it says of itself at its nodes' APIs (node name → address): its
+        genesis, keys and wallets are its own; `launch` is never asked for. Raises Unsupported, Unreachable, and
+        UsageError for a network that is not the one that `spec` means."""
+        raise Unsupported(f"the chain {self.name} cannot adopt a network that it did not make")
 
     @classmethod
     def doctor(cls) -> Sequence[tuple[str, bool, str]]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any, ClassVar
 
+from harness.errors import Unsupported
 from harness.plugin.contract.base import ConfigT, MachineCapability, Plugin
-from harness.plugin.contract.chain import Artifact
-from harness.plugin.contract.machine import Address, Machine
+from harness.plugin.contract.chain import Artifact, Chain
+from harness.plugin.contract.machine import Address, CommandRecord, Facts, Machine
 from harness.spec.topology import Link, NodeSpec
 
 
@@ -24,15 +26,61 @@ class HostSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Adoption:
+    """How a node that somebody else runs is looked at, and controlled where `control` allows it.
+
+    `unit` is its systemd unit and `pid_file` the file with its pid, on its machine; with neither, nothing is known
+    of its machine. `endpoints` are the ports (by the chain's names) as the controller reaches them; `log` is a log
+    file on the machine, "" for the unit's journal."""
+
+    endpoints: Mapping[str, Address]
+    unit: str = ""
+    pid_file: str = ""
+    log: str = ""
+    control: bool = False
+
+    @property
+    def has_machine(self) -> bool:
+        return bool(self.unit or self.pid_file)
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedNode:
     """A node, the host that it goes to, and the names of the ports that its chain wants for it.
 
-    `peer_port` is the one that other nodes dial."""
+    `peer_port` is the one that other nodes dial. With an `adoption` it is there already, run by somebody else: its
+    deployer gives it a machine and nothing more."""
 
     spec: NodeSpec
     host: HostSpec
     ports: tuple[str, ...]
     peer_port: str
+    adoption: Adoption | None = None
+
+
+def unaudited(record: CommandRecord) -> None:
+    """For whoever wants no record of the commands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How machines are to be dealt with, whatever kind they are: `forks` at once at most; `audit` is told of every
+    command that was run on one (from the event loop's thread)."""
+
+    forks: int = 20
+    audit: Callable[[CommandRecord], None] = unaudited
+
+
+@dataclass(frozen=True, slots=True)
+class HostReport:
+    """What was seen of a host without touching it. `problems` stand in the way of any run ("no route to host"), one
+    sentence each, without the host's name; `lacks` says why a capability that one might expect is not there."""
+
+    host: str
+    capabilities: frozenset[MachineCapability] = frozenset()
+    problems: tuple[str, ...] = ()
+    lacks: Mapping[MachineCapability, str] = field(default_factory=dict)
+    facts: Facts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +91,16 @@ class DeployRequest:
     run_dir: Path
     nodes: tuple[PlannedNode, ...]
     links: tuple[Link, ...]
+    chain: Chain[Any]
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where a node lives: its machine, its folder there, what it binds, and its ports by name.
 
-    `advertise` is the host name or address under which other nodes reach this one."""
+    `advertise` is the host name or address under which other nodes reach this one. Of an adopted node only the
+    machine counts."""
 
     node: NodeSpec
     machine: Machine
@@ -60,9 +111,13 @@ class Placement:
 
 
 class Deployment(ABC):
-    """Machines that are ready for nodes. Closing the context manager that gave it tears everything down."""
+    """Machines that are ready for nodes. Closing the context manager that gave it tears everything down.
+
+    `hosts` are the inventory's hosts as machines, by their names, where they are machines before there are nodes on
+    them: empty where machines are made for nodes (containers)."""
 
     placements: Mapping[str, Placement]
+    hosts: Mapping[str, Machine] = MappingProxyType({})
 
     @abstractmethod
     def link_address(self, link: Link) -> Address:
@@ -71,7 +126,7 @@ class Deployment(ABC):
 
     @abstractmethod
     def endpoint(self, node: str, port: str) -> Address:
-        """Where the controller reaches this node's named port."""
+        """Where the controller reaches this node's named port. Constant through the deployment's life."""
 
     @abstractmethod
     async def provide(self, machine: Machine, artifact: Artifact) -> PurePosixPath:
@@ -86,14 +141,17 @@ class Deployer(Plugin[ConfigT], ABC):
     """Puts a network's nodes on machines."""
 
     capabilities: ClassVar[frozenset[MachineCapability]]
+    """What its machines can do at best; `inspect` says what those at hand can."""
 
-    def offered(self) -> frozenset[MachineCapability]:
-        """What this deployer, configured as it is, can do: looked at in plan."""
-        return self.capabilities
+    @abstractmethod
+    async def inspect(self, nodes: Sequence[PlannedNode], chain: Chain[Any], access: Access) -> Sequence[HostReport]:
+        """Look, touch nothing: for each host, once, what it can do and what stands in the way. Called in plan."""
 
-    async def check(self, nodes: Sequence[PlannedNode]) -> Sequence[str]:
-        """Look, touch nothing: what stands in the way, one sentence each ("docker: no engine at …")."""
-        return ()
+    def connect(self, hosts: Sequence[HostSpec], access: Access) -> AbstractAsyncContextManager[Mapping[str, Machine]]:
+        """Hosts as machines, without a run: for `harness exec`, `harness inventory ping`. Entering it connects with
+        none: each connects when it is first used, and raises MachineLost then. Raises Unsupported where hosts are
+        no machines without a run."""
+        raise Unsupported(f"the deployer {self.name} has no machines but those that a run makes")
 
     @abstractmethod
     def deploy(self, request: DeployRequest) -> AbstractAsyncContextManager[Deployment]:
@@ -102,4 +160,11 @@ class Deployer(Plugin[ConfigT], ABC):
 
     @abstractmethod
     async def clean(self, run_id: str, run_dir: Path) -> Sequence[str]:
-        """Remove what a dead run left behind, and say what that was, one line each."""
+        """Remove what a dead run left behind, from what it wrote into its `run_dir`; say what that was, one line
+        each. Raises TeardownError for what is left in spite of that."""
+
+    async def heal(self, hosts: Sequence[HostSpec], access: Access) -> Sequence[str]:
+        """The same without any run directory: from what dead runs have written on these machines themselves.
+
+        A run whose lease is still renewed is left alone. Raises TeardownError."""
+        return ()

@@ -35,11 +35,12 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a machine says of itself."""
+    """What a machine says of itself. `system` and `architecture` as uname(1) has them: "Linux", "x86_64"."""
 
     hostname: str
     system: str
     kernel: str
+    architecture: str
     python: str
     cpus: int
     memory_bytes: int
@@ -76,6 +77,19 @@ class Exit:
         return "ended, status unknown" if self.code is None else f"exit status {self.code}"
 
 
+@dataclass(frozen=True, slots=True)
+class CommandRecord:
+    """One command that was run on a machine, for the audit. `returncode` is None when nobody saw it end: `error`
+    says why. `user` is who it ran as, "" for whoever one is there."""
+
+    machine: str
+    argv: tuple[str, ...]
+    returncode: int | None
+    seconds: float
+    user: str = ""
+    error: str = ""
+
+
 class Service(ABC):
     """A supervised process, that dies with the lease of whoever spawned it."""
 
@@ -104,6 +118,18 @@ class Service(ABC):
     async def signal(self, number: int) -> None:
         """Send a signal to its whole process group. Nothing happens if it has ended."""
 
+    async def pause(self) -> None:
+        """Suspend all its processes, those that left its group included where the machine can."""
+        await self.signal(signals.SIGSTOP)
+
+    async def resume(self) -> None:
+        await self.signal(signals.SIGCONT)
+
+    async def sync_log(self) -> None:
+        """Wait until what it has written up to now is in `spec.log`. Where the log is written to directly, it is.
+
+        Raises InfrastructureError when that cannot be had any more."""
+
     @abstractmethod
     async def state(self) -> str:
         """What the kernel says: "running", "paused" or "gone". Asked afresh, never remembered: it is proof."""
@@ -112,6 +138,7 @@ class Service(ABC):
 class Machine(ABC):
     """Something that runs commands and holds files: this host, a container, an SSH host.
 
+    A container is its node's: it takes files at any time, and commands while the node's process runs.
     Paths are absolute on the machine. Commands are argv lists; no shell is involved."""
 
     name: str
@@ -128,11 +155,13 @@ class Machine(ABC):
         env: Mapping[str, str] | None = None,
         cwd: PurePosixPath | None = None,
         timeout: float = 60.0,
+        become: bool = False,
     ) -> Completed:
-        """Run a command to its end. A non-zero status is not an error here.
+        """Run a command to its end. A non-zero status is not an error here. `become`: as root, however the inventory
+        says that one becomes it. When the call is cancelled, the command and what it started are killed.
 
-        Raises InfrastructureError when it cannot be started, and TimeoutError after `timeout` seconds,
-        the command having been killed."""
+        Raises InfrastructureError when it cannot be started (its text says why `become` is refused), CommandTimeout
+        after `timeout` seconds, the command having been killed, and MachineLost."""
 
     @abstractmethod
     async def put(self, content: bytes | Path, path: PurePosixPath, mode: int = 0o644) -> None:
@@ -140,7 +169,11 @@ class Machine(ABC):
 
     @abstractmethod
     async def get(self, path: PurePosixPath) -> bytes:
-        """A file's content. Raises FileNotFoundError."""
+        """A file's content, as a whole in memory. Raises FileNotFoundError."""
+
+    @abstractmethod
+    async def fetch(self, path: PurePosixPath, to: Path) -> None:
+        """A file of any size, into a file of the controller, written atomically. Raises FileNotFoundError."""
 
     @abstractmethod
     async def remove(self, path: PurePosixPath) -> None:

@@ -25,7 +25,8 @@ class NodeState(enum.StrEnum):
 
 
 class Node(ABC):
-    """One running member of the network. Control calls are serialised per node and recorded in the journal.
+    """One running member of the network. `adopted`: somebody else runs it; the harness only looks, and controls it
+    where the inventory allows that, as `capabilities` says. Control calls are serialised per node and journalled.
 
     Faults use these calls through `ctx.faults`, which writes the ledger first; a workload that calls them
     directly leaves no ledger entry and must not."""
@@ -35,6 +36,7 @@ class Node(ABC):
     capabilities: frozenset[MachineCapability]
     launch: Launch
     log_path: Path
+    adopted: bool = False
 
     @property
     def name(self) -> str:
@@ -77,6 +79,9 @@ class Node(ABC):
     @abstractmethod
     async def process_state(self) -> str:
         """What its machine's kernel says now: "running", "paused" or "gone"."""
+
+    async def sync_log(self) -> None:
+        """Wait until what it has written up to now is in `log_path`. Raises InfrastructureError."""
 
     @property
     @abstractmethod
