@@ -103,7 +103,7 @@ class Lifecycle:
         shared = self._share(network)
         recorder.emit(self._started(planned))
         async with phase(shared, "deploy"):
-            access = Access(self.target.forks, self._audit)
+            access = Access(self.target.forks, self._audit, recorder.warn)
             request = DeployRequest(recorder.run_id, recorder.path, planned, plan.topology.links, plan.chain, access)
             deployment = await tasks.start(self._held.hold, self.target.deployer.deploy(request))
             provided = await self._provide(deployment)

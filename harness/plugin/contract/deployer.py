@@ -62,13 +62,19 @@ def unaudited(record: CommandRecord) -> None:
     """For whoever wants no record of the commands."""
 
 
+def untold(machine: str, message: str) -> None:
+    """For whoever wants to hear nothing of machines."""
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How machines are to be dealt with, whatever kind they are: `forks` at once at most; `audit` is told of every
-    command that was run on one (from the event loop's thread)."""
+    """How machines are to be dealt with, whatever kind they are: `forks` at once at most. `audit` is told of every
+    command that was run on one; `warn` (machine, sentence) of what people should know of one although the run goes on:
+    a link that was lost, and found again. Both are called from the event loop's thread."""
 
     forks: int = 20
     audit: Callable[[CommandRecord], None] = unaudited
+    warn: Callable[[str, str], None] = untold
 
 
 @dataclass(frozen=True, slots=True)
