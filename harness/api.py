@@ -68,8 +68,12 @@ from harness.plugin.contract.machine import (
 from harness.plugin.contract.node import Node, NodeState
 from harness.plugin.contract.workload import DefaultExpectation, PlanView, Workload
 from harness.plugin.hookspecs import hookimpl
+from harness.redact import redact
+from harness.spec.connection import Connection
 from harness.spec.file_names import file_name
 from harness.spec.model import PluginUse, SourceRef, TopologySpec, WalletsSpec
+from harness.spec.secrets import Secret
+from harness.spec.ssh_arguments import JumpHost
 from harness.spec.topology import Link, NodeSpec, Topology
 from harness.spec.units import Duration, Rate, Size, Span, format_duration
 from harness.spec.verdict import Verdict
@@ -77,14 +81,15 @@ from harness.spec.verdict import Verdict
 __all__ = [
     "Access", "Address", "Adoption", "Artifact", "Block", "BlockFeed", "BlockHeader", "BlockSeen",
     "BlockSource", "Capability", "Chain", "ChainClient", "Clock", "CommandRecord", "CommandTimeout",
-    "Completed", "Config", "Conflict", "Context", "DefaultExpectation", "DeployError", "DeployRequest",
-    "Deployer", "Deployment", "Duration", "Exit", "ExitCode", "Expectation", "Facts", "Fault", "FaultControl",
-    "FaultError", "FaultRecord", "HarnessError", "Head", "HostReport", "HostSpec", "Image",
-    "InfrastructureError", "Judgement", "Launch", "Link", "Machine", "MachineCapability", "MachineLost",
-    "Network", "NetworkSpec", "NoConfig", "Node", "NodeFile", "NodeSite", "NodeSpec", "NodeState", "NodeView",
-    "NotReadyError", "Outcome", "PeerAddress", "Placement", "PlanView", "PlannedNode", "Plugin", "PluginUse",
-    "Proof", "Rate", "Receipt", "RoleInfo", "Service", "ServiceSpec", "Size", "SourceRef", "Span", "Summary",
-    "SystemClock", "TeardownError", "Ticket", "Timing", "Topology", "TopologySpec", "Tracker", "Transaction",
-    "TransactionFactory", "Unreachable", "Unsupported", "UsageError", "Verdict", "Violation", "Wallet",
-    "WalletsSpec", "Window", "Workload", "file_name", "format_duration", "hookimpl",
+    "Completed", "Config", "Conflict", "Connection", "Context", "DefaultExpectation", "DeployError",
+    "DeployRequest", "Deployer", "Deployment", "Duration", "Exit", "ExitCode", "Expectation", "Facts", "Fault",
+    "FaultControl", "FaultError", "FaultRecord", "HarnessError", "Head", "HostReport", "HostSpec", "Image",
+    "InfrastructureError", "Judgement", "JumpHost", "Launch", "Link", "Machine", "MachineCapability",
+    "MachineLost", "Network", "NetworkSpec", "NoConfig", "Node", "NodeFile", "NodeSite", "NodeSpec",
+    "NodeState", "NodeView", "NotReadyError", "Outcome", "PeerAddress", "Placement", "PlanView", "PlannedNode",
+    "Plugin", "PluginUse", "Proof", "Rate", "Receipt", "RoleInfo", "Secret", "Service", "ServiceSpec", "Size",
+    "SourceRef", "Span", "Summary", "SystemClock", "TeardownError", "Ticket", "Timing", "Topology",
+    "TopologySpec", "Tracker", "Transaction", "TransactionFactory", "Unreachable", "Unsupported", "UsageError",
+    "Verdict", "Violation", "Wallet", "WalletsSpec", "Window", "Workload", "file_name", "format_duration",
+    "hookimpl", "redact",
 ]  # fmt: skip

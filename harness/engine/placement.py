@@ -31,10 +31,16 @@ def place(
             )
         name = names[node.index % len(names)]
         if name not in hosts:
-            hosts[name] = HostSpec(name, {k: o.value for k, o in inventory.variables(name, extra or {}).items()})
+            hosts[name] = host_spec(inventory, name, extra)
         info = plan.chain.roles[node.role]
         planned.append(PlannedNode(node, hosts[name], info.ports, info.peer_port))
     return tuple(planned)
+
+
+def host_spec(inventory: Inventory, name: str, extra: Mapping[str, Any] | None = None) -> HostSpec:
+    """A host of the inventory as deployers are told of it. Raises UsageError when there is none of this name."""
+    variables = inventory.variables(name, extra)
+    return HostSpec(name, {k: o.value for k, o in variables.items()}, {k: o.where for k, o in variables.items()})
 
 
 def _hosts_for(role: str, inventory: Inventory) -> Sequence[str]:

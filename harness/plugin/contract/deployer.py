@@ -14,15 +14,23 @@ from harness.errors import Unsupported
 from harness.plugin.contract.base import ConfigT, MachineCapability, Plugin
 from harness.plugin.contract.chain import Artifact, Chain
 from harness.plugin.contract.machine import Address, CommandRecord, Facts, Machine
+from harness.spec.connection import Connection
+from harness.spec.model import SourceRef
 from harness.spec.topology import Link, NodeSpec
 
 
 @dataclass(frozen=True, slots=True)
 class HostSpec:
-    """A host of the inventory with its resolved variables."""
+    """A host of the inventory with its resolved variables, and where each was written."""
 
     name: str
     vars: Mapping[str, Any]
+    places: Mapping[str, SourceRef] = field(default_factory=dict)
+
+    @property
+    def connection(self) -> Connection:
+        """How to reach it. Raises SpecError for variables that are wrong, at their places."""
+        return Connection.of(self.name, self.vars, self.places)
 
 
 @dataclass(frozen=True, slots=True)
