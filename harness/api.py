@@ -73,7 +73,7 @@ from harness.spec.connection import Connection
 from harness.spec.file_names import file_name
 from harness.spec.model import PluginUse, SourceRef, TopologySpec, WalletsSpec
 from harness.spec.secrets import Secret
-from harness.spec.ssh_arguments import JumpHost
+from harness.spec.ssh_arguments import JumpHost, jump_hosts
 from harness.spec.topology import Link, NodeSpec, Topology
 from harness.spec.units import Duration, Rate, Size, Span, format_duration
 from harness.spec.verdict import Verdict
@@ -91,5 +91,5 @@ __all__ = [
     "SourceRef", "Span", "Summary", "SystemClock", "TeardownError", "Ticket", "Timing", "Topology",
     "TopologySpec", "Tracker", "Transaction", "TransactionFactory", "Unreachable", "Unsupported", "UsageError",
     "Verdict", "Violation", "Wallet", "WalletsSpec", "Window", "Workload", "file_name", "format_duration",
-    "hookimpl", "redact",
+    "hookimpl", "jump_hosts", "redact",
 ]  # fmt: skip
