@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test lint unit clean
+.PHONY: quickstart test lint unit fleet fleet-down clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/harness run playbooks/quickstart.toml
@@ -14,6 +14,14 @@ test: $(VENV)/installed-dev lint
 
 unit: $(VENV)/installed-dev
 	$(BIN)/pytest -n 2 -m "not real and not slow" $(PYTEST_ARGS)
+
+# Hosts to try things on: `make fleet HOSTS=2`. See tests/fleet/README.md.
+HOSTS ?= 4
+fleet: $(VENV)/installed-dev
+	@PYTHONPATH=tests/fleet $(BIN)/python -m fleet up --hosts $(HOSTS)
+
+fleet-down: $(VENV)/installed-dev
+	@PYTHONPATH=tests/fleet $(BIN)/python -m fleet down
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

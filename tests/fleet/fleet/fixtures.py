@@ -1,0 +1,46 @@
+"""pytest fixtures. A plugin of its own: `-p fleet.fixtures`."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from fleet.client import Fleet, HostPool
+from fleet.engine import Docker
+from fleet.errors import FleetUnavailable
+
+
+@pytest.fixture(scope="session")
+def fleet() -> Iterator[Fleet]:
+    """This process's part in the fleet; the workers of pytest-xdist share one session."""
+    try:
+        joined = Fleet(os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex)
+    except FleetUnavailable as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(missing))
+    yield joined
+    joined.close()
+
+
+@pytest.fixture(scope="session")
+def docker_engine(fleet: Fleet) -> Iterator[Docker]:
+    """A Docker engine with debian:bookworm-slim; DOCKER_HOST names it. Called, it is the command line."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", fleet.docker_host)
+        yield Docker(fleet.docker_host)
+
+
+@pytest.fixture(scope="session")
+def ssh_hosts(fleet: Fleet) -> HostPool:
+    """Hosts with systemd, to lease."""
+    return HostPool(fleet, systemd=True)
+
+
+@pytest.fixture(scope="session")
+def ssh_hosts_plain(fleet: Fleet) -> HostPool:
+    """Hosts whose first process is no systemd, to lease."""
+    return HostPool(fleet, systemd=False)

@@ -1,0 +1,28 @@
+"""Programs that the fleet needs, installed where that is allowed."""
+
+from __future__ import annotations
+
+import os
+
+from fleet.command import run, which
+from fleet.errors import FleetUnavailable
+
+ENGINE = {"dockerd": "docker.io", "docker": "docker.io", "debootstrap": "debootstrap", "ip": "iproute2"}
+CLIENT = {"ssh": "openssh-client", "ssh-keygen": "openssh-client"}
+LIGHT = {"sshd": "openssh-server", "ip": "iproute2", "ssh-keygen": "openssh-client"}
+
+
+def ensure(programs: dict[str, str]) -> None:
+    """Have these programs, given with the Debian packages that bring them.
+
+    Raises FleetUnavailable, naming what is missing, where packages cannot be installed."""
+    missing = {program: package for program, package in programs.items() if which(program) is None}
+    if not missing:
+        return
+    if os.geteuid() != 0 or which("apt-get") is None:
+        needs = ", ".join(f"{program} (Debian: {package})" for program, package in missing.items())
+        raise FleetUnavailable(f"missing: {needs}; only root on Debian or Ubuntu has them installed by the tests")
+    apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    run([*apt, "update"], env=quiet)
+    run([*apt, "install", "--yes", "--no-install-recommends", *sorted(set(missing.values()))], env=quiet)
