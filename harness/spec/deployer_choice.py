@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.errors import UsageError
+from harness.spec.connection import KINDS, kind_of
 from harness.spec.inventory import Inventory, Origin
 from harness.spec.model import PluginUse, SourceRef
 from harness.spec.problems import shown
@@ -13,63 +14,63 @@ from harness.spec.problems import shown
 NAME = "harness_deployer"
 OPTIONS = "harness_deployer_config"
 
-_BY_CONNECTION = {
-    "local": "process",
-    "docker": "docker",
-    "community.docker.docker": "docker",
-    "ssh": "ssh",
-    "smart": "ssh",
-    "paramiko": "ssh",
-}
-"""Ansible's connection plugins, and the deployer that goes the same way."""
+_BY_KIND = {"local": "process", "ssh": "ssh", "docker": "docker"}
+"""Kinds of connections, and the deployer that goes the same way."""
 
 
-def deployer_name(inventory: Inventory, extra: Mapping[str, Any] | None = None) -> str:
-    """The variable `harness_deployer`; else by `ansible_connection`; else `process`.
+def deployer_name(inventory: Inventory, extra: Mapping[str, Any] | None = None, limit: str = "") -> str:
+    """The variable `harness_deployer`; else by the kind of connection (harness.spec.connection): `process` for this
+    machine, `ssh`, `docker`.
 
     Raises UsageError when hosts disagree: a run has one deployer."""
-    return deployer_use(inventory, extra).use
+    return deployer_use(inventory, extra, limit).use
 
 
-def deployer_use(inventory: Inventory, extra: Mapping[str, Any] | None = None) -> PluginUse:
+def deployer_use(inventory: Inventory, extra: Mapping[str, Any] | None = None, limit: str = "") -> PluginUse:
     """The deployer with its options, the table `harness_deployer_config`, as a playbook's `use` would give it: `where`
-    is the place of its name, `path` that of its options.
+    is the place of its name, `path` that of its options. Only hosts that match the pattern `limit` are asked.
 
     Raises UsageError when hosts disagree about either, or for values of the wrong kind."""
-    variables = [inventory.variables(host, extra) for host in inventory.hosts]
-    nowhere = Origin("process", "no variable says so", SourceRef(inventory.source))
-    name = _agreed(inventory, NAME, [_named(of_host, nowhere) for of_host in variables] or [nowhere])
-    none = Origin({}, "no variable says so", SourceRef(inventory.source))
-    options = _agreed(inventory, OPTIONS, [of_host.get(OPTIONS, none) for of_host in variables] or [none])
+    hosts = {host: inventory.variables(host, extra) for host in inventory.select(limit or "all")}
+    nobody = SourceRef(inventory.source)
+    named = {host: _named(inventory, host, variables) for host, variables in hosts.items()}
+    name = _agreed(inventory, NAME, named) or Origin("process", "there is no host", nobody)
+    none = Origin({}, "no variable says so", nobody)
+    options = _agreed(inventory, OPTIONS, {host: of_host.get(OPTIONS, none) for host, of_host in hosts.items()}) or none
     if not isinstance(options.value, Mapping):
         raise UsageError(f"{options.source}: {OPTIONS} must be a table, not {shown(options.value)}")
     where = options.where if options.value and not options.path else name.where  # options of -e have no path
     return PluginUse(name.value, name.value, options.value, where, options.path)
 
 
-def _named(variables: Mapping[str, Origin], default: Origin) -> Origin:
+def _named(inventory: Inventory, host: str, variables: Mapping[str, Origin]) -> Origin:
     if named := variables.get(NAME):
         if not isinstance(named.value, str) or not named.value:
             raise UsageError(f"{named.source}: {NAME} must be a deployer's name, not {shown(named.value)}")
         return named
-    connection = variables.get("ansible_connection")
-    if connection is None:
-        return default
-    if not isinstance(connection.value, str) or connection.value not in _BY_CONNECTION:
-        known = ", ".join(_BY_CONNECTION)
+    said = variables.get("ansible_connection")
+    if said is None:
+        source = "so it is without ansible_connection"
+        return Origin(_BY_KIND[kind_of(host, None)], source, inventory.where(host))
+    deployer = _BY_KIND.get(kind_of(host, said.value)) if isinstance(said.value, str) else None
+    if deployer is None:
         raise UsageError(
-            f"{connection.source}: no deployer is known for ansible_connection = {shown(connection.value)}; "
-            f"write one of {known}, or name the deployer: {NAME}"
+            f"{said.source}: no deployer is known for ansible_connection = {shown(said.value)}; "
+            f"write one of {', '.join(KINDS)}, or name the deployer: {NAME}"
         )
-    return Origin(_BY_CONNECTION[connection.value], connection.source, connection.where, connection.path)
+    return Origin(deployer, said.source, said.where, said.path)
 
 
-def _agreed(inventory: Inventory, what: str, of_hosts: list[Origin]) -> Origin:
-    first = of_hosts[0]
-    for host, other in zip(inventory.hosts, of_hosts, strict=False):
+def _agreed(inventory: Inventory, what: str, of_hosts: Mapping[str, Origin]) -> Origin | None:
+    """What all hosts say, as the first says it; None without hosts."""
+    if not of_hosts:
+        return None
+    (first_host, first), *others = of_hosts.items()
+    for host, other in others:
         if other.value != first.value:
             raise UsageError(
-                f"{inventory.source}: hosts disagree about {what}: {inventory.hosts[0]} has {shown(first.value)} "
-                f"({first.source}), {host} has {shown(other.value)} ({other.source}); a run has one deployer"
+                f"{inventory.source}: hosts disagree about {what}: {first_host} has {shown(first.value)} "
+                f"({first.source}), {host} has {shown(other.value)} ({other.source}); a run has one deployer: give all "
+                "the same, or choose hosts with --limit"
             )
     return first

@@ -23,6 +23,10 @@ class Written:
     path: KeyPath = ()
 
 
+HostVars = dict[str, dict[str, Written]]
+"""Every host's own variables, hosts in the order in which they were written first."""
+
+
 @dataclass(slots=True)
 class Group:
     """A group as it is written, while it is put together. `hosts` are its own, without its children's, and

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
+from harness.errors import Problem, SpecError, UsageError
 from harness.spec import patterns
-from harness.spec.groups import PRIORITY, Group, Written, depths, descendants
+from harness.spec.groups import PRIORITY, Group, HostVars, Written, depths, descendants
+from harness.spec.inventory_sources import is_toml, read_by_program
 from harness.spec.inventory_toml import read_groups
 from harness.spec.model import SourceRef
 from harness.spec.problems import known_hint
-from harness.spec.toml_document import KeyPath, TomlDocument
+from harness.spec.secrets import SECRET_VARIABLES, Secret
+from harness.spec.toml_document import KeyPath, TomlDocument, show_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,14 @@ class Inventory:
 
     @classmethod
     def read(cls, path: Path) -> Inventory:
-        """Raises SpecError with all of the file's problems."""
-        document = TomlDocument.read(path)
-        return cls.of(document.file, *read_groups(document), document)
+        """A TOML file, an executable, or whatever Ansible reads (harness.spec.inventory_sources). Programs are run for
+        it, so it blocks. Raises SpecError with all of its problems."""
+        if is_toml(path):
+            document = TomlDocument.read(path)
+            return cls.of(document.file, *read_groups(document), document)
+        listed = read_by_program(path)
+        inventory = cls.of(str(path), listed.groups, listed.hosts)
+        return inventory._settled(listed.resolved)
 
     @classmethod
     def implicit(cls) -> Inventory:
@@ -63,7 +70,9 @@ class Inventory:
     ) -> Inventory:
         """From groups as any source gives them, with every child there and no circle.
 
-        Every group without a parent becomes a child of `all`, every host without a group a host of `ungrouped`."""
+        Every group without a parent becomes a child of `all`, every host without a group a host of `ungrouped`. The
+        values of SECRET_VARIABLES become Secrets. Raises SpecError for those that cannot be one."""
+        groups, host_vars = _with_secrets(groups, host_vars)
         own = dict(groups)
         top = own.pop("all", Group("all"))
         loose = own.pop("ungrouped", Group("ungrouped"))
@@ -84,15 +93,13 @@ class Inventory:
 
     @cached_property
     def _member_sets(self) -> Mapping[str, frozenset[str]]:
-        return {
-            name: frozenset(host for below in descendants(self.groups, name) for host in self.groups[below].hosts)
-            for name in self.groups
-        }
+        return {name: frozenset(members) for name, members in self._members.items()}
 
     @cached_property
     def _members(self) -> Mapping[str, tuple[str, ...]]:
         return {
-            name: tuple(host for host in self.hosts if host in members) for name, members in self._member_sets.items()
+            name: tuple(dict.fromkeys(h for below in descendants(self.groups, name) for h in self.groups[below].hosts))
+            for name in self.groups
         }
 
     @cached_property
@@ -101,7 +108,8 @@ class Inventory:
         return tuple(sorted(self.groups, key=lambda name: (depth[name], self.groups[name].priority, name)))
 
     def hosts_of(self, group: str) -> tuple[str, ...]:
-        """Hosts of a group and of all groups below it. Raises KeyError."""
+        """Hosts of a group, then of its children, then of theirs, in the order in which they are written. Raises
+        KeyError."""
         return self._members[group]
 
     def where(self, host: str) -> SourceRef:
@@ -130,9 +138,25 @@ class Inventory:
         for name in self.groups_of(host):
             found |= _origins(self.groups[name].vars, f"[group {name}]")
         found |= _origins(self.host_vars[host], "[host]")
-        found |= {name: Origin(value, "-e", SourceRef("-e")) for name, value in (extra or {}).items()}
+        given = {name: Written(value, SourceRef("-e")) for name, value in (extra or {}).items()}
+        problems: list[Problem] = []
+        found |= _origins(_secrets_in(given, problems), "")
+        if problems:
+            raise SpecError(problems)
         found.pop(PRIORITY, None)
         return found
+
+    def _settled(self, resolved: Mapping[str, Mapping[str, Any]]) -> Inventory:
+        """With these values for hosts' variables wherever it would come to others itself."""
+        where = SourceRef(self.source)
+        host_vars = {host: dict(own) for host, own in self.host_vars.items()}
+        for host, variables in resolved.items():
+            ours = self.variables(host)
+            final = _secrets_in({name: Written(value, where) for name, value in variables.items()}, [])
+            host_vars[host] |= {
+                name: said for name, said in final.items() if name not in ours or ours[name].value != said.value
+            }
+        return replace(self, host_vars=host_vars)
 
     def variable_names(self) -> frozenset[str]:
         """Every variable that the inventory gives to anything: what `-e` may replace."""
@@ -141,4 +165,31 @@ class Inventory:
 
 
 def _origins(variables: Mapping[str, Written], holder: str) -> dict[str, Origin]:
-    return {name: Origin(w.value, f"{w.where} {holder}", w.where, w.path) for name, w in variables.items()}
+    return {name: Origin(w.value, f"{w.where} {holder}".rstrip(), w.where, w.path) for name, w in variables.items()}
+
+
+def _with_secrets(
+    groups: Mapping[str, Group], host_vars: Mapping[str, Mapping[str, Written]]
+) -> tuple[dict[str, Group], HostVars]:
+    problems: list[Problem] = []
+    guarded = {name: replace(group, vars=_secrets_in(group.vars, problems)) for name, group in groups.items()}
+    hosts = {host: _secrets_in(variables, problems) for host, variables in host_vars.items()}
+    if problems:
+        raise SpecError(dict.fromkeys(problems))  # a range of hosts has one place
+    return guarded, hosts
+
+
+def _secrets_in(variables: Mapping[str, Written], problems: list[Problem]) -> dict[str, Written]:
+    """The variables, those that are secrets as such; problems with these are added."""
+    found = dict(variables)
+    for name in variables.keys() & SECRET_VARIABLES:
+        written = variables[name]
+        where = written.where
+        try:
+            secret = Secret.of(written.value, f"{where}: {name}", Path(where.file).parent)
+        except ValueError as error:
+            path = show_path(written.path) or name
+            problems.append(Problem(where.file, where.line, where.column, path, str(error)))
+        else:
+            found[name] = replace(written, value=secret)
+    return found

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 
 from harness.errors import Problem, SpecError
-from harness.spec.groups import PRIORITY, Group, Written, find_circle
+from harness.spec.groups import PRIORITY, Group, HostVars, Written, find_circle
 from harness.spec.problems import known_hint, shown
 from harness.spec.ranges import expand
 from harness.spec.toml_document import KeyPath, TomlDocument
 
 _KEYS = ("hosts", "children", "vars")
-_PORT = re.compile(r"(.*[^:]):(\d+)")
-
-HostVars = dict[str, dict[str, Written]]
+_NAME = re.compile(r"(?:[^:\[\]]|\[[^\[\]]*\])+")
+"""A host's name, perhaps with ranges: no colon outside of brackets."""
 
 
 def read_groups(document: TomlDocument) -> tuple[dict[str, Group], HostVars]:
@@ -70,9 +70,9 @@ class _Reader:
             self._problem(path, f"must be a host's name, not {shown(pattern)}")
             return
         given: dict[str, Written] = {}
-        if match := _PORT.fullmatch(pattern):  # "name:22", as in Ansible
-            pattern = match[1]
-            given["ansible_port"] = Written(int(match[2]), self._document.where(path), path)
+        pattern, port = _split_port(pattern)
+        if port is not None:
+            given["ansible_port"] = Written(port, self._document.where(path), path)
         self._vars(given, table, path)
         try:
             names = expand(pattern)
@@ -125,3 +125,21 @@ class _Reader:
 
     def _problem(self, path: KeyPath, message: str, hint: str = "") -> None:
         self.problems.append(self._document.problem(path, message, hint))
+
+
+def _split_port(pattern: str) -> tuple[str, int | None]:
+    """`name:22` and `[2001:db8::1]:22`, as in Ansible; an IPv6 address without brackets has no port."""
+    name, _, port = pattern.rpartition(":")
+    if port.isascii() and port.isdigit():
+        if name.startswith("[") and _is_ipv6(name[1:-1]):
+            return name[1:-1], int(port)
+        if _NAME.fullmatch(name):
+            return name, int(port)
+    return pattern, None
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == 6
+    except ValueError:
+        return False

@@ -1,8 +1,10 @@
 """Host patterns as in Ansible: `validators:&rack1:!node03`, `node*`, `~node\\d+`, `group[0:2]`.
 
-Terms are joined with `,` or `:`. A plain term adds hosts, `&` keeps only, `!` takes away; all adding comes first,
-then keeping, then taking away, in whatever order they are written. Without a plain term everything is added.
-A term names a group or a host, or is a glob or (`~`) a regular expression over the names of both."""
+Terms are joined with `,`, or with `:` where there is no comma. A plain term adds hosts, `&` keeps only, `!` takes away;
+all adding comes first, then keeping, then taking away, in whatever order they are written. Without a plain term
+everything is added. A term names a host or a group, or is a glob or (`~`) a regular expression over the names of both.
+
+Unlike Ansible, which warns, a term that matches nothing is an error."""
 
 from __future__ import annotations
 
@@ -13,20 +15,20 @@ from fnmatch import translate
 from harness.errors import UsageError
 from harness.spec.problems import did_you_mean
 
-_SEPARATOR = re.compile(r"[,:](?![^\[]*\])")  # not the one in a slice, nor in a character class
+_COLON = re.compile(r":(?![^\[]*\])")  # not the one in a slice, nor in a character class
 _SLICE = re.compile(r"(.+)\[(?:(-?\d+)|(\d+)[:-](-1|\d*))\]")
 
 
 def select(pattern: str, hosts: Sequence[str], groups: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """The hosts that a pattern means, in the order of `hosts`; none is possible: `a:!a`.
 
-    `groups` are the hosts of each group, in that order too. Raises UsageError for a term that matches no name,
-    a slice beyond the end and a wrong regular expression."""
-    terms = [term.strip() for term in _SEPARATOR.split(pattern) if term.strip()]
+    `groups` are the hosts of each group in the group's own order, which slices count in. Raises UsageError for a term
+    that matches no name, a slice beyond the end and a wrong regular expression."""
+    terms = _terms(pattern, hosts)
     if not terms:
         raise UsageError(f'host pattern "{pattern}" names nothing; write "all" for all hosts')
     try:
-        added = [_matched(term, hosts, groups) for term in terms if term[0] not in "&!"]
+        added = [[term] if term in hosts else _matched(term, hosts, groups) for term in terms if term[0] not in "&!"]
         kept = [_matched(term[1:], hosts, groups) for term in terms if term[0] == "&"]
         removed = [_matched(term[1:], hosts, groups) for term in terms if term[0] == "!"]
     except ValueError as error:
@@ -36,8 +38,15 @@ def select(pattern: str, hosts: Sequence[str], groups: Mapping[str, Sequence[str
     return tuple(host for host in hosts if host in chosen)
 
 
+def _terms(pattern: str, hosts: Sequence[str]) -> list[str]:
+    if pattern.strip() in hosts:  # an IPv6 address
+        return [pattern.strip()]
+    terms = pattern.split(",") if "," in pattern else _COLON.split(pattern)
+    return [term.strip() for term in terms if term.strip()]
+
+
 def _matched(term: str, hosts: Sequence[str], groups: Mapping[str, Sequence[str]]) -> Sequence[str]:
-    """The hosts of one term, in the order of `hosts`. Raises ValueError."""
+    """The hosts of one term: a group's in its own order, else in the order of `hosts`. Raises ValueError."""
     if term in groups:
         return groups[term]
     if term in ("all", "*"):

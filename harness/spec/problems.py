@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from harness.errors import Problem, SpecError
 from harness.spec.model import PluginUse, SourceRef
+from harness.spec.secrets import Secret
 from harness.spec.toml_document import KeyPath, TomlDocument, show_path
 from harness.spec.units import format_duration, parse_duration
 
@@ -129,6 +130,8 @@ def shown(value: object) -> str:
             return "a list"
         case None:
             return "nothing"
+        case Secret():
+            return str(value)
         case _:
             return f"a {type(value).__name__}"
 

@@ -40,7 +40,8 @@ def test_hosts_and_groups() -> None:
     )  # fmt: skip
     assert list(racks.groups) == ["all", "ungrouped", "validators", "rack1", "rack2", "odd", "executors", "rack3"]
     assert racks.hosts_of("validators") == racks.hosts[1:8]
-    assert racks.hosts_of("all") == racks.hosts
+    assert racks.hosts_of("all")[:4] == ("loner", "node01", "node03", "node05")  # its children's, then theirs
+    assert sorted(racks.hosts_of("all")) == sorted(racks.select("all")) == sorted(racks.hosts)
     assert racks.hosts_of("ungrouped") == ("loner",)
     assert racks.groups_of("node01") == ("all", "odd", "validators", "rack1")
     assert racks.select("validators:&odd:!node03") == ("node01", "node05")
@@ -205,7 +206,9 @@ def test_nothing_that_is_written_makes_a_traceback(table: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("text", "deployer"),
     [
-        ("[all]\nhosts = ['h']", "process"),
+        ("[all]\nhosts = ['h']", "ssh"),
+        ("[all]\nhosts = ['localhost']", "process"),
+        ("[all]\nhosts = ['localhost']\nvars = {ansible_connection = 'ansible.builtin.ssh'}", "ssh"),
         ("[all]\nhosts = ['h']\nvars = {ansible_connection = 'local'}", "process"),
         ("[all]\nhosts = ['h']\nvars = {ansible_connection = 'ssh'}", "ssh"),
         ("[all]\nhosts = ['h']\nvars = {ansible_connection = 'docker', harness_deployer = 'mine'}", "mine"),
@@ -223,9 +226,17 @@ def test_extra_chooses_the_deployer() -> None:
 def test_deployer_options_have_a_place() -> None:
     use = deployer_use(read("[all]\nhosts = ['h', 'i']\n[all.vars.harness_deployer_config]\nrelay = true\n"))
     path = ("all", "vars", "harness_deployer_config")
-    assert use == PluginUse("process", "process", {"relay": True}, SourceRef("i.toml"), path)
+    assert use == PluginUse("ssh", "ssh", {"relay": True}, SourceRef("i.toml", 2, 10), path)
     use = deployer_use(read("[all]\nhosts = ['h']\n[all.vars]\nharness_deployer = 'docker'\n"))
     assert (use.use, use.where) == ("docker", SourceRef("i.toml", 4, 1))
+
+
+def test_only_hosts_within_the_limit_choose_the_deployer() -> None:
+    inventory = read("[all]\nhosts = ['localhost', 'far']\n")
+    assert deployer_name(inventory, limit="far") == "ssh"
+    assert deployer_name(inventory, limit="all:!far") == "process"
+    with pytest.raises(UsageError, match="--limit"):
+        deployer_name(inventory)
 
 
 def test_hosts_have_places() -> None:
@@ -240,22 +251,24 @@ def test_hosts_have_places() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[a]\nhosts = ['h']\nvars = {ansible_connection = 'ssh'}\n[b]\nhosts = ['i']\n",
-         'i.toml: hosts disagree about harness_deployer: h has "ssh" (i.toml:3:9 [group a]), '
-         'i has "process" (no variable says so); a run has one deployer'),
+        ("[a]\nhosts = ['h']\nvars = {ansible_connection = 'docker'}\n[b]\nhosts = ['i']\n",
+         'i.toml: hosts disagree about harness_deployer: h has "docker" (i.toml:3:9 [group a]), '
+         'i has "ssh" (so it is without ansible_connection); '
+         "a run has one deployer: give all the same, or choose hosts with --limit"),
         ("[a.hosts]\nh = {harness_deployer_config = {x = 1}}\ni = {}\n",
          "i.toml: hosts disagree about harness_deployer_config: h has a table (i.toml:2:6 [host]), "
-         "i has a table (no variable says so); a run has one deployer"),
+         "i has a table (no variable says so); "
+         "a run has one deployer: give all the same, or choose hosts with --limit"),
         ("[a.hosts]\nh = {harness_deployer = 3}\n",
          "i.toml:2:6 [host]: harness_deployer must be a deployer's name, not 3"),
         ("[a.hosts]\nh = {harness_deployer_config = 3}\n",
          "i.toml:2:6 [host]: harness_deployer_config must be a table, not 3"),
         ("[a.hosts]\nh = {ansible_connection = 'winrm'}\n",
-         'i.toml:2:6 [host]: no deployer is known for ansible_connection = "winrm"; write one of local, docker, '
-         "community.docker.docker, ssh, smart, paramiko, or name the deployer: harness_deployer"),
+         'i.toml:2:6 [host]: no deployer is known for ansible_connection = "winrm"; write one of local, ssh, '
+         "smart, paramiko, paramiko_ssh, docker, docker_api, or name the deployer: harness_deployer"),
         ("[a.hosts]\nh = {ansible_connection = ['ssh']}\n",
-         "i.toml:2:6 [host]: no deployer is known for ansible_connection = a list; write one of local, docker, "
-         "community.docker.docker, ssh, smart, paramiko, or name the deployer: harness_deployer"),
+         "i.toml:2:6 [host]: no deployer is known for ansible_connection = a list; write one of local, ssh, "
+         "smart, paramiko, paramiko_ssh, docker, docker_api, or name the deployer: harness_deployer"),
     ],
 )  # fmt: skip
 def test_deployer_problems(text: str, message: str) -> None:

@@ -57,7 +57,7 @@ def test_select(pattern: str, hosts: str) -> None:
     ("pattern", "message"),
     [
         ("", 'host pattern "" names nothing; write "all" for all hosts'),
-        (" , :", 'host pattern " , :" names nothing; write "all" for all hosts'),
+        (" , ", 'host pattern " , " names nothing; write "all" for all hosts'),
         ("nod01", 'host pattern "nod01": "nod01" matches no group and no host; '
                   'did you mean "node01"? (groups: all, validators, rack1, rack2, empty)'),
         ("all:!rak1", 'host pattern "all:!rak1": "rak1" matches no group and no host; '
