@@ -7,7 +7,7 @@ import os
 from fleet.command import run, which
 from fleet.errors import FleetUnavailable
 
-ENGINE = {"dockerd": "docker.io", "docker": "docker.io", "debootstrap": "debootstrap", "ip": "iproute2"}
+ENGINE = {"dockerd": "docker.io", "docker": "docker.io", "debootstrap": "debootstrap", "ip": "iproute2", "iptables": "iptables"}
 CLIENT = {"ssh": "openssh-client", "ssh-keygen": "openssh-client"}
 LIGHT = {"sshd": "openssh-server", "ip": "iproute2", "ssh-keygen": "openssh-client"}
 

@@ -1,0 +1,97 @@
+"""The engine of our own ends with whoever started it; where there can be none, tests say so."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import fleet as fleet_package
+from fleet.engine import Docker, PrivateEngine
+from fleet.errors import FleetError
+from fleet.images import BASE
+
+SOURCE = Path(fleet_package.__file__).parents[1]
+
+START = """
+import sys
+from pathlib import Path
+from fleet.engine import PrivateEngine
+engine = PrivateEngine(Path(sys.argv[1]))
+print(engine.bridge, flush=True)
+sys.stdin.read()
+"""
+
+
+def eventually(condition: Callable[[], bool], what: str, patience: float = 60.0) -> None:
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, f"it did not come true within {patience:g} s that {what}"
+        time.sleep(0.05)
+
+
+def empty_image(docker: Docker) -> str:
+    packed = io.BytesIO()
+    tarfile.open(fileobj=packed, mode="w").close()
+    return docker("import", "-", input=packed.getvalue())
+
+
+@pytest.mark.real
+def test_a_private_engine_dies_with_whoever_started_it(fleet: fleet_package.Fleet, tmp_path: Path) -> None:
+    """SIGKILL of its starter ends it; the next one keeps its images and removes everything else."""
+    del fleet  # what a private engine needs is installed then
+    docker = Docker(f"unix://{tmp_path / 'docker.sock'}")
+    argv = [sys.executable, "-c", START, str(tmp_path)]
+    env = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, text=True) as starter:
+        assert starter.stdout is not None
+        bridge = starter.stdout.readline().strip()
+        assert Path("/sys/class/net", bridge).exists()
+        image = empty_image(docker)
+        docker("create", image, "nothing")
+        docker("network", "create", "left-over")
+        pid = int((tmp_path / "dockerd.pid").read_text())
+        starter.send_signal(signal.SIGKILL)
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), "dockerd ended")
+    engine = PrivateEngine(tmp_path)
+    try:
+        assert docker("ps", "--all", "--quiet") == ""
+        assert "left-over" not in docker("network", "ls")
+        assert docker("images", "--quiet", "--no-trunc") == image
+    finally:
+        engine.stop()
+    assert not Path("/sys/class/net", bridge).exists()
+    rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout
+    assert bridge not in rules
+    with pytest.raises(FleetError):
+        docker("version")
+
+
+@pytest.mark.real
+def test_the_engine_has_the_base_image(docker_engine: Docker) -> None:
+    assert os.environ["DOCKER_HOST"] == docker_engine.host
+    system = docker_engine("run", "--rm", BASE, "cat", "/etc/os-release")
+    assert "VERSION_CODENAME=bookworm" in system
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", "1 skipped"), ("true", "1 error")])
+def test_a_missing_engine_is_named_here_and_an_error_in_ci(tmp_path: Path, ci: str, outcome: str) -> None:
+    (tmp_path / "test_it.py").write_text("def test_it(docker_engine): pass\n")
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("CI", "PYTEST", "DOCKER"))}
+    env |= {"PATH": str(nothing), "PYTHONPATH": str(SOURCE), "HARNESS_TESTS_CACHE": str(nothing)}
+    if ci:
+        env["CI"] = ci
+    argv = [sys.executable, "-m", "pytest", "-p", "fleet.fixtures", "-p", "no:cacheprovider", "-rsE", "test_it.py"]
+    done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    assert outcome in done.stdout.splitlines()[-1]
+    assert "docker (Debian: docker.io)" in done.stdout
