@@ -89,6 +89,18 @@ class Secret:
             case _:
                 return str(self._argument)
 
+    def reference(self) -> dict[str, Any] | None:
+        """What to write to have it read from where it is, without itself; None where it is there as text only."""
+        match self._source:
+            case "env":
+                return {"env": self._argument}
+            case "file":
+                return {"file": str((self._base / Path(self._argument).expanduser()).absolute())}
+            case "command":
+                return {"command": list(self._argument)}
+            case _:
+                return None
+
     def __repr__(self) -> str:
         return MASK
 
