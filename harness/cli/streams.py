@@ -9,15 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from harness.redact import redact
+
 
 class ForgivingFile(io.RawIOBase):
     """A file that takes everything. `lost` is why something could not be written, "" while nothing was lost, or only
-    because its reader has gone away: the result of a run must not depend on who reads about it."""
+    because its reader has gone away: the result of a run must not depend on who reads about it. `gone`: nothing that
+    is written arrives any more."""
 
     def __init__(self, descriptor: int) -> None:
         self.lost = ""
         self._descriptor = descriptor
-        self._gone = False
+        self.gone = False
 
     def fileno(self) -> int:
         return self._descriptor
@@ -29,21 +32,25 @@ class ForgivingFile(io.RawIOBase):
         return True
 
     def write(self, data: Any) -> int:
-        if not self._gone:
+        if not self.gone:
             try:
                 return os.write(self._descriptor, data)
             except OSError as error:
-                self._gone = True
+                self.gone = True
                 self.lost = "" if isinstance(error, BrokenPipeError) else str(error)
         return memoryview(data).nbytes
 
 
 class Output(io.TextIOWrapper):
-    """Text on a ForgivingFile; `file` is that one."""
+    """Text on a ForgivingFile; `file` is that one. Secrets are redacted in it."""
 
     def __init__(self, file: ForgivingFile) -> None:
         self.file = file
         super().__init__(io.BufferedWriter(file), encoding="utf-8", errors="replace", write_through=False)
+
+    def write(self, text: str) -> int:
+        super().write(redact(text))
+        return len(text)
 
 
 def make_safe() -> None:
@@ -65,6 +72,11 @@ def lost_output() -> str:
     """Why something that was written to stdout is not there, "" when it all is."""
     sys.stdout.flush()
     return sys.stdout.file.lost if isinstance(sys.stdout, Output) else ""
+
+
+def is_read(stream: object) -> bool:
+    """Whether there still is somebody to write for: for commands that go on for as long as they are watched."""
+    return not (isinstance(stream, Output) and stream.file.gone)
 
 
 @contextmanager

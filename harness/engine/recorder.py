@@ -27,6 +27,7 @@ from harness.record.reduce import reduce
 from harness.record.result import result_of, write_result
 from harness.record.rundir import RunDirectory, write_atomically
 from harness.record.state import RunState
+from harness.redact import redact, redact_value
 from harness.spec import toml_writer
 from harness.spec.verdict import Verdict
 
@@ -65,7 +66,8 @@ class Recorder:
         clock = clock or SystemClock()
         try:
             run_dir = RunDirectory.create(runs, plan.playbook.name, clock.wall())
-            write_atomically(run_dir.run_toml, f"{_heading(target)}{toml_writer.dumps(describe(plan))}")
+            playbook = toml_writer.dumps(redact_value(describe(plan)))
+            write_atomically(run_dir.run_toml, f"{redact(_heading(target))}{playbook}")
         except OSError as error:
             raise UsageError(
                 f"{runs}: run directories cannot be made here: {error}; choose another with --runs"

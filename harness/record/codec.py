@@ -20,6 +20,7 @@ from pathlib import PurePath
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from harness.record.events import Event, Recorded
+from harness.redact import redact, redact_value
 
 _ENVELOPE = ("seq", "at", "t", "kind")
 _MAX_DEPTH = 32
@@ -184,6 +185,25 @@ def jsonable(value: Any, depth: int = 0) -> Any:
 def _key(key: Any) -> str:
     plain = jsonable(key, _MAX_DEPTH)
     return plain if isinstance(plain, str) else json.dumps(plain)
+
+
+def without_secrets(event: Event) -> Event:
+    """The event with every known secret in its texts replaced; the names of its fields are our own."""
+    kind = _BY_CLASS[type(event)]
+    clean = {name: _clean(value) for name, value in zip(kind.names, kind.values(event), strict=True)}
+    return dataclasses.replace(event, **clean)
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {_clean(key): _clean(inner) for key, inner in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(_clean, value))
+    return redact_value(jsonable(value))
 
 
 _encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=True, default=jsonable)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from harness.clock import Clock
-from harness.record.codec import DecodeError, decode, encode
+from harness.record.codec import DecodeError, decode, encode, without_secrets
 from harness.record.events import Event, Note, Recorded
+from harness.redact import finds_secret
 
 Subscriber = Callable[[Recorded], None]
 
@@ -43,10 +45,16 @@ class Journal:
         self._subscribers.append(callback)
 
     def append(self, event: Event) -> Recorded:
-        """Write an event, then deliver it. Subscribers may append too: what they add is delivered afterwards."""
+        """Write an event, then deliver it. Subscribers may append too: what they add is delivered afterwards.
+
+        Known secrets are redacted first, so that none is in whatever is made of the journal or of its events."""
         self._seq += 1
         recorded = Recorded(self._seq, round(self._clock.wall(), 6), round(self._clock.now() - self._start, 6), event)
-        self._write(encode(recorded))
+        line = encode(recorded)
+        if finds_secret(line.decode("ascii")):
+            recorded = replace(recorded, event=without_secrets(event))
+            line = encode(recorded)
+        self._write(line)
         self._undelivered.append(recorded)
         if not self._delivering:
             self._deliver()

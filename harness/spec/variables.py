@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import Problem, UsageError
+from harness.spec.secrets import SECRET_VARIABLES, Secret
 from harness.spec.template import broken_variable, render, variables_used
 from harness.spec.toml_document import KeyPath, TomlDocument
 
@@ -32,10 +33,16 @@ def parse_extra(text: str) -> dict[str, Any]:
 
 
 def parse_extras(texts: Iterable[str]) -> dict[str, Any]:
-    """Variables of all `-e`s, later ones winning."""
+    """Variables of all `-e`s, later ones winning. Those that are secrets are redacted from now on, since the command
+    line is recorded. Raises UsageError."""
     variables: dict[str, Any] = {}
     for text in texts:
         variables.update(parse_extra(text))
+    for name in variables.keys() & SECRET_VARIABLES:
+        try:
+            Secret.of(variables[name], f"-e {name}")
+        except ValueError as error:
+            raise UsageError(f"-e {name}: {error}") from None
     return variables
 
 
