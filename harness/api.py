@@ -66,11 +66,13 @@ from harness.plugin.contract.machine import (
     ServiceSpec,
 )
 from harness.plugin.contract.node import Node, NodeState
+from harness.plugin.contract.task import Task, TaskContext, TaskResult
 from harness.plugin.contract.workload import DefaultExpectation, PlanView, Workload
 from harness.plugin.hookspecs import hookimpl
 from harness.redact import redact
 from harness.spec.connection import Connection
 from harness.spec.file_names import file_name
+from harness.spec.local_path import LocalPath
 from harness.spec.model import PluginUse, SourceRef, TopologySpec, WalletsSpec
 from harness.spec.secrets import Secret
 from harness.spec.ssh_arguments import JumpHost, jump_hosts
@@ -84,11 +86,12 @@ __all__ = [
     "Completed", "Config", "Conflict", "Connection", "Context", "DefaultExpectation", "DeployError",
     "DeployRequest", "Deployer", "Deployment", "Duration", "Exit", "ExitCode", "Expectation", "Facts", "Fault",
     "FaultControl", "FaultError", "FaultRecord", "HarnessError", "Head", "HostReport", "HostSpec", "Image",
-    "InfrastructureError", "Judgement", "JumpHost", "Launch", "Link", "Machine", "MachineCapability",
+    "InfrastructureError", "Judgement", "JumpHost", "Launch", "Link", "LocalPath", "Machine", "MachineCapability",
     "MachineLost", "Network", "NetworkSpec", "NoConfig", "Node", "NodeFile", "NodeSite", "NodeSpec",
     "NodeState", "NodeView", "NotReadyError", "Outcome", "PeerAddress", "Placement", "PlanView", "PlannedNode",
     "Plugin", "PluginUse", "Proof", "Rate", "Receipt", "RoleInfo", "Secret", "Service", "ServiceSpec", "Size",
-    "SourceRef", "Span", "Summary", "SystemClock", "TeardownError", "Ticket", "Timing", "Topology",
+    "SourceRef", "Span", "Summary", "SystemClock", "Task", "TaskContext", "TaskResult", "TeardownError",
+    "Ticket", "Timing", "Topology",
     "TopologySpec", "Tracker", "Transaction", "TransactionFactory", "Unreachable", "Unsupported", "UsageError",
     "Verdict", "Violation", "Wallet", "WalletsSpec", "Window", "Workload", "file_name", "format_duration",
     "hookimpl", "jump_hosts", "redact",

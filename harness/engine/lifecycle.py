@@ -19,6 +19,7 @@ from harness.engine.ledger import Ledger
 from harness.engine.nodes import ManagedNode, NodeHost
 from harness.engine.patience import Patience
 from harness.engine.plan import Plan
+from harness.engine.prepare import TaskOutcome, prepare
 from harness.engine.recorder import Recorder
 from harness.engine.runner import Runner, journal_feed, phase
 from harness.engine.target import Target
@@ -29,7 +30,9 @@ from harness.plugin.contract.chain import ChainClient, Network, NetworkSpec, Nod
 from harness.plugin.contract.deployer import Access, Deployment, DeployRequest, PlannedNode
 from harness.plugin.contract.machine import CommandRecord, Machine
 from harness.plugin.contract.node import NodeState
-from harness.record.events import CommandRan, Note, PhaseEnded, PhaseStarted, RunStarted
+from harness.plugin.contract.task import TaskResult
+from harness.record.events import CommandRan, Note, PhaseEnded, PhaseStarted, RunStarted, TaskRan
+from harness.record.text import counted
 
 STEP_WITHIN = 120.0
 """Seconds after which a step of teardown that does not end is given up, and told as left behind."""
@@ -106,6 +109,7 @@ class Lifecycle:
             access = Access(self.target.forks, self._audit, recorder.warn)
             request = DeployRequest(recorder.run_id, recorder.path, planned, plan.topology.links, plan.chain, access)
             deployment = await tasks.start(self._held.hold, self.target.deployer.deploy(request))
+            await self._prepare(shared, planned, deployment)
             provided = await self._provide(deployment)
             host = NodeHost(network, deployment, recorder.clock, recorder.emit, tasks, shared.fail)
             for node in planned:
@@ -180,6 +184,29 @@ class Lifecycle:
             expectations=tuple(component.id for component in plan.expectations),
             variables=plan.playbook.variables,
             command=self.recorder.command,
+            deployer_options=self.target.deployer.config.model_dump(mode="json"),
+        )
+
+    async def _prepare(self, shared: RunShared, planned: tuple[PlannedNode, ...], deployment: Deployment) -> None:
+        """Do the tasks of `[[prepare]]`, where there are machines before there are nodes on them."""
+        tasks, name = self.plan.prepare, self.target.deployer.name
+        if tasks and not deployment.hosts:
+            skipped = f"{counted(len(tasks), 'task')} skipped: the deployer {name} makes a machine for each node, ready"
+            self.recorder.warn("prepare", f"{skipped} as its image is; there is no host to prepare before")
+        if not tasks or not deployment.hosts:
+            return
+        steps = self.target.steps(self.plan, planned)
+        async with phase(shared, "prepare"):
+            await prepare(
+                steps, deployment.hosts, forks=self.target.forks, clock=shared.clock, tell=self._journal_task
+            )
+
+    def _journal_task(self, outcome: TaskOutcome) -> None:
+        result = outcome.result or TaskResult(changed=False)
+        self.recorder.emit(
+            TaskRan(
+                outcome.host, outcome.step.task.label, result.changed, result.detail, outcome.seconds, outcome.error
+            )
         )
 
     async def _provide(self, deployment: Deployment) -> dict[tuple[str, str], PurePosixPath]:

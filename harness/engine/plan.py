@@ -13,10 +13,12 @@ from harness.errors import HarnessError, PluginLoadError, Problem, SpecError, Un
 from harness.plugin.contract.base import Config, MachineCapability, Plugin
 from harness.plugin.contract.chain import Chain
 from harness.plugin.contract.expectation import Expectation
+from harness.plugin.contract.task import Task
 from harness.plugin.contract.workload import PlanView, Workload
 from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
-from harness.spec.model import Playbook, PluginUse, SourceRef
+from harness.spec.local_path import context_for
+from harness.spec.model import Playbook, PluginUse, SourceRef, TaskUse
 from harness.spec.playbook import Draft, PlaybookFile, role_path
 from harness.spec.problems import known_hint, problems_from_validation
 from harness.spec.toml_document import KeyPath, TomlDocument, show_path
@@ -46,6 +48,18 @@ class Component(Generic[PluginT]):
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedTask:
+    """A task of `[[prepare]]`: what the playbook says of it, and its plugin."""
+
+    use: TaskUse
+    component: Component[Task[Any]]
+
+    @property
+    def label(self) -> str:
+        return self.use.label
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A run without machines: `deployer.deploy(plan)` gives it some. Seconds throughout.
 
@@ -60,6 +74,7 @@ class Plan:
     duration: float
     settle: float | None
     view: PlanView
+    prepare: tuple[PlannedTask, ...] = ()
 
     @property
     def machine_needs(self) -> Mapping[MachineCapability, tuple[str, ...]]:
@@ -73,7 +88,9 @@ class Plan:
 
 def resolve(playbook: Playbook, registry: Registry, *, seed: int | None = None) -> Plan:
     """The plan of a playbook that was built in code. Raises SpecError with every problem found."""
-    draft = Draft(playbook, (), playbook.chain, playbook.topology, playbook.workloads, playbook.expectations)
+    draft = Draft(
+        playbook, (), playbook.chain, playbook.topology, playbook.workloads, playbook.expectations, playbook.prepare
+    )
     return _Resolver(draft, registry, None).resolve(seed, fresh_seed())
 
 
@@ -117,6 +134,7 @@ class _Resolver:
         """`seed` wins over the playbook's own; `drawn` is for when there is neither. Raises SpecError."""
         draft = self.draft
         chain_component = self._component(Kind.CHAIN, draft.chain) if draft.chain else None
+        tasks = [(use, self._component(Kind.TASK, use.use)) for use in draft.prepare]
         workloads = tuple(filter(None, (self._component(Kind.WORKLOAD, use) for use in draft.workloads)))
         asked = tuple(filter(None, (self._component(Kind.EXPECTATION, use) for use in draft.expectations)))
         chain: Chain[Any] | None = chain_component.make() if chain_component else None
@@ -149,7 +167,18 @@ class _Resolver:
         if self.problems:
             raise SpecError(self.problems)
         settle = playbook.settle.seconds(view.block_interval) if playbook.settle else None
-        return Plan(playbook, chosen, topology, chain, workloads, (*asked, *brought), view.duration, settle, view)
+        return Plan(
+            playbook=playbook,
+            seed=chosen,
+            topology=topology,
+            chain=chain,
+            workloads=workloads,
+            expectations=(*asked, *brought),
+            duration=view.duration,
+            settle=settle,
+            view=view,
+            prepare=tuple(PlannedTask(use, component) for use, component in tasks if component is not None),
+        )
 
     def _component(self, kind: Kind, use: PluginUse, brought_by: str = "") -> Component[Any] | None:
         try:
@@ -159,7 +188,7 @@ class _Resolver:
             return None
         broken = self.draft.broken
         try:
-            config = cls.Config.model_validate(dict(use.options))
+            config = cls.Config.model_validate(dict(use.options), context=context_for(self.draft.source))
         except ValidationError as error:
             self.problems += problems_from_validation(
                 error, self.document, use.path, cls.Config, use.where, use.options, broken

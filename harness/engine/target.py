@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from harness.engine.placement import place
 from harness.engine.plan import Plan
-from harness.errors import PluginLoadError, Problem, SpecError, UnknownPluginError
+from harness.engine.prepare import Step, assign, hosts_to_prepare
+from harness.errors import PluginLoadError, Problem, SpecError, UnknownPluginError, UsageError
 from harness.plugin.contract.base import MachineCapability
 from harness.plugin.contract.deployer import Access, Deployer, HostReport, PlannedNode
 from harness.plugin.discovery import Kind
@@ -35,6 +38,10 @@ class Target:
     def place(self, plan: Plan) -> tuple[PlannedNode, ...]:
         return place(plan, self.inventory, limit=self.limit, extra=self.extra)
 
+    def steps(self, plan: Plan, nodes: Sequence[PlannedNode]) -> tuple[Step, ...]:
+        """The tasks of `[[prepare]]` with the hosts of each, of those that the nodes go to. Raises SpecError."""
+        return assign(plan.prepare, hosts_to_prepare(nodes), self.inventory)
+
     async def check(self, plan: Plan) -> tuple[PlannedNode, ...]:
         """Place the nodes and see whether the machines can do what the plan needs; touches nothing.
 
@@ -42,6 +49,10 @@ class Target:
         nodes = self.place(plan)
         reports = await self.deployer.inspect(nodes, plan.chain, Access(self.forks))
         problems = [self._problem(report.host, text) for report in reports for text in report.problems]
+        try:
+            self.steps(plan, nodes)
+        except SpecError as error:
+            problems += error.problems
         reachable = [report for report in reports if not report.problems]
         for capability, who in plan.machine_needs.items():
             for why, hosts in _without(capability, reachable).items():

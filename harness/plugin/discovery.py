@@ -23,6 +23,7 @@ class Kind(enum.StrEnum):
     WORKLOAD = "workload"
     EXPECTATION = "expectation"
     FAULT = "fault"
+    TASK = "task"
     COMMAND = "command"
     OBSERVER = "observer"
 

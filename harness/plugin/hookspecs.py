@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from harness.plugin.contract.deployer import Deployer
     from harness.plugin.contract.expectation import Expectation
     from harness.plugin.contract.fault import Fault
+    from harness.plugin.contract.task import Task
     from harness.plugin.contract.workload import Workload
     from harness.record.events import Recorded
 
@@ -47,6 +48,11 @@ def harness_expectations() -> Sequence[type[Expectation[Any]]]:  # type: ignore[
 @hookspec
 def harness_faults() -> Sequence[type[Fault[Any]]]:  # type: ignore[empty-body]
     """Register faults: return their classes."""
+
+
+@hookspec
+def harness_tasks() -> Sequence[type[Task[Any]]]:  # type: ignore[empty-body]
+    """Register tasks: return their classes."""
 
 
 @hookspec

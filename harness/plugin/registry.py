@@ -23,9 +23,11 @@ from harness.plugin.contract.chain import Chain
 from harness.plugin.contract.deployer import Deployer
 from harness.plugin.contract.expectation import Expectation
 from harness.plugin.contract.fault import Fault
+from harness.plugin.contract.task import Task
 from harness.plugin.contract.workload import Workload
 from harness.plugin.discovery import Candidate, Kind
 from harness.record.events import Recorded
+from harness.spec.playbook_model import TaskModel
 
 CONTRACTS: dict[Kind, type[Plugin[Any]]] = {
     Kind.DEPLOYER: Deployer,
@@ -33,6 +35,7 @@ CONTRACTS: dict[Kind, type[Plugin[Any]]] = {
     Kind.WORKLOAD: Workload,
     Kind.EXPECTATION: Expectation,
     Kind.FAULT: Fault,
+    Kind.TASK: Task,
 }
 
 
@@ -188,6 +191,9 @@ def _check_class(candidate: Candidate, contract: type[Plugin[Any]], cls: object)
         raise PluginLoadError(f'{who}: {cls.__name__} has no name; write: name = "..."')
     if not (inspect.isclass(cls.Config) and issubclass(cls.Config, BaseModel)):
         raise PluginLoadError(f"{who}: {cls.__name__}.Config is not a subclass of harness.api.Config")
+    if issubclass(cls, Task) and (taken := TaskModel.model_fields.keys() & cls.Config.model_fields.keys()):
+        keys = ", ".join(sorted(taken))
+        raise PluginLoadError(f"{who}: {cls.__name__}.Config has {keys}, which stands beside every task already")
     if inspect.isabstract(cls):
         missing = ", ".join(
             f"{name}{inspect.signature(getattr(contract, name)) if callable(getattr(contract, name)) else ''}"

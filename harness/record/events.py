@@ -39,8 +39,8 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class PhaseStarted(Event):
-    """`phase` is one of plan, deploy, ready, capture, drive, settle, evaluate, teardown. `budget` in seconds,
-    None where it has none."""
+    """`phase` is one of plan, deploy, prepare (within deploy), ready, capture, drive, settle, evaluate, teardown.
+    `budget` in seconds, None where it has none."""
 
     phase: str
     budget: float | None = None
@@ -141,6 +141,19 @@ class CommandRan(Event):
     returncode: int | None
     seconds: float
     user: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRan(Event):
+    """A task of `[[prepare]]` ended on a host: it changed something there, or all was as it should be. `error` is why
+    it failed, "" when it did not: untrusted text."""
+
+    host: str
+    task: str
+    changed: bool
+    detail: str
+    seconds: float
     error: str = ""
 
 

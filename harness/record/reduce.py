@@ -19,6 +19,7 @@ from harness.record.events import (
     Recorded,
     RunFinished,
     RunStarted,
+    TaskRan,
     ViolationSeen,
     WorkloadProgress,
 )
@@ -32,6 +33,7 @@ from harness.record.state import (
     FaultState,
     NodeStatus,
     PhaseState,
+    PreparedHost,
     Remark,
     RunState,
     Seen,
@@ -75,6 +77,8 @@ def _apply(state: RunState, event: Event, recorded: Recorded) -> RunState:
             return _violation(state, event)
         case ExpectationJudged():
             return _judged(state, event)
+        case TaskRan():
+            return _task_ran(state, event)
         case Note():
             return _note(state, event)
         case PhaseStarted():
@@ -174,6 +178,18 @@ def _note(state: RunState, event: Note) -> RunState:
     if len(state.warnings) >= MAX_WARNINGS:
         return state
     return replace(state, warnings=_with(state.warnings, key, remark))
+
+
+def _task_ran(state: RunState, event: TaskRan) -> RunState:
+    host = state.prepared.get(event.host) or PreparedHost(event.host)
+    host = replace(
+        host,
+        ok=host.ok + (not event.error),
+        changed=host.changed + event.changed,
+        error=f"{event.task}: {event.error}" if event.error else host.error,
+    )
+    tasks = state.tasks if event.task in state.tasks else (*state.tasks, event.task)
+    return replace(state, tasks=tasks, prepared=_with(state.prepared, event.host, host))
 
 
 def _phase_ended(state: RunState, event: PhaseEnded) -> RunState:

@@ -85,6 +85,8 @@ def _header(summary: Summary) -> RenderableType:
         lines.append(_text(" · ".join(summary.variables)))
     if summary.phases:
         lines.append(_text(summary.phases, "dim"))
+    if summary.prepare:
+        lines.append(_text(f"prepare: {summary.prepare}"))
     return Group(*lines)
 
 

@@ -12,6 +12,7 @@ The keys below are stable; new ones may be added, and `format` counts up when on
     reason        one sentence
     seconds       the whole run's
     phases        [{phase, ok, seconds, error}]
+    prepare       {tasks: [name], hosts: {name: {ok, changed, error}}}
     expectations  [{id, verdict, measured, asked, source, evidence, violation_count, violations: [{t, message, evidence}]}]
     workloads     {id: {figure: value}}
     faults        [{id, fault, targets, by, stage, reached: {stage: t}, seen, error}]
@@ -51,6 +52,13 @@ def result_of(state: RunState, *, alive: bool = False) -> dict[str, Any]:
             {"phase": phase.phase, "ok": phase.ok, "seconds": phase.seconds, "error": phase.error}
             for phase in state.phases
         ],
+        "prepare": {
+            "tasks": state.tasks,
+            "hosts": {
+                host.host: {"ok": host.ok, "changed": host.changed, "error": host.error}
+                for host in state.prepared.values()
+            },
+        },
         "expectations": [_expectation(one) for one in state.expectations.values()],
         "workloads": {workload.workload: workload.figures for workload in state.workloads.values()},
         "faults": [asdict(fault) for fault in state.faults.values()],

@@ -33,6 +33,17 @@ class PhaseState:
 
 
 @dataclass(frozen=True, slots=True)
+class PreparedHost:
+    """What came of the tasks of `[[prepare]]` on one host: those that ended well, those of them that changed something,
+    and why the one that failed did."""
+
+    host: str
+    ok: int = 0
+    changed: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStatus:
     """What is known of a node. `height` and `hash`: the last block seen there. `connected`: the feed's connection,
     None before there was one. `exits` counts the ends of its process that the harness had not asked for."""
@@ -146,14 +157,17 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """Everything. `run` is None before the first line, `finish` until the last one. `recent` are the newest highest
-    blocks, oldest first; `seq` and `t` those of the last event; `began` is Unix time."""
+    """Everything. `run` is None before the first line, `finish` until the last one. `tasks` are those of `[[prepare]]`
+    that have run anywhere, `prepared` what came of them. `recent` are the newest highest blocks, oldest first; `seq`
+    and `t` those of the last event; `began` is Unix time."""
 
     seq: int = 0
     t: float = 0.0
     began: float = 0.0
     run: RunStarted | None = None
     phases: tuple[PhaseState, ...] = ()
+    tasks: tuple[str, ...] = ()
+    prepared: Mapping[str, PreparedHost] = field(default_factory=dict)
     nodes: Mapping[str, NodeStatus] = field(default_factory=dict)
     recent: tuple[BlockRef, ...] = ()
     workloads: Mapping[str, WorkloadState] = field(default_factory=dict)
@@ -178,8 +192,9 @@ class RunState:
 
     @property
     def phase(self) -> str:
-        """The phase that the run is in, "" before the first."""
-        return self.phases[-1].phase if self.phases else ""
+        """The phase that the run is in, the innermost where one is within another; "" before the first."""
+        latest = next((phase for phase in reversed(self.phases) if phase.ok is None), None)
+        return (latest or self.phases[-1]).phase if self.phases else ""
 
     @property
     def active_faults(self) -> tuple[FaultState, ...]:

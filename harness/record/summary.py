@@ -89,6 +89,7 @@ class Summary:
     facts: tuple[str, ...]
     variables: tuple[str, ...]
     phases: str
+    prepare: str
     nodes: Table
     workloads: Table
     faults: Table
@@ -125,6 +126,7 @@ def summarize(
         facts=_facts(state),
         variables=tuple(f"{key} = {_value(value)}" for key, value in run.variables.items()) if run else (),
         phases=_phases(state),
+        prepare=prepare_line(state),
         nodes=_nodes(state, alive),
         workloads=_workloads(state),
         faults=_faults(state),
@@ -179,6 +181,16 @@ def _phases(state: RunState) -> str:
         f"{phase.phase} {_seconds(phase.seconds)}{'' if phase.ok in (True, None) else ' (failed)'}"
         for phase in state.phases
     )
+
+
+def prepare_line(state: RunState) -> str:
+    """`3 tasks on 4 hosts, 2 changed`: how often one of them changed something. "" where there were none."""
+    if not state.tasks:
+        return ""
+    hosts = state.prepared.values()
+    failed = sum(bool(host.error) for host in hosts)
+    line = f"{counted(len(state.tasks), 'task')} on {counted(len(hosts), 'host')}, "
+    return f"{line}{sum(host.changed for host in hosts):,} changed" + (f", {failed:,} failed" if failed else "")
 
 
 def _nodes(state: RunState, alive: bool) -> Table:

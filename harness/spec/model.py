@@ -36,6 +36,22 @@ class PluginUse:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskUse:
+    """One `[[prepare]]` table: a task, what it is called (`name`, "" for its id), on which of the run's hosts it is
+    done (a host pattern, and where that is written), and whether as root: None as the inventory says of each host."""
+
+    use: PluginUse
+    name: str = ""
+    hosts: str = "all"
+    hosts_at: SourceRef = SourceRef("")
+    become: bool | None = None
+
+    @property
+    def label(self) -> str:
+        return self.name or self.use.id
+
+
+@dataclass(frozen=True, slots=True)
 class TopologySpec:
     """How many nodes of each role, and who peers with whom.
 
@@ -69,6 +85,7 @@ class Playbook:
     wallets: WalletsSpec
     workloads: tuple[PluginUse, ...]
     expectations: tuple[PluginUse, ...]
+    prepare: tuple[TaskUse, ...] = ()
     description: str = ""
     seed: int | None = None
     ready_timeout: float = 60.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness.errors import Problem, SpecError
-from harness.spec.model import Playbook, PluginUse, SourceRef, TopologySpec, WalletsSpec
-from harness.spec.playbook_model import PlaybookModel, TopologyModel
+from harness.spec.model import Playbook, PluginUse, SourceRef, TaskUse, TopologySpec, WalletsSpec
+from harness.spec.playbook_model import PlaybookModel, TaskModel, TopologyModel
 from harness.spec.problems import known_hint, problems_from_validation, shown
 from harness.spec.template import is_variable_name, render, variables_used
 from harness.spec.toml_document import KeyPath, TomlDocument
@@ -45,7 +45,9 @@ class Draft:
     topology: TopologySpec | None
     workloads: tuple[PluginUse, ...]
     expectations: tuple[PluginUse, ...]
+    prepare: tuple[TaskUse, ...] = ()
     broken: tuple[KeyPath, ...] = ()
+    source: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,16 @@ def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return table if isinstance(table, Mapping) else {}
 
 
+def _named_apart(tasks: Iterable[TaskUse]) -> tuple[TaskUse, ...]:
+    """The second of a name gets `#2`, as with what is used twice."""
+    counts: dict[str, int] = {}
+    apart = []
+    for task in tasks:
+        counts[task.label] = counts.get(task.label, 0) + 1
+        apart.append(replace(task, name=f"{task.label}#{counts[task.label]}") if counts[task.label] > 1 else task)
+    return tuple(apart)
+
+
 class _Reader:
     def __init__(self, document: TomlDocument, combination: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
         self._document = document
@@ -131,7 +143,9 @@ class _Reader:
         model, found = self._validate()
         problems = [*self._problems, *self._check_names(elsewhere), *self._check_matrix(), *found]
         uses = self._uses()
+        prepare = _named_apart(map(self._task, uses["prepare"]))
         topology = self._topology()
+        source = Path(self._document.file)
         playbook = None
         if model and topology and not problems and not self._broken:
             playbook = Playbook(
@@ -143,16 +157,25 @@ class _Reader:
                 wallets=WalletsSpec(model.wallets.count, model.wallets.balance),
                 workloads=uses["workloads"],
                 expectations=uses["expectations"],
+                prepare=prepare,
                 seed=model.seed,
                 ready_timeout=model.ready_timeout,
                 settle=model.settle,
                 budget=model.budget,
                 variables=self._variables,
-                source=Path(self._document.file),
+                source=source,
             )
         chain = next(iter(uses["chain"]), None)
         return Draft(
-            playbook, tuple(sorted(problems)), chain, topology, uses["workloads"], uses["expectations"], self._broken
+            playbook=playbook,
+            problems=tuple(sorted(problems)),
+            chain=chain,
+            topology=topology,
+            workloads=uses["workloads"],
+            expectations=uses["expectations"],
+            prepare=prepare,
+            broken=self._broken,
+            source=source,
         )
 
     def _validate(self) -> tuple[PlaybookModel | None, list[Problem]]:
@@ -264,13 +287,27 @@ class _Reader:
                 yield section, PluginUse(name, use_id, options, self._document.where(path), path)
 
         found = list(uses())
-        sections = ("chain", "workloads", "expectations")
+        sections = ("chain", "prepare", "workloads", "expectations")
         return {section: tuple(use for s, use in found if s == section) for section in sections}
+
+    def _task(self, use: PluginUse) -> TaskUse:
+        """Its own keys apart from the plugin's; those of the wrong kind, which the model tells of, as if they were not
+        there."""
+        of_tasks = set(TaskModel.model_fields)
+        own = {key: value for key, value in use.options.items() if key not in of_tasks}
+        name, hosts, become = (use.options.get(key) for key in ("name", "hosts", "become"))
+        return TaskUse(
+            use=replace(use, options=own),
+            name=name if isinstance(name, str) else "",
+            hosts=hosts if isinstance(hosts, str) else TaskModel.model_fields["hosts"].default,
+            hosts_at=self._document.where((*use.path, "hosts")),
+            become=become if isinstance(become, bool) else None,
+        )
 
     def _use_tables(self) -> Iterator[tuple[str, KeyPath, Mapping[str, Any]]]:
         chain = self._data.get("chain")
         yield "chain", ("chain",), {"use": chain} if isinstance(chain, str) else _table(self._data, "chain")
-        for section in ("workloads", "expectations"):
+        for section in ("prepare", "workloads", "expectations"):
             items = self._data.get(section)
             for index, table in enumerate(items if isinstance(items, list) else ()):
                 if isinstance(table, Mapping):

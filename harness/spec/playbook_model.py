@@ -22,6 +22,14 @@ class UseModel(_Table):
     use: Annotated[str, Field(min_length=1, description='write use = "NAME"')]
 
 
+class TaskModel(UseModel):
+    """Which task, on which hosts, as whom, and its options beside it."""
+
+    name: Annotated[str, Field(min_length=1, description="what it is called in output")] | None = None
+    hosts: Annotated[str, Field(min_length=1, description="on which of the run's hosts: a host pattern")] = "all"
+    become: Annotated[bool, Field(description="do it as root; else as the inventory says of each host")] | None = None
+
+
 class TopologyModel(_Table):
     """Who peers with whom, and how many nodes of each role: `validators = 4`."""
 
@@ -69,5 +77,6 @@ class PlaybookModel(_Table):
     matrix: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     topology: Annotated[TopologyModel, Field(description="write [topology] with a layout and validators = 4")]
     wallets: WalletsModel = WalletsModel()
+    prepare: list[TaskModel] = []
     workloads: list[UseModel] = []
     expectations: list[UseModel] = []

@@ -16,7 +16,7 @@ from harness.spec.problems import known_hint
 from harness.spec.toml_document import KeyPath
 
 if TYPE_CHECKING:
-    from jinja2 import Template, nodes
+    from jinja2 import Environment, Template, nodes
 
     from harness.spec.sandbox import Sandbox
 
@@ -25,6 +25,8 @@ ProblemAt = Callable[[KeyPath, str, str], Problem]
 
 _MARKS = re.compile(r"\{[{%#]")
 _UNDEFINED = re.compile(r"'(\w+)' is undefined")
+_EVALUATION = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What expressions may raise beside jinja2's own errors."""
 _TOML_VALUES = (str, bool, int, float, datetime.datetime, datetime.date, datetime.time)
 
 
@@ -62,6 +64,30 @@ def render(value: Any, variables: Mapping[str, Any], problem_at: ProblemAt, path
                 return value
 
     return Rendered(visit(value, path), tuple(problems), tuple(broken))
+
+
+def fill_in(text: str, variables: Mapping[str, Any]) -> str:
+    """A whole text of templates, a file's, filled in; as Ansible does it, the newline after a block is not kept.
+
+    Raises ValueError, which says in which line and why."""
+    if not _MARKS.search(text):
+        return text
+    from jinja2 import TemplateError, TemplateSyntaxError
+
+    try:
+        return _bounded(_for_files().from_string(text).generate(variables))
+    except TemplateSyntaxError as error:
+        raise ValueError(f"line {error.lineno}: {_said(error)}") from None
+    except _TemplateProblem as error:
+        raise ValueError(error.message) from None
+    except MemoryError:
+        raise ValueError("template: the result is too large") from None
+    except (TemplateError, *_EVALUATION) as error:
+        line = _line_in_template(error)
+        told = _said(error)
+        if match := _UNDEFINED.fullmatch(str(error)):
+            told = f'undefined variable "{match[1]}"; {known_hint(match[1], sorted(variables), "defined")}'
+        raise ValueError(f"line {line}: {told}" if line else told) from None
 
 
 def is_variable_name(name: str) -> bool:
@@ -134,6 +160,22 @@ def _environment() -> Sandbox:
     return Sandbox()
 
 
+@cache
+def _for_files() -> Environment:
+    return _environment().overlay(trim_blocks=True)
+
+
+def _line_in_template(error: BaseException) -> int:
+    """The line of the template in which this was raised: jinja2 rewrites tracebacks to say so. 0 when not known."""
+    line = 0
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == "<template>":
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
 def _fill_in(text: str, variables: Mapping[str, Any]) -> Any:
     from jinja2 import TemplateError, TemplateSyntaxError, UndefinedError
 
@@ -153,7 +195,7 @@ def _fill_in(text: str, variables: Mapping[str, Any]) -> Any:
         raise _TemplateProblem(_said(error)) from None
     except MemoryError:
         raise _TemplateProblem("template: the result is too large") from None
-    except (TemplateError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except (TemplateError, *_EVALUATION) as error:
         raise _TemplateProblem(_said(error)) from None
 
 

@@ -1,9 +1,9 @@
 """`--output plain`: progress on stderr, the summary on stdout.
 
-Progress lines begin with the seconds since the run began. There is one for each phase's begin and end, each fault's
-injection, proof and healing, each unasked exit of a node, warning and violation as it happens, and between them, every
-few seconds, how high and how fast the network is. With `--quiet` there are none, and the summary is the expectations,
-the verdict and the run's directory."""
+Progress lines begin with the seconds since the run began. There is one for each phase's begin and end, each change that
+a task of `[[prepare]]` made, each fault's injection, proof and healing, each unasked exit of a node, warning and
+violation as it happens, and between them, every few seconds, how high and how fast the network is. With `--quiet` there
+are none, and the summary is the expectations, the verdict and the run's directory."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from harness.record.events import (
     PhaseStarted,
     Recorded,
     RunStarted,
+    TaskRan,
     ViolationSeen,
 )
 from harness.record.reduce import reduce
 from harness.record.render import STYLES, console_for, render_summary
 from harness.record.rundir import RunDirectory
 from harness.record.state import RunState
-from harness.record.summary import Mood, figures_line, moment, summarize
+from harness.record.summary import Mood, figures_line, moment, prepare_line, summarize
 from harness.record.text import counted, one_line
 from harness.spec.units import format_duration
 
@@ -85,10 +86,16 @@ class PlainFace:
                 return f"{run.name}: {nodes}, seed {run.seed}, run {run.run_id}", Mood.PLAIN
             case PhaseStarted(phase, budget):
                 return f"{phase} …" + (f" ({format_duration(budget)})" if budget else ""), Mood.PLAIN
+            case PhaseEnded("prepare", True, seconds):
+                return f"prepare done in {format_duration(seconds)}: {prepare_line(self._state)}", Mood.PLAIN
             case PhaseEnded(phase, True, seconds):
                 return f"{phase} done in {format_duration(seconds)}", Mood.PLAIN
             case PhaseEnded(phase, False, seconds, error):
                 return f"{phase} failed after {format_duration(seconds)}: {error}", Mood.BAD
+            case TaskRan(host, task, _, _, _, error) if error:
+                return f"{host}: {task}: failed: {error}", Mood.BAD
+            case TaskRan(host, task, True, detail):
+                return f"{host}: {task}: changed" + (f" ({detail})" if detail else ""), Mood.PLAIN
             case FaultStaged() as fault:
                 return self._describe_fault(fault)
             case NodeChanged(node, "exited", _, why, False):
