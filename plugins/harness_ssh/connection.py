@@ -1,0 +1,370 @@
+"""One SSH connection: dialled in the event loop, authenticated in a worker thread, checked against known_hosts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import fabric
+import paramiko
+from paramiko.config import SSHConfig
+
+from harness.api import MachineLost, UsageError
+from harness_ssh import known_hosts
+from harness_ssh.auth import Agent, Credentials, OpenSSHOrder
+from harness_ssh.known_hosts import Trust
+from harness_ssh.openssh import Destination, keygen_remove, proxy_argv
+from harness_ssh.stream import Channel, Pump
+
+AUTHENTICATE_WITHIN = 30.0
+"""Seconds that a host may take to decide on a key or password: directory services are slow, and refusals delayed."""
+SILENCE = 3
+"""So many signs of life without an answer mean that the connection is dead."""
+CHANNELS_AT_ONCE = 8
+"""Channels of one connection that may be waiting to be opened: a dead one must not take every thread that there is."""
+
+# What paramiko and its like have to say is in the errors; nothing of it belongs on the terminal.
+for _name in ("paramiko", "invoke", "fabric", "stamina"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+
+
+class HostKeyRefused(MachineLost):
+    """The machine could not show that it is the one that is meant."""
+
+
+class AuthenticationFailed(MachineLost):
+    """The machine could not be shown that we are who we say."""
+
+
+class SshConnection:
+    """An open connection. Use `open`; close it when done with it."""
+
+    def __init__(self, destination: Destination, fabric_connection: Any, pump: Pump) -> None:
+        self.destination = destination
+        self._fabric = fabric_connection
+        self._transport = fabric_connection.transport
+        self._pump = pump
+        self._threads = anyio.CapacityLimiter(CHANNELS_AT_ONCE)
+
+    @classmethod
+    async def open(
+        cls,
+        destination: Destination,
+        credentials: Credentials,
+        limiter: anyio.CapacityLimiter,
+        via: SshConnection | None = None,
+    ) -> SshConnection:
+        """Connect, through `via` where there is a jump host before it. At most as many at once as the limiter allows.
+
+        Raises HostKeyRefused, AuthenticationFailed, MachineLost; UsageError for a secret that is not to be had."""
+        sock = await _dial(destination, via, limiter)
+        handshake = _Handshake(destination, credentials, sock)
+        try:
+            opened = await anyio.to_thread.run_sync(handshake.run, limiter=limiter, abandon_on_cancel=True)
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(handshake.abandon)
+            raise
+        return cls(destination, opened, Pump(str(destination)))
+
+    @property
+    def alive(self) -> bool:
+        """Whether nobody has noticed yet that it is dead."""
+        return bool(self._transport.is_active())
+
+    @property
+    def username(self) -> str:
+        return self.destination.user
+
+    async def execute(self, command: str) -> Channel:
+        """Have the user's login shell run a command, without a terminal. Raises MachineLost."""
+        return await self._channel(partial(self._open_session, command))
+
+    async def dial(self, host: str, port: int) -> Channel:
+        """Have the machine connect to an address. Raises MachineLost when there is no connection to do it with, and
+        ConnectionRefusedError when it does not get there."""
+        return await self._channel(partial(_open_direct, self._transport, host, port, self.destination.connect_timeout))
+
+    async def close(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._close)
+
+    def break_off(self) -> None:
+        """Have it end at once, as if it were lost. From any thread."""
+        _shut(self._transport.sock)
+
+    async def _channel(self, open: Callable[[], Any]) -> Channel:
+        try:
+            return Channel(await anyio.to_thread.run_sync(open, abandon_on_cancel=True, limiter=self._threads), self._pump)
+        except paramiko.ChannelException as error:
+            raise ConnectionRefusedError(error.text or "refused") from None
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise MachineLost(f"the connection to {self.destination} is lost: {_reason(error)}") from None
+
+    def _open_session(self, command: str) -> Any:
+        channel = self._transport.open_session(timeout=AUTHENTICATE_WITHIN)
+        channel.exec_command(command)
+        return channel
+
+    def _close(self) -> None:
+        self._pump.end()
+        self.break_off()
+        self._fabric.close()
+        self._pump.join()
+
+
+class _Handshake:
+    """All of what blocks on the way from a socket to a connection, in one thread."""
+
+    def __init__(self, destination: Destination, credentials: Credentials, sock: Any) -> None:
+        self._to = destination
+        self._credentials = credentials
+        self._sock = sock
+        self._connection: Any = None
+        self._abandoned = False
+        self._lock = threading.Lock()
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more: make it fail soon, and leave nothing open."""
+        with self._lock:
+            self._abandoned = True
+            connection = self._connection
+        _shut(self._sock)
+        if connection is not None:
+            connection.client.close()
+
+    def run(self) -> Any:
+        """A connected fabric.Connection."""
+        to = self._to
+        entries = known_hosts.read(to.known_hosts)
+        agent = Agent(to.agent)
+        order = OpenSSHOrder(to, self._credentials, agent)
+        connection = _FabricConnection(
+            host=to.hostname,
+            port=to.port,
+            user=to.user,
+            config=fabric.Config(
+                overrides={"authentication": {"strategy_class": lambda **_: order}}, lazy=True, ssh_config=SSHConfig()
+            ),
+            connect_kwargs={
+                "sock": self._sock,
+                "banner_timeout": to.connect_timeout,
+                "auth_timeout": AUTHENTICATE_WITHIN,
+                "transport_factory": partial(_transport, known_hosts.types(entries, to.known_as), to.connect_timeout),
+            },
+        )
+        connection.client.set_missing_host_key_policy(_HostKeys(to, entries))
+        with self._lock:
+            self._connection = connection
+        try:
+            connection.open()
+            if to.keepalive:
+                connection.transport.set_keepalive(to.keepalive)
+        except BaseException as error:
+            connection.client.close()
+            raise self._explained(error, order) from None
+        finally:
+            agent.close()
+        with self._lock:
+            if self._abandoned:
+                connection.client.close()
+        return connection
+
+    def _explained(self, error: BaseException, order: OpenSSHOrder) -> BaseException:
+        """The same as one sentence for a person."""
+        to = self._to
+        match error:
+            case MachineLost() | UsageError():
+                return error
+            case paramiko.AuthenticationException():
+                how = "" if str(error) == "nothing satisfied it" else f" ({error})"
+                return AuthenticationFailed(f"{to} does not let us in{how}: {order.attempts}")
+            case paramiko.IncompatiblePeer():
+                return MachineLost(f"{to} and we have no way of encryption in common: {error}")
+            case paramiko.SSHException() | OSError() | EOFError():
+                return MachineLost(f"{to} did not answer as an SSH server does: {_reason(error)}")
+        return error
+
+
+class _FabricConnection(fabric.Connection):  # type: ignore[misc]  # fabric has no types
+    """Takes the host as it is: what is to be read out of it has been."""
+
+    def derive_shorthand(self, host_string: str) -> dict[str, None | str]:
+        return {"user": None, "host": host_string, "port": None}
+
+
+class _HostKeys(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
+    """Fabric's client knows no keys, so that every host's key comes here to be judged."""
+
+    def __init__(self, destination: Destination, entries: tuple[known_hosts.Entry, ...]) -> None:
+        self._to = destination
+        self._entries = entries
+
+    def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
+        to, type, blob = self._to, key.get_name(), key.asbytes()
+        if to.host_keys == "off":
+            return
+        verdict = known_hosts.judge(self._entries, to.known_as, type, blob)
+        shown = f"{_short(type)} {known_hosts.fingerprint(blob)}"
+        match verdict.trust, verdict.entry:
+            case Trust.KNOWN, _:
+                return
+            case Trust.REVOKED, entry:
+                assert entry is not None
+                raise HostKeyRefused(f"the host key of {to} ({shown}) is revoked in {entry.file}:{entry.line}")
+            case Trust.CHANGED, entry:
+                assert entry is not None
+                raise HostKeyRefused(
+                    f"the host key of {to} has changed: it is {shown}, not that of {entry.file}:{entry.line}; either the "
+                    "machine was set up anew, or somebody is in between: if you know it to be the former, remove the "
+                    f"old one with: {keygen_remove(to.known_as, entry.file)}"
+                )
+        if to.host_keys == "accept-new":
+            self._accept(type, blob)
+            return
+        raise HostKeyRefused(
+            f"the host key of {to} is not known ({shown}): compare it with the machine's own, then accept it by "
+            f'connecting once with ssh, or set harness_host_keys = "accept-new"'
+        )
+
+    def _accept(self, type: str, blob: bytes) -> None:
+        to = self._to
+        if not to.known_hosts:
+            return
+        try:
+            with _accepting:
+                known_hosts.add(to.known_hosts[0], to.known_as, type, blob, hashed=to.hash_known_hosts)
+        except OSError as error:
+            raise HostKeyRefused(
+                f"the new host key of {to} cannot be kept in {to.known_hosts[0]}: {error.strerror}"
+            ) from None
+
+
+_accepting = threading.Lock()
+
+
+class _Transport(paramiko.ServiceRequestingTransport):  # type: ignore[misc]
+    """Asks for authentication once, not once a key, and prefers what is quickest of what is strong."""
+
+    _preferred_ciphers = (
+        "aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr",
+    )  # fmt: skip
+    _active_check_timeout = 1.0
+    """Seconds between two looks of an idle thread whether it is to end. It is woken, too (`_shut`)."""
+
+
+def _transport(types: tuple[str, ...], handshake_within: float, sock: Any, **options: Any) -> Any:
+    """A transport that asks the host for keys of the types that are known of it first."""
+    transport = _Transport(sock, **options)
+    transport.handshake_timeout = handshake_within
+    security = transport.get_security_options()
+    known = [name for type in types for name in _algorithms(type) if name in security.key_types]
+    security.key_types = [*known, *(name for name in security.key_types if name not in known)]
+    return transport
+
+
+def _algorithms(type: str) -> tuple[str, ...]:
+    """Signature algorithms of a key type: RSA keys have several, of which the one named like the type is broken."""
+    return ("rsa-sha2-512", "rsa-sha2-256") if type == "ssh-rsa" else (type,)
+
+
+def _short(type: str) -> str:
+    return type.removeprefix("ssh-").split("-")[0].upper()
+
+
+def _open_direct(transport: Any, host: str, port: int, timeout: float) -> Any:
+    return transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=timeout)
+
+
+async def _dial(to: Destination, via: SshConnection | None, limiter: anyio.CapacityLimiter) -> Any:
+    """A connected socket, or what paramiko takes for one. Raises MachineLost."""
+    if via is not None:
+        try:
+            return await anyio.to_thread.run_sync(
+                _open_direct, via._transport, to.hostname, to.port, to.connect_timeout, abandon_on_cancel=True
+            )
+        except paramiko.ChannelException as error:
+            raise MachineLost(f"{via.destination} cannot connect to {to}: {error.text or 'refused'}") from None
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise MachineLost(f"{via.destination} did not get to {to}: {_reason(error)}") from None
+    if to.proxy_command:
+        return await anyio.to_thread.run_sync(_start_proxy, to)
+    return await _connect(to)
+
+
+async def _connect(to: Destination) -> socket.socket:
+    give_up = anyio.current_time() + to.connect_timeout
+    try:
+        found = await anyio.getaddrinfo(to.hostname, to.port, family=to.family, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise MachineLost(f"{to.hostname} is not a name that is known here: {error.strerror}") from None
+    refused: list[str] = []
+    for position, (family, kind, protocol, _, address) in enumerate(found):
+        sock = socket.socket(family, kind, protocol)
+        sock.setblocking(False)
+        try:
+            with anyio.fail_after(max(0.1, give_up - anyio.current_time()) / (len(found) - position)):
+                await asyncio.get_running_loop().sock_connect(sock, address)
+        except TimeoutError:
+            refused.append(f"no answer from {address[0]} port {to.port} within {to.connect_timeout:g} s")
+        except ConnectionRefusedError:
+            refused.append(f"{address[0]} refuses connections to port {to.port}: is an SSH server running there?")
+        except OSError as error:
+            refused.append(f"{address[0]} port {to.port}: {error.strerror}")
+        else:
+            _tune(sock, to.keepalive)
+            return sock
+        finally:
+            if sock.getblocking() is False:
+                sock.close()
+    raise MachineLost("; ".join(dict.fromkeys(refused)))
+
+
+def _tune(sock: socket.socket, keepalive: float) -> None:
+    """For questions and answers, and a link that may go dead: blocking from now on."""
+    sock.setblocking(True)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if keepalive and sys.platform == "linux":
+        # What is sent and not acknowledged for so long ends the connection (tcp(7)); paramiko's signs of life are sent.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * SILENCE * keepalive))
+
+
+def _start_proxy(to: Destination) -> socket.socket:
+    """A ProxyCommand has one end of a socket pair as its stdin and stdout, and ends when the other is closed."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        try:
+            subprocess.Popen(
+                proxy_argv(to.proxy_command),
+                stdin=theirs,
+                stdout=theirs,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            raise MachineLost(f"the ProxyCommand to {to} cannot be run: {error.strerror}") from None
+    return ours
+
+
+def _shut(sock: Any) -> None:
+    """Wake whoever reads from it: closing alone does not."""
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except (OSError, EOFError, paramiko.SSHException):
+        pass  # it is not connected any more: nobody waits
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return str(error).strip().rstrip(".") or {EOFError: "it hung up"}.get(type(error), type(error).__name__)

@@ -1,0 +1,235 @@
+"""The deployer: machines over SSH, held for a run by a keeper that each of them has."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+import anyio
+import anyio.to_thread
+from pydantic import Field, field_validator
+
+from harness.api import (
+    Access,
+    Chain,
+    Config,
+    Deployer,
+    DeployError,
+    Deployment,
+    DeployRequest,
+    Duration,
+    HarnessError,
+    HostReport,
+    HostSpec,
+    Machine,
+    MachineCapability,
+    PlannedNode,
+    TeardownError,
+)
+from harness_agent import KeeperSpec, sweep
+from harness_ssh import agents, record
+from harness_ssh.deployment import SshDeployment, prepare
+from harness_ssh.hold import Hold, owner
+from harness_ssh.pool import Pool, SshSettings
+from harness_ssh.record import Record, unique
+from harness_ssh.tunnels import Tunnels
+
+T = TypeVar("T")
+
+STATE = "harness_state"
+"""The host's variable that names the folder for the harness's state there."""
+
+
+class SshConfig(Config):
+    """Options of the deployer `ssh`."""
+
+    lease: Duration = Field(default="60s", ge=10)  # type: ignore[assignment]
+    """How long a machine goes on without hearing from the controller, before it ends and undoes all that the run has
+    there."""
+    supervise: Literal["auto", "systemd", "child"] = "auto"
+    """What runs the nodes: systemd units of their own, or children of the harness's keeper; auto is systemd where it
+    runs."""
+    ports: tuple[int, int] | None = None
+    """The lowest and the highest port that nodes may listen on; without it, what the machine does not use itself."""
+    ssh_config: Path | None = None
+    """A file to read instead of ~/.ssh/config and /etc/ssh/ssh_config."""
+    keepalive: Duration = Field(default="5s", ge=1)  # type: ignore[assignment]
+    """How often a sign of life is sent through each connection, where the inventory or ssh's configuration say nothing."""
+
+    @field_validator("ports")
+    @classmethod
+    def _are_a_range(cls, ports: tuple[int, int] | None) -> tuple[int, int] | None:
+        if ports is not None and not 1024 <= ports[0] <= ports[1] <= 65535:
+            raise ValueError("must be two ports from 1024 to 65535, the lower one first")
+        return ports
+
+
+class SshDeployer(Deployer[SshConfig]):
+    """Nodes on machines that are reached over SSH: several to a machine, under systemd or a keeper of our own.
+
+    Nothing but sshd and Python 3 need be there. What a run has on a machine ends when the machine has not heard of the
+    controller for the lease; a link that is lost for less does not disturb the run."""
+
+    name = "ssh"
+    Config = SshConfig
+    capabilities: ClassVar[frozenset[MachineCapability]] = agents.CAPABILITIES
+
+    async def inspect(self, nodes: Sequence[PlannedNode], chain: Chain[Any], access: Access) -> Sequence[HostReport]:
+        hosts = unique([node.host for node in nodes])
+        pool = self._pool(hosts, access.forks)
+        try:
+            return await _for_all(hosts, access.forks, lambda host: self._look_at(host, pool, access))
+        finally:
+            await pool.close()
+
+    @asynccontextmanager
+    async def connect(self, hosts: Sequence[HostSpec], access: Access) -> AsyncIterator[Mapping[str, Machine]]:
+        pool = self._pool(hosts, access.forks)
+        machines = {host.name: agents.LazyMachine(host, pool, access) for host in hosts}
+        try:
+            yield machines
+        finally:
+            with anyio.CancelScope(shield=True):
+                await _for_all(machines.values(), access.forks, agents.LazyMachine.close)
+                await pool.close()
+
+    @asynccontextmanager
+    async def deploy(self, request: DeployRequest) -> AsyncIterator[Deployment]:
+        hosts = unique([node.host for node in request.nodes])
+        held = {node.host.name for node in request.nodes if node.adoption is None or node.adoption.control}
+        pool = self._pool(hosts, request.access.forks)
+        holds = {host.name: self._hold(host, pool, request) for host in hosts if host.name in held}
+        lookers = {h.name: agents.LazyMachine(h, pool, request.access) for h in hosts if h.name not in held}
+        written = Record(request.run_id, tuple(hold.host for hold in holds.values()), self.config.model_dump(mode="json"))
+        await anyio.to_thread.run_sync(record.write, request.run_dir, written)
+        failure: BaseException | None = None
+        left: list[str] = []
+        try:
+            async with anyio.create_task_group() as tasks:
+                try:
+                    await _take(list(holds.values()), request.access.forks)
+                    for hold in holds.values():
+                        tasks.start_soon(hold.watch)
+                    tunnels = Tunnels(pool, tasks)
+                    yield await self._prepare(request, holds, lookers, tunnels)
+                except Exception as error:  # noqa: BLE001 - raised below, with no group around it
+                    failure = error
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        left = _flat(await _for_all(holds.values(), request.access.forks, Hold.let_go))
+                    tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await _for_all(lookers.values(), request.access.forks, agents.LazyMachine.close)
+                await pool.close()
+        if not left:
+            await anyio.to_thread.run_sync(record.remove, request.run_dir)
+        if failure is not None:
+            raise failure
+        if left:
+            raise TeardownError("ssh: " + "; ".join(left))
+
+    async def clean(self, run_id: str, run_dir: Path) -> Sequence[str]:
+        written = await anyio.to_thread.run_sync(record.read, run_dir)
+        if written is None:
+            return []
+        deployer = SshDeployer(SshConfig.model_validate(written.options))
+        done = await deployer._sweep(written.hosts, Access(), written.run_id)
+        await anyio.to_thread.run_sync(record.remove, run_dir)
+        return done
+
+    async def heal(self, hosts: Sequence[HostSpec], access: Access) -> Sequence[str]:
+        return await self._sweep(unique(hosts), access, "")
+
+    async def _sweep(self, hosts: Sequence[HostSpec], access: Access, run_id: str) -> list[str]:
+        """End what dead runs have on these hosts, or what this one has, be it dead or not. Raises TeardownError."""
+        pool = self._pool(hosts, access.forks)
+
+        async def one(host: HostSpec) -> tuple[list[str], list[str]]:
+            try:
+                client = await agents.attach(pool, host, access)
+                try:
+                    report = await sweep(client, _state(host), run_id=run_id)
+                finally:
+                    await client.aclose()
+            except HarnessError as error:
+                return [], [f"{host.name}: {error}"]
+            return [f"{host.name}: {line}" for line in report.done], [f"{host.name}: {line}" for line in report.left]
+
+        try:
+            swept = await _for_all(hosts, access.forks, one)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await pool.close()
+        done, left = _flat(done for done, _ in swept), _flat(left for _, left in swept)
+        if left:
+            raise TeardownError("ssh: " + "; ".join(left) + (f" (done: {'; '.join(done)})" if done else ""))
+        return done
+
+    def _pool(self, hosts: Sequence[HostSpec], forks: int) -> Pool:
+        return Pool(hosts, SshSettings(self.config.ssh_config, float(self.config.keepalive)), forks)
+
+    def _hold(self, host: HostSpec, pool: Pool, request: DeployRequest) -> Hold:
+        mechanism = "" if self.config.supervise == "auto" else self.config.supervise
+        spec = KeeperSpec(request.run_id, owner(), float(self.config.lease), _state(host), mechanism)
+        return Hold(host, pool, request.access, spec)
+
+    async def _look_at(self, host: HostSpec, pool: Pool, access: Access) -> HostReport:
+        return HostReport(host.name, self.capabilities)
+
+    async def _prepare(
+        self,
+        request: DeployRequest,
+        holds: Mapping[str, Hold],
+        lookers: Mapping[str, Machine],
+        tunnels: Tunnels,
+    ) -> SshDeployment:
+        return await prepare(
+            request.nodes, request.links, holds, lookers, tunnels, self.config.ports or (0, 0), request.access.forks
+        )
+
+
+async def _take(holds: Sequence[Hold], forks: int) -> None:
+    """Take all or none; those taken are let go by whoever asked. Raises DeployError with every reason.
+
+    The first alone, then the others together: of two runs that want the same machines one gets them all."""
+    reasons: list[str] = []
+
+    async def take(hold: Hold) -> None:
+        try:
+            await hold.take()
+        except HarnessError as error:
+            reasons.append(f"host {hold.host.name}: {error}")
+
+    for some in (holds[:1], holds[1:]):
+        await _for_all(some, forks, take)
+        if reasons:
+            raise DeployError("ssh: " + "; ".join(sorted(reasons)))
+
+
+S = TypeVar("S")
+
+
+async def _for_all(of: Iterable[S], forks: int, do: Callable[[S], Awaitable[T]]) -> list[T]:
+    """The results for each, in order; at most `forks` at once."""
+    slots = anyio.CapacityLimiter(forks)
+    results: dict[int, T] = {}
+
+    async def one(number: int, each: S) -> None:
+        async with slots:
+            results[number] = await do(each)
+
+    async with anyio.create_task_group() as tasks:
+        for number, each in enumerate(of):
+            tasks.start_soon(one, number, each)
+    return [results[number] for number in sorted(results)]
+
+
+def _flat(lines: Iterable[Iterable[str]]) -> list[str]:
+    return [line for some in lines for line in some]
+
+
+def _state(host: HostSpec) -> str:
+    return str(host.vars.get(STATE, ""))

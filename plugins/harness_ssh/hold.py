@@ -1,0 +1,108 @@
+"""A run's hold on one machine: its lock, its lease and its folder there, kept through lost connections."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import time
+
+import anyio
+import stamina
+
+from harness.api import Access, HostSpec, MachineLost
+from harness_agent import AgentClient, AgentMachine, KeeperGone, KeeperSpec
+from harness_ssh import agents
+from harness_ssh.pool import Pool, may_pass
+
+LET_GO_WITHIN = 45.0
+"""Seconds that a machine may take to end all that the run has there, a lost connection included."""
+
+
+def owner() -> str:
+    """Who holds a machine, for those who are refused it."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+class Hold:
+    """Take it, have `watch` run while it is held, then let it go."""
+
+    def __init__(self, host: HostSpec, pool: Pool, access: Access, spec: KeeperSpec) -> None:
+        self.host = host
+        self._pool = pool
+        self._access = access
+        self._spec = spec
+        self._client: AgentClient | None = None
+        self._seen = 0.0  # Unix seconds: when the machine was last known to have heard of us
+        self._lost = ""  # why there is no way to the machine any more
+
+    @property
+    def client(self) -> AgentClient:
+        assert self._client is not None, "it is taken"
+        return self._client
+
+    @property
+    def taken(self) -> bool:
+        return self._client is not None
+
+    @property
+    def machine(self) -> AgentMachine:
+        return AgentMachine(self.client)
+
+    async def take(self) -> None:
+        """Raises MachineLocked, MachineLost, InfrastructureError."""
+        become = await agents.becoming(self.host.connection)
+        transport = await agents.start(self._pool, self.host)
+        self._client = await AgentClient.keep(
+            transport, self.host.name, self._spec, become=become, audit=self._access.audit
+        )
+
+    async def watch(self) -> None:
+        """Connect again whenever the connection is lost, until the machine's lease must be over."""
+        while True:
+            why = await self.client.lost()
+            lost_at = anyio.current_time()
+            self._seen = time.time()
+            self._access.warn(
+                self.host.name, f"{why}; what runs there goes on for {self._spec.lease:g} s: trying to connect again"
+            )
+            await self._pool.drop(self.host.name)
+            try:
+                await self._connect_again()
+            except MachineLost as error:
+                self._lost = str(error)
+                self._access.warn(self.host.name, f"given up: {error}")
+                self.client.abandon(self._lost)
+                return
+            self._access.warn(self.host.name, f"connected again after {anyio.current_time() - lost_at:.1f} s")
+
+    async def let_go(self) -> list[str]:
+        """End everything that the run has on the machine. Says what is left, a line each."""
+        if self._client is None:
+            return []
+        if self._lost:
+            return [self._unreachable(self._lost)]
+        try:
+            with anyio.move_on_after(LET_GO_WITHIN) as limit:
+                left = await self._client.end()
+                await self._client.aclose()
+                return [f"{self.host.name}: {line}" for line in left]
+        except MachineLost as error:
+            return [self._unreachable(str(error))]
+        assert limit.cancelled_caught
+        return [self._unreachable(f"no answer within {LET_GO_WITHIN:g} s")]
+
+    async def _connect_again(self) -> None:
+        async for attempt in stamina.retry_context(
+            on=_may_come_back, attempts=None, timeout=self._spec.lease, wait_initial=0.2, wait_max=5.0, wait_jitter=0.3
+        ):
+            with attempt:
+                transport = await agents.start(self._pool, self.host)
+                await self.client.reattach(transport)
+
+    def _unreachable(self, why: str) -> str:
+        until = time.strftime("%H:%M:%S", time.localtime((self._seen or time.time()) + self._spec.lease))
+        return f"{self.host.name} cannot be reached ({why}): its lease ends what the run has there, at {until}"
+
+
+def _may_come_back(error: Exception) -> bool:
+    return may_pass(error) and not isinstance(error, KeeperGone)

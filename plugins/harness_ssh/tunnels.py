@@ -1,0 +1,73 @@
+"""Ports of machines at the controller: each has a listener on 127.0.0.1, that stays when connections are lost and found."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+
+import anyio
+import anyio.abc
+from anyio.abc import ByteStream, SocketAttribute
+
+from harness.api import Address, MachineLost
+from harness_ssh.pool import Pool
+
+LOOPBACK = "127.0.0.1"
+
+
+class Tunnels:
+    """Listeners by machine and port, served by tasks of the task group."""
+
+    def __init__(self, pool: Pool, tasks: anyio.abc.TaskGroup) -> None:
+        self._pool = pool
+        self._tasks = tasks
+
+    async def open(self, machine: str, port: int) -> Address:
+        """Where the controller reaches a port of a machine's own 127.0.0.1, from now on."""
+        listener = await anyio.create_tcp_listener(local_host=LOOPBACK)
+        address = Address(LOOPBACK, listener.extra(SocketAttribute.local_port))
+        self._tasks.start_soon(self._serve, listener, machine, port)
+        return address
+
+    async def _serve(self, listener: anyio.abc.SocketListener | anyio.abc.Listener[ByteStream], machine: str, port: int) -> None:
+        async def serve(local: ByteStream) -> None:
+            async with local:
+                await self._connect(local, machine, port)
+
+        async with listener:
+            await listener.serve(serve, self._tasks)
+
+    async def _connect(self, local: ByteStream, machine: str, port: int) -> None:
+        """Pass on until one side is done. Who cannot be reached is refused, as if nobody listened."""
+        try:
+            connection = await self._pool.get(machine)
+            remote = await connection.dial(LOOPBACK, port)
+        except (MachineLost, ConnectionRefusedError):
+            _refuse(local)
+            return
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_pass_on, local, remote, tasks.cancel_scope)
+                tasks.start_soon(_pass_on, remote, local, tasks.cancel_scope)
+        finally:
+            remote.close()
+
+
+async def _pass_on(source: ByteStream, target: ByteStream, scope: anyio.CancelScope) -> None:
+    try:
+        async for piece in source:
+            await target.send(piece)
+        await target.send_eof()
+    except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+        scope.cancel()
+    except OSError as error:
+        if error.errno not in (errno.ENOTCONN, errno.EPIPE, errno.ECONNRESET):
+            raise
+        scope.cancel()
+
+
+def _refuse(local: ByteStream) -> None:
+    """Close with a reset, so that it is not taken for an empty answer."""
+    raw = local.extra(SocketAttribute.raw_socket)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
