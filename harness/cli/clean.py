@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import anyio
 import click
 
+from harness.cli.interrupts import Interrupted, run_interruptible
+from harness.cli.main import tell
 from harness.cli.options import open_project, open_registry, runs_folder
 from harness.cli.runs import runs_option
-from harness.errors import ExitCode
-from harness.plugin.contract.deployer import Deployer
-from harness.plugin.discovery import Kind
+from harness.engine.target import recorded_deployer
+from harness.errors import ExitCode, HarnessError
+from harness.plugin.registry import Registry
 from harness.record.events import RunStarted
 from harness.record.journal import read_journal
 from harness.record.rundir import RunDirectory, list_runs
-from harness.record.text import block
+from harness.record.text import block, counted
 
 
 @click.command()
@@ -24,24 +26,36 @@ from harness.record.text import block
 def clean(runs_dir: Path | None) -> int:
     """Find and remove what dead runs have left behind: processes, and whatever else their deployer makes.
 
-    Only what a run recorded as its own is touched; runs that are still alive are left alone, and so are
-    journals, logs and results."""
+    Only what a run recorded as its own is touched; runs that are still alive are left alone, and so are journals, logs
+    and results. What cannot be cleaned is told, the others are; the exit code then is 5."""
     registry = open_registry(open_project())
-    removed = 0
+    removed, failed = 0, 0
     for run in list_runs(runs_folder(runs_dir)):
         if run.is_alive():
             click.echo(f"{run.run_id}: still running, left alone")
             continue
-        started = _started(run)
-        if started is None:
+        try:
+            lines = _clean(registry, run)
+        except Interrupted:
+            return ExitCode.INTERRUPTED
+        except HarnessError as error:
+            failed += 1
+            tell(f"{run.run_id}: {error}")
             continue
-        cls = registry.get(Kind.DEPLOYER, started.deployer)
-        for line in anyio.run(_clean, cls(cls.Config()), run):
-            removed += 1
+        for line in lines:
             click.echo(block(f"{run.run_id}: {line}"))
-    things = f"{removed} {'thing' if removed == 1 else 'things'} removed"
-    click.echo(things if removed else "nothing was left behind")
-    return ExitCode.PASS
+        removed += len(lines)
+    if removed or not failed:
+        click.echo(f"{counted(removed, 'thing')} removed" if removed else "nothing was left behind")
+    return ExitCode.TEARDOWN if failed else ExitCode.PASS
+
+
+def _clean(registry: Registry, run: RunDirectory) -> Sequence[str]:
+    started = _started(run)
+    if started is None:  # killed before there was anything
+        return ()
+    deployer = recorded_deployer(registry, started)
+    return run_interruptible(partial(deployer.clean, run.run_id, run.path))
 
 
 def _started(run: RunDirectory) -> RunStarted | None:
@@ -49,7 +63,3 @@ def _started(run: RunDirectory) -> RunStarted | None:
         return None
     events = (recorded.event for recorded in read_journal(run.journal))
     return next((event for event in events if isinstance(event, RunStarted)), None)
-
-
-async def _clean(deployer: Deployer[Any], run: RunDirectory) -> list[str]:
-    return list(await deployer.clean(run.run_id, run.path))

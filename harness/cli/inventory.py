@@ -12,9 +12,25 @@ from harness.errors import ExitCode
 from harness.record.text import block
 
 
-@click.group()
+class _Group(click.Group):
+    """`ping` deals with machines, which is a lot to import: only when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), "ping"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "ping":
+            from harness.cli.ping import ping_
+
+            return ping_
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Group)
 def inventory() -> None:
-    """Show an inventory as harness reads it. Inventories have the shape of Ansible's TOML inventories."""
+    """Show an inventory as harness reads it, and what its machines are.
+
+    Inventories have the shape of Ansible's TOML inventories."""
 
 
 @inventory.command("list")

@@ -16,12 +16,15 @@ _COMMANDS = {
     "init": ("harness.cli.init:init", "Make a project folder that runs at once."),
     "inventory": (
         "harness.cli.inventory:inventory",
-        "Show an inventory: hosts, groups, where each variable comes from.",
+        "Show an inventory: hosts, groups, variables; see whether its machines can be reached.",
     ),
+    "exec": ("harness.cli.exec:exec_", "Run a command on machines, with each one's output and exit status."),
     "plugins": ("harness.cli.plugins:plugins", "List plugins and read what they do and take."),
     "schema": ("harness.cli.schema:schema", "Print the JSON Schema of playbooks, for editors."),
     "runs": ("harness.cli.runs:runs", "List past runs and show what one came to."),
+    "logs": ("harness.cli.logs:logs", "Show the logs of a run's nodes, also while they run."),
     "clean": ("harness.cli.clean:clean", "Find and remove what dead runs have left behind."),
+    "heal": ("harness.cli.heal:heal", "The same on machines, from what dead runs have written there themselves."),
     "doctor": ("harness.cli.doctor:doctor", "Say what this machine has, lacks, and how to get it."),
 }
 """Command → where it is, and its line in the help."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from harness.errors import UsageError
 from harness.plugin.registry import Registry
 from harness.spec.inventory import Inventory
-from harness.spec.project import Project, find_project
+from harness.spec.project import MOST_FORKS, Project, find_project
+
+if TYPE_CHECKING:
+    from harness.engine.target import Target
+    from harness.plugin.contract.deployer import HostSpec
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,6 +38,14 @@ def extra_option(command: F) -> F:
         multiple=True,
         metavar="KEY=VALUE",
         help="Set a variable, or duration, seed, settle or ready_timeout; wins over everything. @FILE.toml reads many.",
+    )(command)
+
+
+def forks_option(command: F) -> F:
+    return click.option(
+        "--forks",
+        type=click.IntRange(1, MOST_FORKS),
+        help="Machines to deal with at once, at most. Default: the project's, else 20.",
     )(command)
 
 
@@ -65,3 +77,20 @@ def read_inventory(path: Path | None, project: Project) -> Inventory:
     """The inventory that was asked for, else the project's, else this machine."""
     chosen = path or project.inventory
     return Inventory.read(chosen) if chosen is not None else Inventory.implicit()
+
+
+def open_machines(
+    inventory_path: Path | None, pattern: str, extra_texts: tuple[str, ...], forks: int | None
+) -> tuple[Target, Sequence[HostSpec]]:
+    """The deployer of an inventory, and those of its hosts that match. Raises UsageError when none does."""
+    from harness.engine.placement import host_spec
+    from harness.engine.target import choose_target
+    from harness.spec.variables import parse_extras
+
+    project = open_project()
+    found = read_inventory(inventory_path, project)
+    extra = parse_extras(extra_texts)
+    hosts = [host_spec(found, name, extra) for name in found.select(pattern)]
+    if not hosts:
+        raise UsageError(f'{found.source}: no host matches "{pattern}"')
+    return choose_target(open_registry(project), found, extra=extra, forks=forks or project.forks), hosts

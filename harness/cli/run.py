@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import extra_option, inventory_option, open_project, open_registry, read_inventory
+from harness.cli.options import (
+    extra_option,
+    forks_option,
+    inventory_option,
+    open_project,
+    open_registry,
+    read_inventory,
+)
 
 
 @click.command(short_help="Run a playbook.")
@@ -16,6 +23,7 @@ from harness.cli.options import extra_option, inventory_option, open_project, op
 @click.option("--limit", default="", metavar="PATTERN", help="Use only hosts that match, e.g. 'rack1:!node03'.")
 @click.option("--seed", type=click.IntRange(min=0), help="Use this seed: the same one gives the same schedule again.")
 @click.option("--deployer", default="", metavar="NAME", help="Deployer to use, whatever the inventory says.")
+@forks_option
 @click.option("--check", "check_only", is_flag=True, help="Stop after plan: print it and touch nothing.")
 @click.option("--output", type=click.Choice(["plain", "json"]), default=None,
               help="plain: progress on stderr, summary on stdout. json: every event as a line on stdout.")  # fmt: skip
@@ -29,6 +37,7 @@ def run(
     limit: str,
     seed: int | None,
     deployer: str,
+    forks: int | None,
     check_only: bool,
     output: str | None,
     quiet: bool,
@@ -58,7 +67,8 @@ def run(
     plans = resolve_file(
         load_playbook(playbook), registry, extra=extra, elsewhere=inventory.variable_names(), seed=seed
     )
-    target = choose_target(registry, inventory, deployer=deployer, limit=limit, extra=extra)
+    at_once = forks or project.forks
+    target = choose_target(registry, inventory, deployer=deployer, limit=limit, extra=extra, forks=at_once)
     if check_only:
         from harness.cli.plan_view import show_plans
 

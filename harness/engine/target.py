@@ -16,13 +16,12 @@ from harness.plugin.contract.base import MachineCapability
 from harness.plugin.contract.deployer import Access, Deployer, HostReport, PlannedNode
 from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
+from harness.record.events import RunStarted
 from harness.spec.deployer_choice import deployer_use
 from harness.spec.inventory import Inventory
 from harness.spec.model import SourceRef
 from harness.spec.problems import resolve_options
-
-DEFAULT_FORKS = 20
-"""Machines that are dealt with at once, unless somebody says otherwise."""
+from harness.spec.project import FORKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class Target:
     inventory: Inventory
     limit: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    forks: int = DEFAULT_FORKS
+    forks: int = FORKS
 
     def place(self, plan: Plan) -> tuple[PlannedNode, ...]:
         return place(plan, self.inventory, limit=self.limit, extra=self.extra)
@@ -86,12 +85,12 @@ def choose_target(
     options: Mapping[str, Any] | None = None,
     limit: str = "",
     extra: Mapping[str, Any] | None = None,
-    forks: int = DEFAULT_FORKS,
+    forks: int = FORKS,
 ) -> Target:
     """The deployer that the inventory names (or `deployer`), with its options checked.
 
     Raises SpecError for what the inventory says, UnknownPluginError or PluginLoadError for `deployer`."""
-    use = deployer_use(inventory, extra)
+    use = deployer_use(inventory, extra, limit)
     try:
         cls = registry.get(Kind.DEPLOYER, deployer or use.use)
     except (UnknownPluginError, PluginLoadError) as error:
@@ -100,3 +99,13 @@ def choose_target(
         raise SpecError([Problem(use.where.file, use.where.line, use.where.column, "", str(error))]) from None
     chosen = replace(use, options={**(use.options if cls.name == use.use else {}), **(options or {})})
     return Target(cls(resolve_options(chosen, cls.Config, inventory.document)), inventory, limit, extra or {}, forks)
+
+
+def recorded_deployer(registry: Registry, run: RunStarted) -> Deployer[Any]:
+    """The deployer of a past run, set up as it was then. Raises UnknownPluginError, PluginLoadError, and UsageError for
+    options that this version of it does not take."""
+    cls: type[Deployer[Any]] = registry.get(Kind.DEPLOYER, run.deployer)
+    try:
+        return cls(cls.Config.model_validate(dict(run.deployer_options)))
+    except ValidationError as error:
+        raise UsageError(f"the deployer {run.deployer} no longer takes the options of that run: {error}") from None

@@ -18,7 +18,7 @@ class Event:
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
     """First line of every journal. `nodes` maps a node's name to {role, machine, links: [names]}. `command` are the
-    words that started the run, where it was a command."""
+    words that started the run, where it was a command; `deployer_options` what its deployer can be made from again."""
 
     run_id: str
     name: str
@@ -35,6 +35,7 @@ class RunStarted(Event):
     expectations: tuple[str, ...]
     variables: Mapping[str, Any] = field(default_factory=dict)
     command: tuple[str, ...] = ()
+    deployer_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

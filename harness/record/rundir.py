@@ -141,7 +141,8 @@ def _made_at(run: RunDirectory) -> int:
 
 
 def find_run(root: Path, text: str) -> RunDirectory:
-    """The run that `text` means: "latest", a run's directory, its id, or a beginning or part of it that no other has.
+    """The run that `text` means: "latest" or "last", a run's directory, its id, or a beginning or part of it that no
+    other has.
 
     Raises UsageError, listing what there is, when that is no run or more than one."""
     path = Path(text)
@@ -152,7 +153,7 @@ def find_run(root: Path, text: str) -> RunDirectory:
     runs = list_runs(root)
     if not runs:
         raise UsageError(f"there are no runs in {root}")
-    if text == "latest":
+    if text in ("latest", "last"):
         return runs[-1]
     matches = (
         [run for run in runs if run.run_id == text]

@@ -13,6 +13,9 @@ from harness.spec.problems import problems_from_validation
 from harness.spec.toml_document import TomlDocument
 
 FILE = "harness.toml"
+FORKS = 20
+"""Machines that are dealt with at once, unless somebody says otherwise."""
+MOST_FORKS = 1000
 
 _Text = Annotated[str, Field(min_length=1)]
 
@@ -25,6 +28,7 @@ class ProjectModel(BaseModel):
     runs: _Text = "runs"
     plugins: _Text = "plugins"
     output: Literal["plain", "json"] = "plain"
+    forks: Annotated[int, Field(ge=1, le=MOST_FORKS)] = FORKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Project:
     inventory: Path | None = None
     plugins: Path | None = None
     output: str = "plain"
+    forks: int = FORKS
 
     @classmethod
     def read(cls, file: Path) -> Project:
@@ -49,7 +54,7 @@ class Project:
             raise SpecError(problems_from_validation(error, document, (), ProjectModel)) from None
         root = file.parent
         inventory = root / model.inventory if model.inventory else None
-        return cls(root, root / model.runs, inventory, root / model.plugins, model.output)
+        return cls(root, root / model.runs, inventory, root / model.plugins, model.output, model.forks)
 
 
 def find_project(*starts: Path) -> Project:

@@ -39,9 +39,10 @@ def test_a_folder_that_is_no_project_has_no_plugins(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ('run = "x"', ':1:1: run: unknown key; did you mean "runs"? (known: inventory, runs, plugins, output)'),
+        ('run = "x"', ':1:1: run: unknown key; did you mean "runs"? (known: inventory, runs, plugins, output, forks)'),
         ('output = "xml"', ':1:1: output: must be "plain" or "json", not "xml"'),
         ("runs = 3", ":1:1: runs: must be text, not 3"),
+        ("forks = 0", ":1:1: forks: must be at least 1, not 0"),
         ('plugins = ""', ":1:1: plugins: must not be empty"),
         ("runs = x", ':1:8: x is not a TOML value; text stands in quotes: runs = "x"'),
     ],

@@ -1,0 +1,173 @@
+"""`harness exec`: a command on machines, ad hoc."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from harness.cli.data_stream import DataStream
+from harness.cli.interrupts import Interrupted, run_interruptible
+from harness.cli.options import extra_option, forks_option, inventory_option, open_machines
+from harness.engine.adhoc import on_each
+from harness.engine.target import Target
+from harness.errors import ExitCode, InfrastructureError, MachineLost, UsageError
+from harness.plugin.contract.deployer import HostSpec
+from harness.plugin.contract.machine import Completed, Machine
+from harness.record.summary import NONE, Mood, Row, Table
+from harness.record.text import block, one_line
+from harness.redact import redact_value
+from harness.spec.units import format_duration
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What became of the command on one host. Without `done`, `error` says why."""
+
+    host: str
+    done: Completed | None = None
+    error: str = ""
+    lost: bool = False
+
+    @property
+    def exit_code(self) -> ExitCode:
+        if self.lost:
+            return ExitCode.INFRASTRUCTURE
+        return ExitCode.PASS if self.done is not None and self.done.returncode == 0 else ExitCode.FAIL
+
+
+@click.command("exec", short_help="Run a command on machines.")
+@click.argument("pattern")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@inventory_option
+@extra_option
+@forks_option
+@click.option("--become", is_flag=True, help="As root, the way that the inventory says.")
+@click.option("--script", type=click.File("rb"), metavar="FILE",
+              help="Run this script by sh, with COMMAND as its arguments; - reads it from stdin.")  # fmt: skip
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
+              metavar="SECONDS", help="Kill the command after so long.")  # fmt: skip
+@click.option("--output", type=click.Choice(["plain", "json"]), default="plain", show_default=True,
+              help="plain: output on stdout and stderr, a table on stderr. json: a line for each host.")  # fmt: skip
+def exec_(
+    pattern: str,
+    command: tuple[str, ...],
+    inventory_path: Path | None,
+    extra_texts: tuple[str, ...],
+    forks: int | None,
+    become: bool,
+    script: BinaryIO | None,
+    timeout: float,
+    output: str,
+) -> int:
+    """Run COMMAND, with its arguments as they are and without a shell, on the hosts that match PATTERN.
+
+    Each line of output has its host in front, a host's lines stand together. Ctrl-C kills the command wherever it
+    runs. Exits with 0 when it did so everywhere, with 1 when it failed somewhere, with 3 when a machine was not
+    reached.
+
+    \b
+    Examples:
+      harness exec all -- uname -r
+      harness exec 'validators:!node03' -i inventories/lab.toml --become -- nft list tables
+      harness exec rack1 --script tidy.sh -- /var/tmp
+    """
+    argv = ("sh", "-s", "--", *command) if script is not None else command
+    if not argv:
+        raise UsageError("say what to run: harness exec PATTERN -- COMMAND ARG…")
+    if any("\0" in word for word in argv):
+        raise UsageError("no argument can hold a NUL")
+    target, hosts = open_machines(inventory_path, pattern, extra_texts, forks)
+    work = _Work(argv, script.read() if script is not None else b"", become, timeout, as_json=output == "json")
+    try:
+        run_interruptible(partial(work.everywhere, target, hosts))
+    except Interrupted:
+        click.echo(f"interrupted; {len(work.results)} of {len(hosts)} had ended", err=True)
+        return ExitCode.INTERRUPTED
+    if output == "plain":
+        _show_table(work.results, hosts)
+    return max((ran.exit_code for ran in work.results), default=ExitCode.PASS)
+
+
+class _Work:
+    """One command on several machines; tells of each as it ends."""
+
+    def __init__(self, argv: Sequence[str], input: bytes, become: bool, timeout: float, *, as_json: bool) -> None:
+        self.results: list[Ran] = []
+        self._argv = argv
+        self._input = input
+        self._become = become
+        self._timeout = timeout
+        self._tell = _tell_json if as_json else _tell_plain
+
+    async def everywhere(self, target: Target, hosts: Sequence[HostSpec]) -> None:
+        await on_each(target, hosts, self._one, _warn)
+
+    async def _one(self, name: str, machine: Machine) -> None:
+        try:
+            done = await machine.run(self._argv, input=self._input, become=self._become, timeout=self._timeout)
+            ran = Ran(name, done)
+        except MachineLost as error:
+            ran = Ran(name, error=str(error), lost=True)
+        except InfrastructureError as error:  # it took too long, or could not be started
+            ran = Ran(name, error=str(error))
+        self.results.append(ran)
+        self._tell(ran)
+
+
+def _warn(machine: str, message: str) -> None:
+    click.echo(f"{one_line(machine)}: {one_line(message)}", err=True)
+
+
+def _tell_plain(ran: Ran) -> None:
+    if ran.done is None:
+        click.echo(block(f"{ran.host}: {ran.error}"), err=True)
+        return
+    for stream, data in ((sys.stdout, ran.done.stdout), (sys.stderr, ran.done.stderr)):
+        labelled = DataStream(stream, ran.host)
+        labelled.write(data)
+        labelled.close()
+
+
+def _tell_json(ran: Ran) -> None:
+    record: dict[str, Any] = {"host": ran.host, "reached": not ran.lost, "error": ran.error}
+    if ran.done is not None:
+        record |= {"returncode": ran.done.returncode, "seconds": ran.done.seconds}
+        record |= _as_text("stdout", ran.done.stdout) | _as_text("stderr", ran.done.stderr)
+    click.echo(json.dumps(redact_value(record)))
+
+
+def _as_text(name: str, data: bytes) -> dict[str, str]:
+    """Bytes that are no UTF-8 are told in base64 too, to be had exactly."""
+    try:
+        return {name: data.decode()}
+    except UnicodeDecodeError:
+        return {name: data.decode(errors="replace"), f"{name}_base64": base64.b64encode(data).decode()}
+
+
+def _show_table(results: Sequence[Ran], hosts: Sequence[HostSpec]) -> None:
+    from harness.record.render import console_for, render_table
+
+    order = [host.name for host in hosts]
+    rows = tuple(
+        Row(
+            (
+                ran.host,
+                NONE if ran.done is None else str(ran.done.returncode),
+                NONE if ran.done is None else format_duration(ran.done.seconds),
+                ran.error,
+            ),
+            Mood.GOOD if ran.exit_code is ExitCode.PASS else Mood.BAD,
+        )
+        for ran in sorted(results, key=lambda ran: order.index(ran.host))
+    )
+    columns = ("HOST", "EXIT", "TOOK", "WHY")
+    table = Table("exit codes", columns, rows, numeric=frozenset({"EXIT", "TOOK"}), wide=frozenset({"WHY"}))
+    render_table(table, console_for(sys.stderr))

@@ -1,0 +1,47 @@
+"""`harness heal`: machines as they were, from what dead runs have written on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import click
+
+from harness.cli.interrupts import Interrupted, run_interruptible
+from harness.cli.options import extra_option, forks_option, inventory_option, open_machines
+from harness.errors import ExitCode
+from harness.plugin.contract.deployer import Access
+from harness.record.text import block, counted, one_line
+
+
+@click.command(short_help="Undo on machines what dead runs have left there.")
+@click.argument("pattern", default="all")
+@inventory_option
+@extra_option
+@forks_option
+def heal(pattern: str, inventory_path: Path | None, extra_texts: tuple[str, ...], forks: int | None) -> int:
+    """Undo, on the hosts that match PATTERN, what dead runs have left there: faults, processes, files.
+
+    It goes by what the runs have written on the machines themselves, so the folder of runs is not needed: see `harness
+    clean` for that. A run that is still alive is left alone. Exits with 5 when something is left in spite of it.
+
+    \b
+    Examples:
+      harness heal -i inventories/lab.toml
+      harness heal -i inventories/lab.toml 'rack1:!node03'
+    """
+    target, hosts = open_machines(inventory_path, pattern, extra_texts, forks)
+    access = Access(target.forks, warn=_warn)
+    try:
+        healed: Sequence[str] = run_interruptible(partial(target.deployer.heal, hosts, access))
+    except Interrupted:
+        return ExitCode.INTERRUPTED
+    for line in healed:
+        click.echo(block(line))
+    click.echo(f"{counted(len(healed), 'thing')} undone" if healed else "there was nothing to undo")
+    return ExitCode.PASS
+
+
+def _warn(machine: str, message: str) -> None:
+    click.echo(f"{one_line(machine)}: {one_line(message)}", err=True)

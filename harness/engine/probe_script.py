@@ -1,0 +1,105 @@
+"""What a machine is and can do: run there by its own Python, standard library only, and prints JSON. Changes nothing.
+
+Written for Pythons as old as 3.6, so that one which is too old for nodes can say so itself.
+
+An ability is told as [yes, no or unknown (null), why]. Only root can ask the kernel whether it has nftables and netem;
+netem is tried in a network namespace of its own that is gone with the command."""
+
+import json
+import os
+import platform
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+SBIN = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+PATIENCE = 5
+"""Seconds for a command that asks the kernel."""
+
+
+def find(program: str) -> "str | None":
+    return shutil.which(program, path=SBIN)
+
+
+def ask(*argv: str) -> "tuple[bool, str]":
+    """Whether a command ends well, and what it complains of if not."""
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=PATIENCE
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return False, str(error)
+    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    return done.returncode == 0, said[-1] if said else f"exit status {done.returncode}"
+
+
+def nft() -> "tuple[bool | None, str]":
+    program = find("nft")
+    if program is None:
+        return False, "there is no program nft"
+    if os.geteuid() != 0:
+        return None, "only root can ask the kernel"
+    works, said = ask(program, "list", "tables")
+    return works, "" if works else said
+
+
+def tc() -> "tuple[bool | None, str]":
+    return (True, "") if find("tc") else (False, "there is no program tc")
+
+
+def netem() -> "tuple[bool | None, str]":
+    program, unshare = find("tc"), find("unshare")
+    if program is None:
+        return False, "there is no program tc"
+    modinfo = find("modinfo")
+    if Path("/sys/module/sch_netem").is_dir() or (modinfo is not None and ask(modinfo, "sch_netem")[0]):
+        return True, ""
+    if os.geteuid() != 0:
+        return None, "only root can ask the kernel"
+    if unshare is None:
+        return None, "there is no program unshare, to try it apart"
+    apart, said = ask(unshare, "--net", "true")
+    if not apart:
+        return None, said
+    works, said = ask(unshare, "--net", program, "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms")
+    return works, "" if works else said
+
+
+def operating_system() -> str:
+    """As it calls itself (os-release(5)), else its kind and version."""
+    for path in map(Path, ("/etc/os-release", "/usr/lib/os-release")):
+        for line in path.read_text("utf-8", "replace").splitlines() if path.exists() else ():
+            name, _, value = line.partition("=")
+            if name == "PRETTY_NAME":
+                return " ".join(shlex.split(value))
+    mac = platform.mac_ver()[0]
+    return "macOS " + mac if mac else platform.system()
+
+
+def main() -> None:
+    has_affinity = hasattr(os, "sched_getaffinity")
+    found = {
+        "hostname": socket.gethostname(),
+        "os": operating_system(),
+        "system": platform.system(),
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        "python_path": sys.executable,
+        "cpus": len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1,
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "free_disk_bytes": shutil.disk_usage(".").free,
+        "user": os.geteuid(),
+        "nft": nft(),
+        "tc": tc(),
+        "netem": netem(),
+        "systemd": (True, "") if Path("/run/systemd/system").is_dir() else (False, "it was not started with systemd"),
+    }
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main()
