@@ -195,7 +195,7 @@ class Lifecycle:
             self.recorder.warn("prepare", f"{skipped} as its image is; there is no host to prepare before")
         if not tasks or not deployment.hosts:
             return
-        steps = self.target.steps(self.plan, planned)
+        steps = await self.target.steps(self.plan, planned)
         async with phase(shared, "prepare"):
             await prepare(
                 steps, deployment.hosts, forks=self.target.forks, clock=shared.clock, tell=self._journal_task

@@ -76,7 +76,8 @@ def assign(tasks: Sequence[PlannedTask], hosts: Mapping[str, HostSpec], inventor
 
 def _view(task: PlannedTask, host: HostSpec) -> TaskContext:
     become = task.use.become
-    return TaskContext(host.vars, host.connection.become if become is None else become)
+    variables = {**host.vars, "inventory_hostname": host.name}
+    return TaskContext(variables, host.connection.become if become is None else become)
 
 
 def _complaints(step: Step) -> Iterator[Problem]:

@@ -1,0 +1,210 @@
+"""What the tasks do on a machine itself: the text of this file is run there, by that machine's Python.
+
+After it, stdin has a line of JSON, the request, and then the bytes that the request counts; stdout gets a JSON answer.
+What cannot be done is told on stderr, with exit status 1. Nothing but the standard library is used, and nothing of it
+that is newer than Python 3.8."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import grp
+import hashlib
+import json
+import os
+import pwd
+import socket
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+CHUNK = 1024 * 1024
+POLL = 0.1
+"""Seconds between two looks at something that is waited for."""
+
+
+class Refused(Exception):
+    """Its text says why something cannot be done."""
+
+
+def look(request: dict[str, Any], data: BinaryIO) -> list[dict[str, Any]]:
+    """The state of each of `paths`; with it the content (base64) of files of up to `texts` bytes."""
+    return [state(encoded(path), request["texts"]) for path in request["paths"]]
+
+
+def state(path: bytes, texts: int = 0) -> dict[str, Any]:
+    """`kind` is absent, file, folder, link or other; whatever is there has mode and owner, a file its content's hash."""
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return {"kind": "absent"}
+    found = {
+        "kind": kind(status.st_mode),
+        "mode": stat.S_IMODE(status.st_mode),
+        "user": [str(status.st_uid), user_name(status.st_uid)],
+        "group": [str(status.st_gid), group_name(status.st_gid)],
+    }
+    if found["kind"] == "file":
+        with open(path, "rb") as file:  # noqa: PTH123 - a path of bytes: names need not be text
+            start = file.read(texts + 1)
+            digest, size = hashlib.sha256(start), len(start)
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+                size += len(chunk)
+        found.update(size=size, sha256=digest.hexdigest())
+        if size <= texts:
+            found["content"] = base64.b64encode(start).decode()
+    return found
+
+
+def kind(mode: int) -> str:
+    known: list[tuple[Callable[[int], bool], str]] = [
+        (stat.S_ISREG, "file"),
+        (stat.S_ISDIR, "folder"),
+        (stat.S_ISLNK, "link"),
+    ]
+    return next((name for is_one, name in known if is_one(mode)), "other")
+
+
+def user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return ""
+
+
+def group_name(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return ""
+
+
+def write(request: dict[str, Any], data: BinaryIO) -> None:
+    """Make `folders`, then write `files`, each whole or not at all, in their order."""
+    for folder in request["folders"]:
+        os.makedirs(encoded(folder), exist_ok=True)  # noqa: PTH103
+    for file in request["files"]:
+        if file["source"] == "here":  # its content is
+            set_attributes(encoded(file["path"]), file)
+        elif file["source"] == "stdin":
+            replace(file, Limited(data, file["size"]))
+        else:
+            with open(encoded(file["source"]), "rb") as staged:  # noqa: PTH123
+                replace(file, staged)
+
+
+class Limited:
+    """The next `size` bytes of a stream, as a file of their own."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self._stream = stream
+        self._left = size
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+
+def replace(file: dict[str, Any], content: Any) -> None:
+    """Have a new file there, with the mode and owner of the one that it replaces where nothing else is asked for."""
+    path = encoded(file["path"])
+    folder = os.path.dirname(path)  # noqa: PTH120
+    os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=b".harness-")
+    try:
+        digest = hashlib.sha256()
+        with os.fdopen(descriptor, "wb") as new:
+            while chunk := content.read(CHUNK):
+                digest.update(chunk)
+                new.write(chunk)
+        if digest.hexdigest() != file["sha256"]:
+            raise Refused(f"{shown(path)}: what came is not what was sent: the file was changed while it was copied")
+        old = state(path)
+        if old["kind"] == "file":
+            os.chown(temporary, int(old["user"][0]), int(old["group"][0]))
+        os.chmod(temporary, old["mode"] if old["kind"] == "file" else file["new_mode"])  # noqa: PTH101
+        set_attributes(temporary, file)
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+
+
+def set_attributes(path: bytes, file: dict[str, Any]) -> None:
+    if file["owner"]:
+        name, _, group = file["owner"].partition(":")
+        mode = stat.S_IMODE(os.lstat(path).st_mode)
+        os.chown(path, user_id(name), group_id(group) if group else -1)
+        os.chmod(path, mode)  # noqa: PTH101 - a change of owner takes set-user-id away
+    if file["mode"] is not None:
+        os.chmod(path, file["mode"])  # noqa: PTH101
+
+
+def user_id(name: str) -> int:
+    try:
+        return int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise Refused(f"there is no user {name}") from None
+
+
+def group_id(name: str) -> int:
+    try:
+        return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise Refused(f"there is no group {name}") from None
+
+
+def wait(request: dict[str, Any], data: BinaryIO) -> dict[str, Any]:
+    """Wait until a port takes connections, or a path is there, for `timeout` seconds: whether it came, how long that
+    took, and what was said instead."""
+    began = time.monotonic()
+    end = began + request["timeout"]
+    while True:
+        there, said = is_there(request, max(1.0, end - time.monotonic()))
+        if there or time.monotonic() + POLL > end:
+            return {"there": there, "said": said, "seconds": time.monotonic() - began}
+        time.sleep(POLL)
+
+
+def is_there(request: dict[str, Any], patience: float) -> tuple[bool, str]:
+    if request["path"]:
+        return os.path.exists(encoded(request["path"])), ""  # noqa: PTH110
+    try:
+        with socket.create_connection((request["host"], request["port"]), timeout=min(patience, 5.0)):
+            return True, ""
+    except OSError as error:
+        return False, f": {error.strerror or error}"
+
+
+def encoded(path: str) -> bytes:
+    """A path as the file system has it, whatever this machine's locale."""
+    return path.encode("utf-8", "surrogateescape")
+
+
+def shown(path: Any) -> str:
+    return path.decode("utf-8", "backslashreplace") if isinstance(path, bytes) else str(path)
+
+
+DOES: dict[str, Callable[[dict[str, Any], BinaryIO], Any]] = {"look": look, "write": write, "wait": wait}
+
+
+def main() -> None:
+    data = sys.stdin.buffer
+    request = json.loads(data.readline())
+    try:
+        json.dump(DOES[sys.argv[-1]](request, data), sys.stdout)
+    except Refused as error:
+        sys.exit(str(error))
+    except OSError as error:
+        names = [shown(name) for name in (error.filename, error.filename2) if name is not None]
+        sys.exit(": ".join([*names[-1:], error.strerror or str(error)]))
+
+
+if __name__ == "__main__":
+    main()
