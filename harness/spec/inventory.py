@@ -77,7 +77,8 @@ class Inventory:
         top = own.pop("all", Group("all"))
         loose = own.pop("ungrouped", Group("ungrouped"))
         grouped = {host for group in own.values() for host in group.hosts}
-        loose_hosts = {host: top.hosts.get(host) for host in host_vars if host not in grouped}
+        anywhere = loose.hosts | {host: top.hosts.get(host) for host in host_vars if host not in loose.hosts}
+        loose_hosts = {host: where for host, where in anywhere.items() if host not in grouped}
         parented = {child for group in own.values() for child in group.children}
         children = {
             name: top.children.get(name, Written(name, SourceRef(source)))

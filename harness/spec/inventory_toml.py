@@ -81,6 +81,10 @@ class _Reader:
             return
         where = self._document.where(path)
         for name in names:
+            before = self.hosts.get(name, given).get("ansible_port")
+            if port is not None and (before is None or before.value != port):  # Ansible would pass over it in silence
+                hint = f"write {name} = {{ ansible_port = {port} }}"
+                self._problem(path, f"{name} is written before, without this port", hint)
             group.hosts[name] = where
             self.hosts.setdefault(name, {}).update(given)
 

@@ -112,6 +112,15 @@ def test_the_nearest_group_wins_then_priority_then_the_name() -> None:
     assert values == {"v": "deep", "w": "z", "x": "c"}
 
 
+def test_ports_behind_names() -> None:
+    inventory = read("[g]\nhosts = ['a:1', 'n[1:2]:22', '[2001:db8::1]:3', '2001:db8::2', 'a:1']\n")
+    ports = {host: inventory.variables(host).get("ansible_port") for host in inventory.hosts}
+    assert {host: port and port.value for host, port in ports.items()} == {
+        "a": 1, "n1": 22, "n2": 22, "2001:db8::1": 3, "2001:db8::2": None,
+    }  # fmt: skip
+    assert inventory.select("2001:db8::2") == ("2001:db8::2",)
+
+
 def test_children_may_be_tables_with_groups_in_them() -> None:
     inventory = read(
         '[top.children.inner.hosts]\nh = { a = 1 }\n[top.children.other]\n[other]\nhosts = ["i", "j[1:2]"]\n'
@@ -158,6 +167,8 @@ def test_variable_names() -> None:
         ("[g.hosts]\nh = 3",
          ["i.toml:2:1: g.hosts.h: must be a table of variables, not 3; a host without variables is written name = {}"]),
         ('[g.hosts]\n"n[4:1]" = {}', ['i.toml:2:1: g.hosts."n[4:1]": [4:1] is empty: 4 comes after 1']),
+        ("[g]\nhosts = ['n', 'n:22']",
+         ["i.toml:2:15: g.hosts[1]: n is written before, without this port; write n = { ansible_port = 22 }"]),
         ("[g]\nvars = 3", ["i.toml:2:1: g.vars: must be a table of variables, not 3"]),
         ('[g]\nchildren = "x"', ['i.toml:2:1: g.children: must be a list of groups, not "x"; write children = ["x"]']),
         ("[g]\nchildren = [3]", ["i.toml:2:13: g.children[0]: must be a group's name, not 3"]),
