@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import anyio.to_thread
 from pydantic import ValidationError
 
 from harness.engine.placement import place
@@ -37,9 +38,10 @@ class Target:
     def place(self, plan: Plan) -> tuple[PlannedNode, ...]:
         return place(plan, self.inventory, limit=self.limit, extra=self.extra)
 
-    def steps(self, plan: Plan, nodes: Sequence[PlannedNode]) -> tuple[Step, ...]:
+    async def steps(self, plan: Plan, nodes: Sequence[PlannedNode]) -> tuple[Step, ...]:
         """The tasks of `[[prepare]]` with the hosts of each, of those that the nodes go to. Raises SpecError."""
-        return assign(plan.prepare, hosts_to_prepare(nodes), self.inventory)
+        hosts = hosts_to_prepare(nodes)
+        return await anyio.to_thread.run_sync(assign, plan.prepare, hosts, self.inventory)  # tasks look at their files
 
     async def check(self, plan: Plan) -> tuple[PlannedNode, ...]:
         """Place the nodes and see whether the machines can do what the plan needs; touches nothing.
@@ -49,7 +51,7 @@ class Target:
         reports = await self.deployer.inspect(nodes, plan.chain, Access(self.forks))
         problems = [self._problem(report.host, text) for report in reports for text in report.problems]
         try:
-            self.steps(plan, nodes)
+            await self.steps(plan, nodes)
         except SpecError as error:
             problems += error.problems
         reachable = [report for report in reports if not report.problems]
