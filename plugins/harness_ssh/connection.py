@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -29,6 +32,8 @@ AUTHENTICATE_WITHIN = 30.0
 """Seconds that a host may take to decide on a key or password: directory services are slow, and refusals delayed."""
 SILENCE = 3
 """So many signs of life without an answer mean that the connection is dead."""
+PROXY_ENDS_WITHIN = 2.0
+"""Seconds for a ProxyCommand to end once its connection has."""
 CHANNELS_AT_ONCE = 8
 """Channels of one connection that may be waiting to be opened: a dead one must not take every thread that there is."""
 
@@ -48,8 +53,9 @@ class AuthenticationFailed(MachineLost):
 class SshConnection:
     """An open connection. Use `open`; close it when done with it."""
 
-    def __init__(self, destination: Destination, fabric_connection: Any, pump: Pump) -> None:
+    def __init__(self, destination: Destination, line: _Line, fabric_connection: Any, pump: Pump) -> None:
         self.destination = destination
+        self._line = line
         self._fabric = fabric_connection
         self._transport = fabric_connection.transport
         self._pump = pump
@@ -66,15 +72,16 @@ class SshConnection:
         """Connect, through `via` where there is a jump host before it. At most as many at once as the limiter allows.
 
         Raises HostKeyRefused, AuthenticationFailed, MachineLost; UsageError for a secret that is not to be had."""
-        sock = await _dial(destination, via, limiter)
-        handshake = _Handshake(destination, credentials, sock)
+        line = await _dial(destination, via, limiter)
+        handshake = _Handshake(destination, credentials, line.sock)
         try:
             opened = await anyio.to_thread.run_sync(handshake.run, limiter=limiter, abandon_on_cancel=True)
-        except anyio.get_cancelled_exc_class():
+        except BaseException:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(handshake.abandon)
+                await anyio.to_thread.run_sync(line.end)
             raise
-        return cls(destination, opened, Pump(str(destination)))
+        return cls(destination, line, opened, Pump(str(destination)))
 
     @property
     def alive(self) -> bool:
@@ -104,9 +111,11 @@ class SshConnection:
 
     async def _channel(self, open: Callable[[], Any]) -> Channel:
         try:
-            return Channel(await anyio.to_thread.run_sync(open, abandon_on_cancel=True, limiter=self._threads), self._pump)
+            return Channel(
+                await anyio.to_thread.run_sync(open, abandon_on_cancel=True, limiter=self._threads), self._pump
+            )
         except paramiko.ChannelException as error:
-            raise ConnectionRefusedError(error.text or "refused") from None
+            raise ConnectionRefusedError(_refusal(error)) from None
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise MachineLost(f"the connection to {self.destination} is lost: {_reason(error)}") from None
 
@@ -119,6 +128,7 @@ class SshConnection:
         self._pump.end()
         self.break_off()
         self._fabric.close()
+        self._line.end()
         self._pump.join()
 
 
@@ -285,20 +295,38 @@ def _open_direct(transport: Any, host: str, port: int, timeout: float) -> Any:
     return transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=timeout)
 
 
-async def _dial(to: Destination, via: SshConnection | None, limiter: anyio.CapacityLimiter) -> Any:
-    """A connected socket, or what paramiko takes for one. Raises MachineLost."""
-    if via is not None:
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A connected socket, or what paramiko takes for one, and the process behind it where there is one."""
+
+    sock: Any
+    proxy: subprocess.Popen[bytes] | None = None
+
+    def end(self) -> None:
+        """A ProxyCommand ends when it has nobody to talk to; else it is made to. Blocking."""
+        if self.proxy is None:
+            return
+        self.sock.close()
         try:
-            return await anyio.to_thread.run_sync(
-                _open_direct, via._transport, to.hostname, to.port, to.connect_timeout, abandon_on_cancel=True
-            )
+            self.proxy.wait(PROXY_ENDS_WITHIN)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.proxy.pid, signal.SIGKILL)
+            self.proxy.wait()
+
+
+async def _dial(to: Destination, via: SshConnection | None, limiter: anyio.CapacityLimiter) -> _Line:
+    """Raises MachineLost."""
+    if via is not None:
+        open = partial(_open_direct, via._transport, to.hostname, to.port, to.connect_timeout)
+        try:
+            return _Line(await anyio.to_thread.run_sync(open, abandon_on_cancel=True))
         except paramiko.ChannelException as error:
-            raise MachineLost(f"{via.destination} cannot connect to {to}: {error.text or 'refused'}") from None
+            raise MachineLost(f"{via.destination} cannot connect to {to}: {_refusal(error)}") from None
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise MachineLost(f"{via.destination} did not get to {to}: {_reason(error)}") from None
     if to.proxy_command:
         return await anyio.to_thread.run_sync(_start_proxy, to)
-    return await _connect(to)
+    return _Line(await _connect(to))
 
 
 async def _connect(to: Destination) -> socket.socket:
@@ -338,12 +366,12 @@ def _tune(sock: socket.socket, keepalive: float) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * SILENCE * keepalive))
 
 
-def _start_proxy(to: Destination) -> socket.socket:
-    """A ProxyCommand has one end of a socket pair as its stdin and stdout, and ends when the other is closed."""
+def _start_proxy(to: Destination) -> _Line:
+    """A ProxyCommand has one end of a socket pair as its stdin and stdout."""
     ours, theirs = socket.socketpair()
     with theirs:
         try:
-            subprocess.Popen(
+            process = subprocess.Popen(
                 proxy_argv(to.proxy_command),
                 stdin=theirs,
                 stdout=theirs,
@@ -353,7 +381,7 @@ def _start_proxy(to: Destination) -> socket.socket:
         except OSError as error:
             ours.close()
             raise MachineLost(f"the ProxyCommand to {to} cannot be run: {error.strerror}") from None
-    return ours
+    return _Line(ours, process)
 
 
 def _shut(sock: Any) -> None:
@@ -362,6 +390,12 @@ def _shut(sock: Any) -> None:
         sock.shutdown(socket.SHUT_RDWR)
     except (OSError, EOFError, paramiko.SSHException):
         pass  # it is not connected any more: nobody waits
+
+
+def _refusal(error: Any) -> str:
+    """Why a channel was not opened (RFC 4254, section 5.1); the machine's own words say no more."""
+    reasons = {1: "it forwards no connections (AllowTcpForwarding)", 2: "nobody takes the call there"}
+    return reasons.get(error.code, error.text or "it refuses")
 
 
 def _reason(error: BaseException) -> str:

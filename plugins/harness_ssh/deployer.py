@@ -45,18 +45,27 @@ STATE = "harness_state"
 class SshConfig(Config):
     """Options of the deployer `ssh`."""
 
-    lease: Duration = Field(default="60s", ge=10)  # type: ignore[assignment]
-    """How long a machine goes on without hearing from the controller, before it ends and undoes all that the run has
-    there."""
-    supervise: Literal["auto", "systemd", "child"] = "auto"
-    """What runs the nodes: systemd units of their own, or children of the harness's keeper; auto is systemd where it
-    runs."""
-    ports: tuple[int, int] | None = None
-    """The lowest and the highest port that nodes may listen on; without it, what the machine does not use itself."""
-    ssh_config: Path | None = None
-    """A file to read instead of ~/.ssh/config and /etc/ssh/ssh_config."""
-    keepalive: Duration = Field(default="5s", ge=1)  # type: ignore[assignment]
-    """How often a sign of life is sent through each connection, where the inventory or ssh's configuration say nothing."""
+    lease: Duration = Field(
+        60.0,
+        description="how long a machine goes on without hearing from the controller, before it ends and undoes all that "
+        "the run has there",
+        ge=10,
+    )
+    supervise: Literal["auto", "systemd", "child"] = Field(
+        "auto",
+        description="what runs the nodes: systemd units, or children of the harness's own keeper; auto is systemd where "
+        "it runs",
+    )
+    ports: tuple[int, int] | None = Field(
+        None, description="lowest and highest port for nodes to listen on; without it, any that the machine has free"
+    )
+    ssh_config: Path | None = Field(None, description="a file to read instead of ~/.ssh/config and /etc/ssh/ssh_config")
+    keepalive: Duration = Field(
+        5.0,
+        description="how often a sign of life is sent through a connection, where neither the inventory nor ssh's "
+        "configuration says",
+        ge=1,
+    )
 
     @field_validator("ports")
     @classmethod
@@ -102,7 +111,9 @@ class SshDeployer(Deployer[SshConfig]):
         pool = self._pool(hosts, request.access.forks)
         holds = {host.name: self._hold(host, pool, request) for host in hosts if host.name in held}
         lookers = {h.name: agents.LazyMachine(h, pool, request.access) for h in hosts if h.name not in held}
-        written = Record(request.run_id, tuple(hold.host for hold in holds.values()), self.config.model_dump(mode="json"))
+        written = Record(
+            request.run_id, tuple(hold.host for hold in holds.values()), self.config.model_dump(mode="json")
+        )
         await anyio.to_thread.run_sync(record.write, request.run_dir, written)
         failure: BaseException | None = None
         left: list[str] = []
@@ -169,11 +180,11 @@ class SshDeployer(Deployer[SshConfig]):
         return done
 
     def _pool(self, hosts: Sequence[HostSpec], forks: int) -> Pool:
-        return Pool(hosts, SshSettings(self.config.ssh_config, float(self.config.keepalive)), forks)
+        return Pool(hosts, SshSettings(self.config.ssh_config, self.config.keepalive), forks)
 
     def _hold(self, host: HostSpec, pool: Pool, request: DeployRequest) -> Hold:
         mechanism = "" if self.config.supervise == "auto" else self.config.supervise
-        spec = KeeperSpec(request.run_id, owner(), float(self.config.lease), _state(host), mechanism)
+        spec = KeeperSpec(request.run_id, owner(), self.config.lease, _state(host), mechanism)
         return Hold(host, pool, request.access, spec)
 
     async def _look_at(self, host: HostSpec, pool: Pool, access: Access) -> HostReport:

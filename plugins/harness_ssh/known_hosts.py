@@ -5,7 +5,6 @@ Host certificates (@cert-authority) are not asked for by this client, so their l
 from __future__ import annotations
 
 import base64
-import binascii
 import enum
 import fnmatch
 import hashlib
@@ -76,7 +75,7 @@ def parse(text: str, file: Path) -> tuple[Entry, ...]:
             continue
         try:
             key = base64.b64decode(words[2], validate=True)
-        except binascii.Error:
+        except ValueError:
             continue
         entries.append(Entry(marker, words[0], words[1], key, file, number))
     return tuple(entries)

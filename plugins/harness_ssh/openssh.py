@@ -105,7 +105,9 @@ def _ask(connection: Connection, config_file: Path | None) -> Mapping[str, Seque
     except FileNotFoundError:
         raise UsageError("there is no ssh program to ask what ~/.ssh/config says; install OpenSSH's client") from None
     except subprocess.TimeoutExpired:
-        raise UsageError(f"ssh -G {connection.host} did not say what ~/.ssh/config says within {_TIMEOUT:g} s") from None
+        raise UsageError(
+            f"ssh -G {connection.host} did not say what ~/.ssh/config says within {_TIMEOUT:g} s"
+        ) from None
     if done.returncode != 0:
         complaint = done.stderr.decode(errors="replace").strip().replace("\r", "").replace("\n", "; ")
         raise UsageError(f"ssh -G {connection.host} refuses its configuration: {complaint}")

@@ -74,9 +74,7 @@ class Pool:
             made = self._connections[key] = await self._connect(said, credentials, before)
             return made
 
-    async def _connect(
-        self, said: Connection, credentials: Credentials, before: tuple[JumpHost, ...]
-    ) -> SshConnection:
+    async def _connect(self, said: Connection, credentials: Credentials, before: tuple[JumpHost, ...]) -> SshConnection:
         to = await anyio.to_thread.run_sync(
             partial(resolve, said, self._settings.config_file), limiter=self._threads, abandon_on_cancel=True
         )
@@ -110,7 +108,7 @@ class Pool:
             keepalive=said.keepalive,
             config_file=said.config_file,
         )
-        return await self._open((jumps, hop.host_keys, hop.known_hosts), hop, Credentials(), (*before, *jumps))
+        return await self._open((jumps, hop.host_keys, hop.known_hosts), hop, Credentials(), (*before, last))
 
 
 def may_pass(error: Exception) -> bool:

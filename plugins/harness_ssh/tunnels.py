@@ -30,7 +30,9 @@ class Tunnels:
         self._tasks.start_soon(self._serve, listener, machine, port)
         return address
 
-    async def _serve(self, listener: anyio.abc.SocketListener | anyio.abc.Listener[ByteStream], machine: str, port: int) -> None:
+    async def _serve(
+        self, listener: anyio.abc.SocketListener | anyio.abc.Listener[ByteStream], machine: str, port: int
+    ) -> None:
         async def serve(local: ByteStream) -> None:
             async with local:
                 await self._connect(local, machine, port)
