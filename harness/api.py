@@ -55,6 +55,7 @@ from harness.plugin.contract.deployer import (
 )
 from harness.plugin.contract.expectation import Expectation, Judgement, Violation
 from harness.plugin.contract.fault import Fault, FaultRecord, Proof
+from harness.plugin.contract.inventory_source import InventorySource
 from harness.plugin.contract.machine import (
     Address,
     CommandRecord,
@@ -86,13 +87,12 @@ __all__ = [
     "Completed", "Config", "Conflict", "Connection", "Context", "DefaultExpectation", "DeployError",
     "DeployRequest", "Deployer", "Deployment", "Duration", "Exit", "ExitCode", "Expectation", "Facts", "Fault",
     "FaultControl", "FaultError", "FaultRecord", "HarnessError", "Head", "HostReport", "HostSpec", "Image",
-    "InfrastructureError", "Judgement", "JumpHost", "Launch", "Link", "LocalPath", "Machine", "MachineCapability",
-    "MachineLost", "Network", "NetworkSpec", "NoConfig", "Node", "NodeFile", "NodeSite", "NodeSpec",
-    "NodeState", "NodeView", "NotReadyError", "Outcome", "PeerAddress", "Placement", "PlanView", "PlannedNode",
-    "Plugin", "PluginUse", "Proof", "Rate", "Receipt", "RoleInfo", "Secret", "Service", "ServiceSpec", "Size",
-    "SourceRef", "Span", "Summary", "SystemClock", "Task", "TaskContext", "TaskResult", "TeardownError",
-    "Ticket", "Timing", "Topology",
-    "TopologySpec", "Tracker", "Transaction", "TransactionFactory", "Unreachable", "Unsupported", "UsageError",
-    "Verdict", "Violation", "Wallet", "WalletsSpec", "Window", "Workload", "file_name", "format_duration",
-    "hookimpl", "jump_hosts", "redact",
+    "InfrastructureError", "InventorySource", "Judgement", "JumpHost", "Launch", "Link", "LocalPath", "Machine",
+    "MachineCapability", "MachineLost", "Network", "NetworkSpec", "NoConfig", "Node", "NodeFile", "NodeSite",
+    "NodeSpec", "NodeState", "NodeView", "NotReadyError", "Outcome", "PeerAddress", "Placement", "PlanView",
+    "PlannedNode", "Plugin", "PluginUse", "Proof", "Rate", "Receipt", "RoleInfo", "Secret", "Service",
+    "ServiceSpec", "Size", "SourceRef", "Span", "Summary", "SystemClock", "Task", "TaskContext", "TaskResult",
+    "TeardownError", "Ticket", "Timing", "Topology", "TopologySpec", "Tracker", "Transaction",
+    "TransactionFactory", "Unreachable", "Unsupported", "UsageError", "Verdict", "Violation", "Wallet",
+    "WalletsSpec", "Window", "Workload", "file_name", "format_duration", "hookimpl", "jump_hosts", "redact",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from harness.errors import UsageError
+from harness.plugin.inventories import open_inventory
 from harness.plugin.registry import Registry
 from harness.spec.inventory import Inventory
 from harness.spec.project import MOST_FORKS, Project, find_project
@@ -26,7 +27,7 @@ def inventory_option(command: F) -> F:
         "--inventory",
         "inventory_path",
         type=click.Path(path_type=Path),
-        help="Inventory file. Default: the project's, else this machine alone.",
+        help="Inventory: TOML, an executable, whatever Ansible reads. Default: the project's, else this machine alone.",
     )(command)
 
 
@@ -76,7 +77,9 @@ def open_registry(project: Project) -> Registry:
 def read_inventory(path: Path | None, project: Project) -> Inventory:
     """The inventory that was asked for, else the project's, else this machine."""
     chosen = path or project.inventory
-    return Inventory.read(chosen) if chosen is not None else Inventory.implicit()
+    if chosen is None:
+        return Inventory.implicit()
+    return open_inventory(str(chosen), lambda: open_registry(project))
 
 
 def open_machines(
@@ -93,4 +96,5 @@ def open_machines(
     hosts = [host_spec(found, name, extra) for name in found.select(pattern)]
     if not hosts:
         raise UsageError(f'{found.source}: no host matches "{pattern}"')
-    return choose_target(open_registry(project), found, extra=extra, forks=forks or project.forks), hosts
+    at_once = forks or project.forks
+    return choose_target(open_registry(project), found, limit=pattern, extra=extra, forks=at_once), hosts

@@ -24,12 +24,13 @@ class Kind(enum.StrEnum):
     EXPECTATION = "expectation"
     FAULT = "fault"
     TASK = "task"
+    INVENTORY_SOURCE = "inventory-source"
     COMMAND = "command"
     OBSERVER = "observer"
 
     @property
     def hook(self) -> str:
-        return "harness_event" if self is Kind.OBSERVER else f"harness_{self.value}s"
+        return "harness_event" if self is Kind.OBSERVER else f"harness_{self.value.replace('-', '_')}s"
 
 
 @dataclass(frozen=True, slots=True)

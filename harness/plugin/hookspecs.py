@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from harness.plugin.contract.deployer import Deployer
     from harness.plugin.contract.expectation import Expectation
     from harness.plugin.contract.fault import Fault
+    from harness.plugin.contract.inventory_source import InventorySource
     from harness.plugin.contract.task import Task
     from harness.plugin.contract.workload import Workload
     from harness.record.events import Recorded
@@ -53,6 +54,11 @@ def harness_faults() -> Sequence[type[Fault[Any]]]:  # type: ignore[empty-body]
 @hookspec
 def harness_tasks() -> Sequence[type[Task[Any]]]:  # type: ignore[empty-body]
     """Register tasks: return their classes."""
+
+
+@hookspec
+def harness_inventory_sources() -> Sequence[type[InventorySource]]:  # type: ignore[empty-body]
+    """Register inventory sources: return their classes."""
 
 
 @hookspec

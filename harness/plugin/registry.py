@@ -23,6 +23,7 @@ from harness.plugin.contract.chain import Chain
 from harness.plugin.contract.deployer import Deployer
 from harness.plugin.contract.expectation import Expectation
 from harness.plugin.contract.fault import Fault
+from harness.plugin.contract.inventory_source import InventorySource
 from harness.plugin.contract.task import Task
 from harness.plugin.contract.workload import Workload
 from harness.plugin.discovery import Candidate, Kind
@@ -36,6 +37,7 @@ CONTRACTS: dict[Kind, type[Plugin[Any]]] = {
     Kind.EXPECTATION: Expectation,
     Kind.FAULT: Fault,
     Kind.TASK: Task,
+    Kind.INVENTORY_SOURCE: InventorySource,
 }
 
 
