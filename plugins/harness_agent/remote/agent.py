@@ -1,0 +1,227 @@
+"""What an agent does when it is asked: each request by its name, as the user that it is for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from typing import Callable, Tuple, Union
+
+from . import facts, files
+from .become import RootAgent
+from .children import Children
+from .commands import Command
+from .connection import Connection
+from .frames import Frame, Header
+from .loop import Loop
+from .services import Services
+from .users import User
+
+Answer = Union[None, Header, Tuple[Header, bytes]]
+"""None: it will be answered later."""
+Do = Callable[[Connection, Header, bytes], Answer]
+REFUSED = (OSError, ValueError, LookupError, TypeError, subprocess.SubprocessError)
+"""What a request can be answered with: it was wrong, or the kernel said no."""
+
+
+def error_of(error: BaseException) -> Header:
+    kind = "not-found" if isinstance(error, FileNotFoundError) else "refused"
+    return {"error": str(error) or type(error).__name__, "kind": kind}
+
+
+class Agent:
+    """Serves any number of connections. `folder` is where commands run that nobody gave a folder."""
+
+    def __init__(self, source: bytes, user: User, folder: str, logs: str = "") -> None:
+        self.loop = Loop()
+        self.children = Children()
+        self.user = user
+        self.root = User() if os.geteuid() == 0 else None
+        self.folder = folder
+        self.services = Services(self.loop, self.children, self.tell, logs)
+        self.connections: dict[Connection, dict[int, Command]] = {}
+        self._above = RootAgent(self.loop, self.children, source)
+        self.does: dict[str, Do] = {
+            "run": self._run,
+            "cancel": self._cancel,
+            "put": self._put,
+            "have": self._have,
+            "append": self._append,
+            "finish": self._finish,
+            "read": self._read,
+            "remove": self._remove,
+            "facts": lambda *_: facts.facts(self.folder),
+            "become": self._become,
+            "record": self._record,
+            "spawn": self._spawn,
+            "services": lambda *_: {"services": self.services.describe()},
+            "signal": self._signal,
+            "state": self._state,
+            "tell": self._tell,
+            "follow": self._follow,
+            "log-size": lambda _, request, body: {"size": self.services[request["key"]].log_size()},
+            "ping": lambda *_: {},
+        }
+
+    def connect(self, reading: int, writing: int, ended: Callable[[], None]) -> Connection:
+        """Serve one more; `ended` is called when it has gone and its commands are being killed."""
+
+        def gone(connection: Connection) -> None:
+            for command in self.connections.pop(connection).values():
+                command.end("cancelled")
+            ended()
+
+        connection = Connection(self.loop, reading, writing, self.heard, gone)
+        self.connections[connection] = {}
+        return connection
+
+    def tell(self, event: Header) -> None:
+        """Everybody."""
+        for connection in list(self.connections):
+            connection.say(event)
+
+    def heard(self, connection: Connection, frame: Frame) -> None:
+        request, body = frame
+        number = request.get("id")
+        try:
+            if request.get("become") and self.root is None:
+                self._above.forward(connection, request, body)
+                return
+            answer = self.does[request["do"]](connection, request, body)
+        except REFUSED as error:
+            answer = error_of(error)
+        if isinstance(answer, tuple):
+            connection.say({"id": number, **answer[0]}, answer[1])
+        elif answer is not None:
+            connection.say({"id": number, **answer})
+
+    def end(self) -> None:
+        """Kill all that is held."""
+        self._above.close()
+        self.children.end_all()
+
+    def as_user(self, request: Header) -> User:
+        return self.root if request.get("become") and self.root is not None else self.user
+
+    def later(self, connection: Connection, request: Header, job: Iterator[Header]) -> None:
+        """Work in slices, as the request's user; the last value that it yields is the answer."""
+        user = self.as_user(request)
+
+        def steps() -> Iterator[None]:
+            answer: Header = {}
+            while True:
+                with user.acting():
+                    try:
+                        answer = next(job)
+                    except StopIteration:
+                        break
+                    except REFUSED as error:
+                        answer = error_of(error)
+                        break
+                yield
+            connection.say({"id": request["id"], **answer})
+
+        self.loop.slices(steps())
+
+    def _run(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        user, number = self.as_user(request), request["id"]
+
+        def done(answer: Header) -> None:
+            self.connections.get(connection, {}).pop(number, None)
+            connection.say({"id": number, **answer})
+
+        self.connections[connection][number] = Command(
+            self.loop,
+            self.children,
+            connection,
+            number,
+            request["argv"],
+            {**user.env, **request.get("env", {})},
+            request.get("cwd") or self.folder,
+            user,
+            body,
+            request.get("timeout"),
+            done,
+        )
+        return None
+
+    def _cancel(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        command = self.connections[connection].get(request["target"])
+        if command is not None:
+            command.end("cancelled")
+        return {}
+
+    def _put(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        with self.as_user(request).acting():
+            files.put(request["path"], body, request["mode"])
+        return {}
+
+    def _have(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        self.later(connection, request, files.have(request["path"], request["sha256"]))
+        return None
+
+    def _append(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        with self.as_user(request).acting():
+            files.append(request["path"], request["sha256"], request["offset"], body)
+        return {}
+
+    def _finish(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        self.later(connection, request, files.finish(request["path"], request["sha256"], request["mode"]))
+        return None
+
+    def _read(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        with self.as_user(request).acting():
+            content, last = files.read(request["path"], request["offset"], request["length"])
+        return {"last": last}, content
+
+    def _remove(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        with self.as_user(request).acting():
+            files.remove(request["path"])
+        return {}
+
+    def _become(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        """Have an agent of root, whom requests with `become` are passed to. The body is the password, if any."""
+        if self.root is not None:
+            return {}
+        password = body if request["password"] else None
+        self._above.open(
+            self.user.env, self.folder, password, lambda answer: connection.say({"id": request["id"], **answer})
+        )
+        return None
+
+    def _record(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        self.children.keep_record(request["path"])
+        return {}
+
+    def _spawn(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        user = self.as_user(request)
+        service = self.services.spawn(request, {**user.env, **request["env"]}, user)
+        if request["follow"]:
+            self.services.follow(service.key, connection, 0)
+        return service.describe()
+
+    def _signal(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        """`nth` counts the signals of a service: one that is heard again is not sent again. A `number` of signal(7),
+        or "pause" or "resume"."""
+        service = self.services[request["key"]]
+        if request["nth"] > service.signals and not service.exit:
+            number = request["number"]
+            if number == "pause":
+                service.pause()
+            elif number == "resume":
+                service.resume()
+            else:
+                service.signal(number)
+            service.signals = request["nth"]
+        return {}
+
+    def _state(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        return {"state": self.services[request["key"]].state(request["pid"], request["start"])}
+
+    def _tell(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        self.services[request["key"]].say(request["line"])
+        return {}
+
+    def _follow(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        self.services.follow(request["key"], connection, request["offset"])
+        return {}
