@@ -23,7 +23,7 @@ from harness.spec.inventory_listing import META, parse_listing, read_listing
 from harness.spec.model import SourceRef
 from harness.spec.programs import ProgramFailed, output_of
 
-_TIMEOUT = 120.0
+TIMEOUT = 120.0
 """Seconds for a program to list an inventory: clouds are slow."""
 _AT_ONCE = 8
 """Calls of `--host` in parallel."""
@@ -111,6 +111,6 @@ def _find_ansible(path: Path) -> str:
 
 def _run(argv: list[str], name: str, env: Mapping[str, str] | None = None) -> bytes:
     try:
-        return output_of(argv, timeout=_TIMEOUT, env=env)
+        return output_of(argv, timeout=TIMEOUT, env=env)
     except ProgramFailed as error:
         raise SpecError([Problem(name, 0, 0, "", str(error))]) from None
