@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 from fleet.engine import PrivateEngine
 engine = PrivateEngine(Path(sys.argv[1]))
-print(engine.bridge, flush=True)
+print(engine.bridge, engine.docker.host, engine.pidfile, flush=True)
 sys.stdin.read()
 """
 
@@ -48,17 +48,18 @@ def empty_image(docker: Docker) -> str:
 def test_a_private_engine_dies_with_whoever_started_it(fleet: fleet_package.Fleet, tmp_path: Path) -> None:
     """SIGKILL of its starter ends it; the next one keeps its images and removes everything else."""
     del fleet  # what a private engine needs is installed then
-    docker = Docker(f"unix://{tmp_path / 'docker.sock'}")
     argv = [sys.executable, "-c", START, str(tmp_path)]
     env = {**os.environ, "PYTHONPATH": str(SOURCE)}
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, text=True) as starter:
         assert starter.stdout is not None
-        bridge = starter.stdout.readline().strip()
+        bridge, host, pidfile = starter.stdout.readline().split()
+        docker = Docker(host)
         assert Path("/sys/class/net", bridge).exists()
         image = empty_image(docker)
         docker("create", image, "nothing")
-        docker("network", "create", "left-over")
-        pid = int((tmp_path / "dockerd.pid").read_text())
+        second = "br-" + docker("network", "create", "left-over")[:12]
+        assert Path("/sys/class/net", second).exists()
+        pid = int(Path(pidfile).read_text())
         starter.send_signal(signal.SIGKILL)
     eventually(lambda: not Path(f"/proc/{pid}").exists(), "dockerd ended")
     engine = PrivateEngine(tmp_path)
@@ -68,9 +69,10 @@ def test_a_private_engine_dies_with_whoever_started_it(fleet: fleet_package.Flee
         assert docker("images", "--quiet", "--no-trunc") == image
     finally:
         engine.stop()
-    assert not Path("/sys/class/net", bridge).exists()
     rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout
-    assert bridge not in rules
+    for name in (bridge, second):
+        assert not Path("/sys/class/net", name).exists()
+        assert name not in rules
     with pytest.raises(FleetError):
         docker("version")
 

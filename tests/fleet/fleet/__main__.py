@@ -7,7 +7,7 @@ import sys
 
 from fleet.client import Fleet
 from fleet.errors import FleetError
-from fleet.hosts import inventory
+from fleet.host import inventory
 
 SESSION = "by-hand"
 

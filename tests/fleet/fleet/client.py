@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from fleet import packages
+from fleet.containers import ContainerHost
 from fleet.engine import answering
 from fleet.errors import FleetError, FleetUnavailable
-from fleet.hosts import Host
 from fleet.places import cache, short
 
 PROTOCOL = 1
@@ -46,13 +46,13 @@ class Fleet:
         self.folder = Path(welcome["folder"])
         """Keys and known_hosts of the session."""
 
-    def lease(self, count: int, *, systemd: bool = True) -> tuple[int, list[Host]]:
+    def lease(self, count: int, *, systemd: bool = True) -> tuple[int, list[ContainerHost]]:
         """So many hosts for nobody else, until they are released. Waits for those of others.
 
         Whoever needs several asks for all of them at once: two that each wait for the other's wait for ever."""
         answer = self._ask(do="lease", count=count, systemd=systemd)
         hosts = [
-            Host(**{**host, "key": Path(host["key"]), "known_hosts": Path(host["known_hosts"])})
+            ContainerHost(**{**host, "key": Path(host["key"]), "known_hosts": Path(host["known_hosts"])})
             for host in answer["hosts"]
         ]
         return answer["lease"], hosts
@@ -93,7 +93,7 @@ class HostPool:
         self._systemd = systemd
 
     @contextlib.contextmanager
-    def lease(self, count: int = 1, *, keep: bool = True) -> Iterator[list[Host]]:
+    def lease(self, count: int = 1, *, keep: bool = True) -> Iterator[list[ContainerHost]]:
         """Hosts for this test alone. A test that leaves a host other than it found it says `keep=False`: it is removed.
 
         A test leases once: inner leases may wait for ever."""

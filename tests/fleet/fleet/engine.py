@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import ipaddress
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -55,7 +57,7 @@ def answering() -> str | None:
 
 class PrivateEngine:
     """A dockerd of our own: own socket, bridge and addresses, images kept in `folder`. It dies with the thread that
-    started it. Its containers, networks and volumes are nobody's when it starts, and are removed then."""
+    started it. Containers, networks and volumes that it had are nobody's when it starts, and are removed then."""
 
     def __init__(self, folder: Path) -> None:
         if os.geteuid() != 0:
@@ -64,9 +66,13 @@ class PrivateEngine:
             )
         self.folder = folder
         self.bridge = f"fleet-{short(str(folder))}"
-        self.pidfile = folder / "dockerd.pid"
-        self.docker = Docker(f"unix://{folder / 'docker.sock'}")
+        # Names of sockets have at most 107 letters, whatever the folder's name.
+        self._runtime = Path("/run") / self.bridge
+        self._runtime.mkdir(mode=0o700, exist_ok=True)
+        self.pidfile = self._runtime / "dockerd.pid"
+        self.docker = Docker(f"unix://{self._runtime / 'docker.sock'}")
         self._end_stray()
+        self._forget_networks()
         self._make_bridge()
         self._process = self._spawn()
         try:
@@ -94,23 +100,26 @@ class PrivateEngine:
         except OSError:
             return False
 
-    def _make_bridge(self) -> None:
-        self._remove_bridge()
-        self.network = _free_network()
-        gateway = next(self.network.hosts())
-        run(["ip", "link", "add", self.bridge, "type", "bridge"])
-        run(["ip", "address", "add", f"{gateway}/17", "dev", self.bridge])
-        run(["ip", "link", "set", self.bridge, "up"])
+    def _forget_networks(self) -> None:
+        """Remove its bridges, also those of networks that tests made, and its memory of them: the addresses, those of
+        the default network too, may be somebody else's by the next start."""
+        memory = self.folder / "data" / "network"
+        database = memory / "files" / "local-kv.db"
+        known = database.read_bytes() if database.exists() else b""
+        for interface in Path("/sys/class/net").iterdir():
+            name = interface.name
+            if name == self.bridge or (name.startswith("br-") and name.removeprefix("br-").encode() in known):
+                _remove_bridge(name)
+        shutil.rmtree(memory, ignore_errors=True)
 
-    def _remove_bridge(self) -> None:
-        if Path("/sys/class/net", self.bridge).exists():
-            run(["ip", "link", "delete", self.bridge])
-        # dockerd leaves its rules for the bridge behind.
-        for table in ("nat", "filter"):
-            for rule in run(["iptables", "--wait", "-t", table, "-S"]).splitlines():
-                words = rule.split()
-                if self.bridge in words and words[0] == "-A":
-                    run(["iptables", "--wait", "-t", table, "-D", *words[1:]])
+    def _make_bridge(self) -> None:
+        with Path("/run/harness-fleet.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # or two that start together take the same addresses
+            self.network = _free_network()
+            gateway = next(self.network.hosts())
+            run(["ip", "link", "add", self.bridge, "type", "bridge"])
+            run(["ip", "address", "add", f"{gateway}/17", "dev", self.bridge])
+            run(["ip", "link", "set", self.bridge, "up"])
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         libc = ctypes.CDLL(None)
@@ -122,7 +131,7 @@ class PrivateEngine:
         argv = [
             "dockerd",
             f"--data-root={self.folder / 'data'}",
-            f"--exec-root={self.folder / 'exec'}",
+            f"--exec-root={self._runtime / 'exec'}",
             f"--pidfile={self.pidfile}",
             f"--host={self.docker.host}",
             f"--bridge={self.bridge}",
@@ -157,7 +166,6 @@ class PrivateEngine:
 
     def _clear(self) -> None:
         self.docker.remove_containers()
-        self.docker("network", "prune", "--force")
         self.docker("volume", "prune", "--force")
 
     def stop(self) -> None:
@@ -168,7 +176,18 @@ class PrivateEngine:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._remove_bridge()
+        self._forget_networks()
+        shutil.rmtree(self._runtime, ignore_errors=True)
+
+
+def _remove_bridge(name: str) -> None:
+    """Remove a bridge, and the rules for it, which dockerd leaves behind."""
+    run(["ip", "link", "delete", name])
+    for table in ("nat", "filter"):
+        for rule in run(["iptables", "--wait", "-t", table, "-S"]).splitlines():
+            words = rule.split()
+            if name in words and words[0] == "-A":
+                run(["iptables", "--wait", "-t", table, "-D", *words[1:]])
 
 
 def _free_network() -> ipaddress.IPv4Network:

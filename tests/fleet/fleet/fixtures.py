@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import NoReturn
 
 import pytest
 
 from fleet.client import Fleet, HostPool
 from fleet.engine import Docker
 from fleet.errors import FleetUnavailable
+from fleet.light import LightFleet
+
+
+def _skip(missing: FleetUnavailable) -> NoReturn:
+    """A test never passes by skipping: in CI, what is missing is an error."""
+    if os.environ.get("CI"):
+        raise missing
+    pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")
@@ -19,9 +29,7 @@ def fleet() -> Iterator[Fleet]:
     try:
         joined = Fleet(os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex)
     except FleetUnavailable as missing:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(missing))
+        _skip(missing)
     yield joined
     joined.close()
 
@@ -44,3 +52,17 @@ def ssh_hosts(fleet: Fleet) -> HostPool:
 def ssh_hosts_plain(fleet: Fleet) -> HostPool:
     """Hosts whose first process is no systemd, to lease."""
     return HostPool(fleet, systemd=False)
+
+
+@pytest.fixture
+def light_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], LightFleet]]:
+    """Starts so many light hosts, in a second; they are gone after the test."""
+    with ExitStack() as stack:
+
+        def start(count: int) -> LightFleet:
+            try:
+                return stack.enter_context(LightFleet(tmp_path_factory.mktemp("light"), count))
+            except FleetUnavailable as missing:
+                _skip(missing)
+
+        yield start

@@ -21,9 +21,9 @@ from typing import Any
 
 from fleet import images
 from fleet.client import PROTOCOL
+from fleet.containers import ContainerHost
 from fleet.engine import Docker, PrivateEngine
 from fleet.errors import FleetError, FleetUnavailable
-from fleet.hosts import Host
 from fleet.places import short
 from fleet.pool import Image, Session
 
@@ -99,7 +99,7 @@ class Conversation(socketserver.StreamRequestHandler):
         keeper = self.server.keeper
         session = keeper.join(request["session"], request["pin"])
         unpin = False
-        leases: dict[int, list[Host]] = {}
+        leases: dict[int, list[ContainerHost]] = {}
         numbers = itertools.count(1)
         try:
             self._answer({"docker_host": keeper.docker.host, "folder": str(session.folder)})
@@ -135,7 +135,7 @@ class Conversation(socketserver.StreamRequestHandler):
         self.wfile.write(json.dumps(answer).encode() + b"\n")
 
 
-def _encoded(host: Host) -> dict[str, Any]:
+def _encoded(host: ContainerHost) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, Path) else value for name, value in dataclasses.asdict(host).items()}
 
 

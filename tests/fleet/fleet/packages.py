@@ -7,9 +7,10 @@ import os
 from fleet.command import run, which
 from fleet.errors import FleetUnavailable
 
-ENGINE = {"dockerd": "docker.io", "docker": "docker.io", "debootstrap": "debootstrap", "ip": "iproute2", "iptables": "iptables"}
 CLIENT = {"ssh": "openssh-client", "ssh-keygen": "openssh-client"}
-LIGHT = {"sshd": "openssh-server", "ip": "iproute2", "ssh-keygen": "openssh-client"}
+ENGINE = {"dockerd": "docker.io", "docker": "docker.io", "debootstrap": "debootstrap"}
+ENGINE |= {"ip": "iproute2", "iptables": "iptables"}
+LIGHT = {"sshd": "openssh-server", "ip": "iproute2", "unshare": "util-linux", "nsenter": "util-linux"}
 
 
 def ensure(programs: dict[str, str]) -> None:

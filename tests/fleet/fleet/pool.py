@@ -10,9 +10,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from fleet import hosts, images
+from fleet import containers, images
+from fleet.containers import ContainerHost
 from fleet.engine import Docker
-from fleet.hosts import Host, Keys
+from fleet.host import Keys
 
 MOST = 8
 """Hosts of a kind that a session of tests has at once, unless one lease asks for more: memory is finite."""
@@ -33,10 +34,10 @@ class Session:
         self._keys = Keys(self.folder)
         self._numbers = itertools.count(1)
         self._changed = threading.Condition()
-        self._free: list[Host] = []
+        self._free: list[ContainerHost] = []
         self._count = {True: 0, False: 0}
 
-    def lease(self, count: int, systemd: bool) -> list[Host]:
+    def lease(self, count: int, systemd: bool) -> list[ContainerHost]:
         """So many hosts, for nobody else. Waits for those of others when there are enough of them already."""
         with self._changed:
             while True:
@@ -48,7 +49,7 @@ class Session:
             for host in free:
                 self._free.remove(host)
             self._count[systemd] += missing
-        ready = [host for host in free if hosts.answers(host.ssh_port)]
+        ready = [host for host in free if containers.answers(host.ssh_port)]
         self._remove([host for host in free if host not in ready])
         try:
             return [*ready, *self._start(count - len(ready), systemd)]
@@ -59,7 +60,7 @@ class Session:
                 self._changed.notify_all()
             raise
 
-    def release(self, leased: list[Host], keep: bool) -> None:
+    def release(self, leased: list[ContainerHost], keep: bool) -> None:
         """Give hosts back; without `keep` they are removed."""
         if not keep:
             self._remove(leased)
@@ -71,15 +72,15 @@ class Session:
                     self._count[host.systemd] -= 1
             self._changed.notify_all()
 
-    def _start(self, count: int, systemd: bool) -> list[Host]:
+    def _start(self, count: int, systemd: bool) -> list[ContainerHost]:
         if count == 0:
             return []
         image = self._image()
 
-        def one(number: int) -> Host:
+        def one(number: int) -> ContainerHost:
             name = f"host{number}"
             container = f"fleet-{self.folder.name}-{number}"
-            return hosts.start(self._docker, image, self._keys, name, container, self._labels, systemd)
+            return containers.start(self._docker, image, self._keys, name, container, self._labels, systemd)
 
         with ThreadPoolExecutor(count) as threads:
             tasks = [threads.submit(one, next(self._numbers)) for _ in range(count)]
@@ -89,11 +90,11 @@ class Session:
             raise failed
         return [task.result() for task in tasks]
 
-    def _remove(self, gone: list[Host]) -> None:
+    def _remove(self, gone: list[ContainerHost]) -> None:
         if gone:
             self._docker("rm", "--force", "--volumes", *(host.container for host in gone))
             for host in gone:
-                self._keys.withdraw(host.ssh_port)
+                self._keys.withdraw(host.known_as)
 
     def end(self) -> None:
         """Remove all that it has."""

@@ -1,23 +1,18 @@
-"""Hosts: containers that one reaches by ssh, as one reaches bare metal."""
+"""Hosts that are containers, reached by ssh as one reaches bare metal."""
 
 from __future__ import annotations
 
-import dataclasses
 import io
-import json
-import shlex
 import socket
 import subprocess
 import tarfile
-import threading
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet.command import run
 from fleet.engine import Docker
 from fleet.errors import FleetError
+from fleet.host import Host, Keys
 from fleet.images import OPS_PASSWORD
 
 USERS = {"root": 0, "deploy": 1001, "ops": 1002}
@@ -26,108 +21,27 @@ START = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
-    """A host that one reaches by ssh, at a port of this machine.
+class ContainerHost(Host):
+    """A host that is a container, reached at a port of this machine.
 
     Users: `root`, `deploy` (sudo without a password), `ops` (password and sudo with `ops_password`), all with `key`.
-    `address` is where other hosts reach it. `known_hosts` holds its real host key. `container` names it to Docker."""
+    `container` names it to Docker."""
 
-    name: str
-    ssh_host: str
-    ssh_port: int
-    user: str
-    key: Path
-    known_hosts: Path
-    address: str
     systemd: bool
     container: str
     docker_host: str
 
     ops_password = OPS_PASSWORD
 
-    def as_user(self, user: str) -> Host:
-        """The same host for another user."""
-        return dataclasses.replace(self, user=user)
-
     @property
-    def ssh(self) -> tuple[str, ...]:
-        """The argv with which OpenSSH runs a command there; the command's words follow."""
-        options = (f"UserKnownHostsFile={self.known_hosts}", "StrictHostKeyChecking=yes", "BatchMode=yes")
-        flags = [word for option in options for word in ("-o", option)]
-        where = ("-p", str(self.ssh_port), "-i", str(self.key), f"{self.user}@{self.ssh_host}")
-        return ("ssh", "-F", "none", *flags, *where)
+    def known_as(self) -> str:
+        """What known_hosts calls it."""
+        return f"[{self.ssh_host}]:{self.ssh_port},{self.address}"
 
     def exec(self, *argv: str, input: bytes = b"", check: bool = True) -> subprocess.CompletedProcess[bytes]:
         """Run a command there as root, past ssh: to look at a host whatever became of its sshd."""
         docker = ("docker", "--host", self.docker_host, "exec", "--interactive", self.container)
         return subprocess.run((*docker, *argv), input=input, capture_output=True, check=check)
-
-    def variables(self) -> dict[str, str | int]:
-        """Its variables in an inventory."""
-        return {
-            "ansible_connection": "ssh",
-            "ansible_host": self.ssh_host,
-            "ansible_port": self.ssh_port,
-            "ansible_user": self.user,
-            "ansible_ssh_private_key_file": str(self.key),
-            "ansible_ssh_common_args": f"-o UserKnownHostsFile={shlex.quote(str(self.known_hosts))}",
-            "harness_address": self.address,
-        }
-
-
-def inventory(hosts: Iterable[Host], **variables: str | int | bool) -> str:
-    """A TOML inventory of these hosts; `variables` are those of all of them."""
-    lines = [f"[all.hosts.{json.dumps(host.name)}]\n{_assignments(host.variables())}" for host in hosts]
-    if variables:
-        lines.append(f"[all.vars]\n{_assignments(variables)}")
-    return "\n".join(lines)
-
-
-def _assignments(values: dict[str, str | int] | dict[str, str | int | bool]) -> str:
-    # A string of JSON is one of TOML.
-    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
-
-
-class Keys:
-    """The keys of a session, in its folder: the clients', and those by which its hosts are known."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.client = folder / "id_ed25519"
-        self.known_hosts = folder / "known_hosts"
-        self._known: dict[int, str] = {}
-        self._writing = threading.Lock()
-        _generate(self.client, "fleet")
-        self.known_hosts.touch()
-
-    def host(self, name: str) -> Path:
-        """A fresh host key."""
-        path = self.folder / f"{name}.host_key"
-        _generate(path, name)
-        return path
-
-    def publish(self, ssh_port: int, address: str, key: Path) -> None:
-        """Write into known_hosts that this key answers there."""
-        kind, public, _ = key.with_name(key.name + ".pub").read_text().split()
-        self._write(ssh_port, f"[127.0.0.1]:{ssh_port},{address} {kind} {public}\n")
-
-    def withdraw(self, ssh_port: int) -> None:
-        """Nobody answers there any more: the port may become another host's."""
-        self._write(ssh_port, None)
-
-    def _write(self, ssh_port: int, line: str | None) -> None:
-        with self._writing:
-            self._known.pop(ssh_port, None)
-            if line:
-                self._known[ssh_port] = line
-            # Whole or not at all: clients read it at any moment.
-            fresh = self.known_hosts.with_suffix(".new")
-            fresh.write_text("".join(self._known.values()))
-            fresh.replace(self.known_hosts)
-
-
-def _generate(path: Path, comment: str) -> None:
-    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)])
 
 
 def _files(client: Path, host_key: Path) -> bytes:
@@ -167,7 +81,9 @@ def _flags(docker: Docker, systemd: bool) -> list[str]:
     return [*flags, "--volume=/sys/fs/cgroup:/sys/fs/cgroup:ro"]
 
 
-def start(docker: Docker, image: str, keys: Keys, name: str, container: str, labels: list[str], systemd: bool) -> Host:
+def start(
+    docker: Docker, image: str, keys: Keys, name: str, container: str, labels: list[str], systemd: bool
+) -> ContainerHost:
     """Start one host and wait until it is ready: sshd answers and, with systemd, all of its start is done.
 
     Raises FleetError, the container having been removed."""
@@ -191,10 +107,10 @@ def start(docker: Docker, image: str, keys: Keys, name: str, container: str, lab
     except BaseException:
         docker("rm", "--force", "--volumes", container)
         raise
-    keys.publish(port, address, key)
-    return Host(
-        name, "127.0.0.1", port, "root", keys.client, keys.known_hosts, address, systemd, container, docker.host
-    )
+    where = (name, "127.0.0.1", port, "root", keys.client, keys.known_hosts, address)
+    host = ContainerHost(*where, systemd, container, docker.host)
+    keys.publish(host.known_as, key)
+    return host
 
 
 def answers(port: int, patience: float = 5.0) -> bool:
