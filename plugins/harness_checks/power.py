@@ -10,10 +10,11 @@ from harness_checks.stretches import Stretch, joined
 
 
 class Power:
-    """Voting power over time. `down` are the stretches in which a node took no part."""
+    """Voting power over time. `down` are the stretches in which a node took no part; `others` is the power of members
+    of the network that are no nodes of this run."""
 
-    def __init__(self, powers: Mapping[str, int], down: Mapping[str, Sequence[Stretch]]) -> None:
-        self._total = sum(powers.values())
+    def __init__(self, powers: Mapping[str, int], down: Mapping[str, Sequence[Stretch]], others: int = 0) -> None:
+        self._total = sum(powers.values()) + others
         self._down = [(powers.get(node, 0), joined(stretches)) for node, stretches in down.items()]
 
     def share(self, during: Stretch) -> float:
@@ -54,4 +55,4 @@ def down(ctx: Context, node: str) -> list[Stretch]:
 def power_of(ctx: Context) -> Power:
     """The network's voting power over the run so far."""
     powers = {node.name: ctx.network.power(node.spec) for node in ctx.nodes.values()}
-    return Power(powers, {name: down(ctx, name) for name in powers})
+    return Power(powers, {name: down(ctx, name) for name in powers}, ctx.network.other_power)

@@ -223,6 +223,12 @@ class Network(ABC):
 
     spec: NetworkSpec
     wallets: Sequence[Wallet]
+    timing: Timing | None = None
+    """An adopted network's own pace; None for the one that follows from its chain's options."""
+    panic_patterns: tuple[str, ...] = ()
+    """Of an adopted network, whose nodes have no Launch: see there."""
+    other_power: int = 0
+    """The weight of an adopted network's members that are no nodes of this run."""
 
     @cached_property
     def senders(self) -> dict[int, str]:
@@ -280,8 +286,9 @@ class Chain(Plugin[ConfigT], ABC):
 
     async def adopt(self, spec: NetworkSpec, apis: Mapping[str, Address]) -> Network:
         """The network that somebody else runs, as it says of itself at its nodes' APIs (node name → address): its
-        genesis, keys and wallets are its own; `launch` is never asked for. Raises Unsupported, Unreachable, and
-        UsageError for a network that is not the one that `spec` means."""
+        genesis, keys, timing and wallets (balances as they are now) are its own; `launch` is never asked for.
+        Which of its members a node is, its API says. Raises Unsupported, Unreachable, and UsageError for a network
+        that is not the one that `spec` means."""
         raise Unsupported(f"the chain {self.name} cannot adopt a network that it did not make")
 
     @classmethod

@@ -38,8 +38,9 @@ class Adoption:
     """How a node that somebody else runs is looked at, and controlled where `control` allows it.
 
     `unit` is its systemd unit and `pid_file` the file with its pid, on its machine; with neither, nothing is known
-    of its machine. `endpoints` are the ports (by the chain's names) as the controller reaches them; `log` is a log
-    file on the machine, "" for the unit's journal."""
+    of its machine. `endpoints` are what it listens at, by the chain's names for ports: as its machine reaches them
+    (`Deployment.endpoint` says how the controller does), as the controller does where there is no machine. `log` is
+    a log file on the machine, "" for the unit's journal."""
 
     endpoints: Mapping[str, Address]
     unit: str = ""

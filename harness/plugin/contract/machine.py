@@ -186,3 +186,12 @@ class Machine(ABC):
     @abstractmethod
     async def facts(self) -> Facts:
         """What the machine says of itself."""
+
+    async def ledger_add(self, entry: str, undo: Sequence[Sequence[str]], what: str) -> None:
+        """Before something is disturbed there: how that is undone, commands to be run as root one after the other.
+
+        Should the controller die, the machine does it by itself once it has missed it for the run's lease. Where a
+        machine keeps no such ledger nothing happens. Raises InfrastructureError."""
+
+    async def ledger_remove(self, entry: str) -> None:
+        """It is undone."""
