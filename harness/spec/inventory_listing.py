@@ -39,7 +39,7 @@ def parse_listing(output: bytes, program: str) -> Any:
         raise SpecError([Problem(program, error.lineno, error.colno, "", message)]) from None
     except RecursionError:
         raise SpecError(
-            [Problem(program, 0, 0, "", "prints JSON that is nested too deep to be an inventory")]
+            [Problem(program, 0, 0, "", "prints JSON that is nested too deep")]
         ) from None
     except ValueError as error:  # an integer of thousands of digits
         raise SpecError([Problem(program, 0, 0, "", f"prints JSON that cannot be read: {error}")]) from None

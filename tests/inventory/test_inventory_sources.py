@@ -125,9 +125,9 @@ def test_a_program_that_takes_too_long_is_killed_with_all_that_it_started(
         ("", ":1:1: prints nothing"),
         ('{"g": [\n  "a",,\n]}', ":2:7: prints no JSON: expecting value"),
         ("{} trailing", ":1:4: prints no JSON: extra data"),
-        ("[" * 100_000, ": prints JSON that is nested too deep to be an inventory"),
-        ("9" * 5_000, ": prints JSON that cannot be read: Exceeds the limit (4300 digits) for integer string conversion: "
-                      "value has 5000 digits; use sys.set_int_max_str_digits() to increase the limit"),
+        ("[" * 100_000, ": prints JSON that is nested too deep"),
+        ("9" * 5_000, ": prints JSON that cannot be read: Exceeds the limit (4300 digits) for integer string "
+                      "conversion: value has 5000 digits; use sys.set_int_max_str_digits() to increase the limit"),
         ("[]", ": must be an object of groups, not a list"),
         ('{"g": 3}', ": g.hosts: must be a list of names, not 3"),
         ('{"g": {"hosts": "a"}}', ': g.hosts: must be a list of names, not "a"'),
