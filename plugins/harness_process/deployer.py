@@ -33,10 +33,10 @@ from harness.api import (
     UsageError,
     file_name,
 )
+from harness_agent.ports import PortLeases
 from harness_process import leftovers
 from harness_process.links import LinkRelay
 from harness_process.machine import COMMANDS, LocalMachine, remove_tree
-from harness_process.ports import PortLeases
 from harness_process.supervision import PATIENCE, RECORD, Supervision
 
 LOOPBACK = "127.0.0.1"

@@ -22,8 +22,8 @@ import anyio
 import pytest
 
 from harness.api import TeardownError
+from harness_agent import ports as port_module
 from harness_process import leftovers, supervisor
-from harness_process import ports as port_module
 from harness_process.deployer import ProcessConfig, ProcessDeployer
 from harness_process.supervision import PYTHON
 
@@ -311,7 +311,7 @@ def test_without_proc_prctl_and_waitid(kit: Any, tmp_path: Path) -> None:
 
 
 def test_leases_go_with_the_process_that_holds_them(tmp_path: Path) -> None:
-    source = "import sys; from harness_process.ports import PortLeases; p = PortLeases(3); print(*p.ports, flush=True)"
+    source = "import sys; from harness_agent.ports import PortLeases; p = PortLeases(3); print(*p.ports, flush=True)"
     holder = subprocess.Popen(
         [sys.executable, "-c", source + "; sys.stdin.read()"],
         stdin=subprocess.PIPE,

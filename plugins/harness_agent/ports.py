@@ -61,7 +61,7 @@ class PortLeases:
                 lease.close()
         if len(self.ports) < count:
             self.close()
-            raise DeployError(f"process: {count} ports are needed, only {len(self.ports)} are free on this machine")
+            raise DeployError(f"{count} ports are needed, only {len(self.ports)} are free on this machine")
 
     def close(self) -> None:
         for lease in self._leases:
