@@ -40,7 +40,7 @@ def _core() -> list[Finding]:
 def _plugins() -> list[Finding]:
     registry = open_registry(open_project())
     findings = [(f"plugin {c.name}", False, f"{c.problem} ({c.origin})") for c in registry.broken()]
-    for kind in (Kind.DEPLOYER, Kind.CHAIN, Kind.WORKLOAD, Kind.EXPECTATION, Kind.FAULT):
+    for kind in (Kind.DEPLOYER, Kind.CHAIN, Kind.WORKLOAD, Kind.EXPECTATION, Kind.FAULT, Kind.TASK):
         for name in registry.names(kind):
             try:
                 cls = registry.get(kind, name)

@@ -19,6 +19,7 @@ _COMMANDS = {
         "Show an inventory: hosts, groups, variables; see whether its machines can be reached.",
     ),
     "exec": ("harness.cli.exec:exec_", "Run a command on machines, with each one's output and exit status."),
+    "prepare": ("harness.cli.prepare:prepare", "Ready machines for a playbook: do its [[prepare]] tasks alone."),
     "plugins": ("harness.cli.plugins:plugins", "List plugins and read what they do and take."),
     "schema": ("harness.cli.schema:schema", "Print the JSON Schema of playbooks, for editors."),
     "runs": ("harness.cli.runs:runs", "List past runs and show what one came to."),

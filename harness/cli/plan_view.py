@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 
 import anyio
 import click
 
+from harness.cli.interrupts import Interrupted
+from harness.cli.preparing import do_tasks
 from harness.engine.budget import budget_of
 from harness.engine.plan import Plan
 from harness.engine.target import Target
-from harness.errors import ExitCode
+from harness.errors import ExitCode, Unsupported
 from harness.plugin.contract.chain import NetworkSpec
 from harness.plugin.contract.deployer import PlannedNode
 from harness.record.text import block
+from harness.redact import redact
 from harness.spec.units import format_duration
 
 
 def show_plans(plans: Sequence[Plan], target: Target) -> int:
-    """Print every plan. Raises UsageError when the machines cannot do what a plan needs."""
+    """Print every plan, and what its tasks would change on the machines. Raises UsageError when these cannot do what a
+    plan needs."""
+    code = ExitCode.PASS
     for number, plan in enumerate(plans, 1):
         planned = anyio.run(target.check, plan)
         if len(plans) > 1:
             click.echo(f"--- run {number} of {len(plans)} ---")
         for line in plan_lines(plan, target, planned):
-            click.echo(block(line))
-    return ExitCode.PASS
+            click.echo(block(redact(line)))
+        if plan.prepare:
+            code = max(code, _check_tasks(plan, target, planned))
+    return code
+
+
+def _check_tasks(plan: Plan, target: Target, planned: Sequence[PlannedNode]) -> ExitCode:
+    click.echo("\nprepare, as it would go (nothing is touched)")
+    try:
+        report = do_tasks(target, anyio.run(target.steps, plan, planned), check=True)
+    except Interrupted:
+        return ExitCode.INTERRUPTED
+    except Unsupported as error:
+        click.echo(block(f"  cannot be seen: {error}"))
+        return ExitCode.PASS
+    return ExitCode.INFRASTRUCTURE if report.failed else ExitCode.PASS
 
 
 def plan_lines(plan: Plan, target: Target, planned: Sequence[PlannedNode]) -> Iterator[str]:
@@ -52,6 +72,9 @@ def plan_lines(plan: Plan, target: Target, planned: Sequence[PlannedNode]) -> It
         ports = ", ".join(node.ports)
         yield f"  {node.spec.name:<14} on {node.host.name:<12} ports {ports} (chosen at start); peers with {peers}"
     yield ""
+    if plan.prepare:
+        yield from _task_lines(plan)
+        yield ""
     yield "workloads"
     for workload in plan.workloads:
         plugin = workload.make()
@@ -66,3 +89,12 @@ def plan_lines(plan: Plan, target: Target, planned: Sequence[PlannedNode]) -> It
         yield f"  {expectation.id:<22} {options}" + (
             f" (brought by {expectation.brought_by})" if expectation.brought_by else ""
         )
+
+
+def _task_lines(plan: Plan) -> Iterator[str]:
+    yield "prepare"
+    for task in plan.prepare:
+        as_whom = {True: ", as root", False: ", not as root", None: ""}
+        yield f"  {task.label:<22} {task.use.use.use} on {task.use.hosts}{as_whom[task.use.become]}"
+        options = {k: v for k, v in task.component.config.model_dump(mode="json").items() if v is not None}
+        yield f"  {'':<22} {', '.join(f'{k} = {json.dumps(v, ensure_ascii=False)}' for k, v in options.items())}"

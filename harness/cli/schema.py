@@ -26,13 +26,17 @@ def schema() -> int:
 
 def playbook_schema(registry: Registry) -> dict[str, Any]:
     """The schema; a plugin that cannot be imported is left out, and told on stderr."""
-    from harness.spec.playbook_model import PlaybookModel
+    from harness.spec.playbook_model import PlaybookModel, TaskModel
 
     whole = PlaybookModel.model_json_schema()
     definitions = whole.setdefault("$defs", {})
     properties = whole["properties"]
-    for kind, key in ((Kind.WORKLOAD, "workloads"), (Kind.EXPECTATION, "expectations")):
+    for kind, key in ((Kind.TASK, "prepare"), (Kind.WORKLOAD, "workloads"), (Kind.EXPECTATION, "expectations")):
         properties[key] = {"type": "array", "items": _one_of(registry, kind, definitions)}
+    beside = TaskModel.model_json_schema()["properties"]
+    for name in registry.names(Kind.TASK):
+        if task := definitions.get(f"{Kind.TASK}.{name}"):
+            task["properties"] = {**{key: beside[key] for key in beside if key != "use"}, **task["properties"]}
     names = {"type": "string", "enum": registry.names(Kind.CHAIN)}
     properties["chain"] = {"anyOf": [names, _one_of(registry, Kind.CHAIN, definitions)]}
     whole["required"].remove("name")  # a playbook without one is called like its file

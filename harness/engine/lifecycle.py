@@ -24,7 +24,7 @@ from harness.engine.recorder import Recorder
 from harness.engine.runner import Runner, journal_feed, phase
 from harness.engine.target import Target
 from harness.engine.tasks import all_of, plain
-from harness.errors import HarnessError, NotReadyError
+from harness.errors import HarnessError, InfrastructureError, NotReadyError
 from harness.observe.feed import BlockFeed
 from harness.plugin.contract.chain import ChainClient, Network, NetworkSpec, NodeSite, PeerAddress
 from harness.plugin.contract.deployer import Access, Deployment, DeployRequest, PlannedNode
@@ -197,9 +197,11 @@ class Lifecycle:
             return
         steps = await self.target.steps(self.plan, planned)
         async with phase(shared, "prepare"):
-            await prepare(
+            failed = await prepare(
                 steps, deployment.hosts, forks=self.target.forks, clock=shared.clock, tell=self._journal_task
             )
+            if failed:
+                raise InfrastructureError("\n".join(outcome.told for outcome in failed))
 
     def _journal_task(self, outcome: TaskOutcome) -> None:
         result = outcome.result or TaskResult(changed=False)

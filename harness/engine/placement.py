@@ -12,17 +12,25 @@ from harness.spec.inventory import Inventory
 
 
 def place(
-    plan: Plan, inventory: Inventory, *, limit: str = "", extra: Mapping[str, Any] | None = None
+    plan: Plan,
+    inventory: Inventory,
+    *,
+    limit: str = "",
+    extra: Mapping[str, Any] | None = None,
+    partly: bool = False,
 ) -> tuple[PlannedNode, ...]:
     """Deal each role's nodes out, in order, over the hosts of the group named like the role (`validators` or
     `validator`); a role without a group goes to the group `nodes`, without that to all hosts.
 
-    `limit` is a host pattern that hosts must match too. Raises UsageError when a role is left without hosts."""
+    `limit` is a host pattern that hosts must match too. Raises UsageError when a role is left without hosts; with
+    `partly`, when all are."""
     allowed = set(inventory.select(limit)) if limit else None
     hosts: dict[str, HostSpec] = {}
     planned = []
     for node in plan.topology.nodes:
         names = [name for name in _hosts_for(node.role, inventory) if allowed is None or name in allowed]
+        if not names and partly:
+            continue
         if not names:
             within = f' within --limit "{limit}"' if limit else ""
             raise UsageError(
@@ -34,6 +42,8 @@ def place(
             hosts[name] = host_spec(inventory, name, extra)
         info = plan.chain.roles[node.role]
         planned.append(PlannedNode(node, hosts[name], info.ports, info.peer_port))
+    if not planned:
+        raise UsageError(f'{inventory.source}: no role of the playbook has hosts within --limit "{limit}"')
     return tuple(planned)
 
 

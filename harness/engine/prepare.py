@@ -13,7 +13,7 @@ import anyio
 from harness.clock import Clock
 from harness.engine.plan import PlannedTask
 from harness.engine.tasks import all_of
-from harness.errors import HarnessError, InfrastructureError, Problem, SpecError, UsageError
+from harness.errors import HarnessError, Problem, SpecError, UsageError
 from harness.plugin.contract.deployer import HostSpec, PlannedNode
 from harness.plugin.contract.machine import Machine
 from harness.plugin.contract.task import Task, TaskContext, TaskResult
@@ -102,11 +102,9 @@ async def prepare(
     clock: Clock,
     tell: Callable[[TaskOutcome], None],
     check: bool = False,
-) -> None:
+) -> Sequence[TaskOutcome]:
     """Do all tasks, `forks` hosts at once at most, and tell of each on each host as it ends. With `check` nothing is
-    touched: tasks say what they would do.
-
-    Raises InfrastructureError with all that failed, after everything else was done."""
+    touched: tasks say what they would do. Returns what failed, at most one task a host."""
     failed: dict[str, TaskOutcome] = {}
     places = anyio.Semaphore(forks)
 
@@ -119,8 +117,7 @@ async def prepare(
 
     for step in steps:
         await all_of(partial(one, step, host) for host in step.hosts if host not in failed)
-    if failed:
-        raise InfrastructureError("\n".join(outcome.told for outcome in failed.values()))
+    return tuple(failed.values())
 
 
 async def _try(step: Step, host: str, machine: Machine, clock: Clock, check: bool) -> TaskOutcome:

@@ -29,6 +29,8 @@ from harness.record.rundir import RunDirectory, write_atomically
 from harness.record.state import RunState
 from harness.redact import redact, redact_value
 from harness.spec import toml_writer
+from harness.spec.model import TaskUse
+from harness.spec.template import verbatim
 from harness.spec.verdict import Verdict
 
 
@@ -66,7 +68,7 @@ class Recorder:
         clock = clock or SystemClock()
         try:
             run_dir = RunDirectory.create(runs, plan.playbook.name, clock.wall())
-            playbook = toml_writer.dumps(redact_value(describe(plan)))
+            playbook = toml_writer.dumps(verbatim(redact_value(describe(plan))))
             write_atomically(run_dir.run_toml, f"{redact(_heading(target))}{playbook}")
         except OSError as error:
             raise UsageError(
@@ -176,6 +178,10 @@ def describe(plan: Plan) -> Mapping[str, Any]:
         "chain": _use(plan.chain.name, plan.chain.config),
         "topology": {"layout": playbook.topology.layout, **playbook.topology.roles},
         "wallets": {"count": playbook.wallets.count, "balance": playbook.wallets.balance},
+        "prepare": [
+            {**_use(t.component.cls.name, t.component.config), "name": t.label, "hosts": t.use.hosts, **_become(t.use)}
+            for t in plan.prepare
+        ],
         "workloads": [_use(c.cls.name, c.config) for c in plan.workloads],
         "expectations": [_use(c.cls.name, c.config) for c in plan.expectations],
     }
@@ -184,6 +190,10 @@ def describe(plan: Plan) -> Mapping[str, Any]:
     if playbook.topology.degree is not None:
         described["topology"]["degree"] = playbook.topology.degree
     return described
+
+
+def _become(task: TaskUse) -> dict[str, bool]:
+    return {} if task.become is None else {"become": task.become}
 
 
 def _use(name: str, config: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from harness.engine.plan import Plan, resolve
 from harness.errors import Problem, SpecError
 from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
-from harness.spec.model import Playbook, PluginUse, SourceRef, TopologySpec, WalletsSpec
+from harness.spec.model import Playbook, PluginUse, SourceRef, TaskUse, TopologySpec, WalletsSpec
 from harness.spec.topology import LAYOUTS
 from harness.spec.units import Span
 
@@ -43,6 +43,7 @@ class Scenario:
     _name: str = "scenario"
     _chain: PluginUse | None = None
     _wallets: WalletsSpec = field(default_factory=WalletsSpec)
+    _prepare: tuple[TaskUse, ...] = ()
     _workloads: tuple[PluginUse, ...] = ()
     _expectations: tuple[PluginUse, ...] = ()
     _duration: Span = field(default_factory=lambda: Span(60.0))
@@ -77,6 +78,14 @@ class Scenario:
     def wallets(self, count: int, *, balance: int = 1_000_000) -> Scenario:
         """Accounts funded at genesis."""
         return replace(self, _wallets=WalletsSpec(count, balance))
+
+    def prepare(
+        self, name: str, *, label: str = "", hosts: str = "all", become: bool | None = None, **options: Any
+    ) -> Scenario:
+        """Add a task that readies machines, by its plugin's name: what it is called, on which of the run's hosts, and
+        whether as root (None: as the inventory says)."""
+        use = self._use(name, options, [task.use for task in self._prepare])
+        return replace(self, _prepare=(*self._prepare, TaskUse(use, label, hosts, use.where, become)))
 
     def workload(self, name: str, **options: Any) -> Scenario:
         """Add a workload by its plugin's name."""
@@ -114,6 +123,7 @@ class Scenario:
             duration=self._duration,
             topology=self._topology,
             wallets=self._wallets,
+            prepare=self._prepare,
             workloads=self._workloads,
             expectations=self._expectations,
             seed=self._seed,
@@ -139,7 +149,7 @@ class Scenario:
             raise AttributeError(f'no {kind} is called "{attribute}"{meant} (installed: {there})')
         return lambda **options: add(methods[wanted], **options)
 
-    def _use(self, name: str, options: dict[str, Any], others: tuple[PluginUse, ...]) -> PluginUse:
+    def _use(self, name: str, options: dict[str, Any], others: Sequence[PluginUse]) -> PluginUse:
         again = sum(use.use == name for use in others)
         return PluginUse(name, f"{name}#{again + 1}" if again else name, options, _caller())
 

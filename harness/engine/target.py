@@ -35,8 +35,9 @@ class Target:
     extra: Mapping[str, Any] = field(default_factory=dict)
     forks: int = FORKS
 
-    def place(self, plan: Plan) -> tuple[PlannedNode, ...]:
-        return place(plan, self.inventory, limit=self.limit, extra=self.extra)
+    def place(self, plan: Plan, *, partly: bool = False) -> tuple[PlannedNode, ...]:
+        """Raises UsageError when a role has no host; with `partly`, when none has."""
+        return place(plan, self.inventory, limit=self.limit, extra=self.extra, partly=partly)
 
     async def steps(self, plan: Plan, nodes: Sequence[PlannedNode]) -> tuple[Step, ...]:
         """The tasks of `[[prepare]]` with the hosts of each, of those that the nodes go to. Raises SpecError."""

@@ -90,6 +90,19 @@ def fill_in(text: str, variables: Mapping[str, Any]) -> str:
         raise ValueError(f"line {line}: {told}" if line else told) from None
 
 
+def verbatim(value: Any) -> Any:
+    """The value with every text in it written so that `render` gives back just this text."""
+    match value:
+        case str() if _MARKS.search(value):
+            return f"{{{{ {value!a} }}}}"  # a literal of Python's is one of Jinja2's
+        case Mapping():
+            return {key: verbatim(item) for key, item in value.items()}
+        case list() | tuple():
+            return [verbatim(item) for item in value]
+        case _:
+            return value
+
+
 def is_variable_name(name: str) -> bool:
     """Whether a template can name a variable so: Jinja2 has words of its own."""
     from jinja2 import TemplateSyntaxError, nodes

@@ -36,7 +36,7 @@ def look(request: dict[str, Any], data: BinaryIO) -> list[dict[str, Any]]:
 
 
 def state(path: bytes, texts: int = 0) -> dict[str, Any]:
-    """`kind` is absent, file, folder, link or other; whatever is there has mode and owner, a file its content's hash."""
+    """`kind` is absent, file, folder, link or other; what is there has mode and owner, a file its content's hash."""
     try:
         status = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -86,7 +86,7 @@ class Package(Task[PackageConfig]):
     async def check(self, machine: Machine, ctx: TaskContext) -> TaskResult:
         _, names = await self._look(machine, ctx)
         verb = "install" if self.config.state == "present" else "remove"
-        return TaskResult(bool(names), f"would {verb} {', '.join(names)}" if names else "")
+        return TaskResult(bool(names), f"{verb} {', '.join(names)}" if names else "")
 
     async def _look(self, machine: Machine, ctx: TaskContext) -> tuple[Manager, list[str]]:
         """The machine's manager, and the packages that are not as they are to be."""

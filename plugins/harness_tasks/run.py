@@ -58,7 +58,7 @@ class Run(Task[RunConfig]):
             return TaskResult(changed=False, detail=done)
         lines = (self.config.script or "").strip().splitlines()
         what = " ".join(self.config.argv or ()) or lines[0] + (" …" if len(lines) > 1 else "")
-        return TaskResult(changed=True, detail=f"would run: {what}")
+        return TaskResult(changed=True, detail=what)
 
     async def _done(self, machine: Machine, ctx: TaskContext) -> str:
         """Why there is nothing to be done, "" when there is something."""

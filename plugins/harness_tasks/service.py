@@ -59,7 +59,7 @@ class Service(Task[ServiceConfig]):
         state = await self._look(machine, ctx)
         verbs = self._verbs(state)
         known = "" if state["LoadState"] != "not-found" else ", which is not there yet"
-        return TaskResult(bool(verbs), f"would {', '.join(verbs)} {self.config.unit}{known}" if verbs else "")
+        return TaskResult(bool(verbs), f"{', '.join(verbs)} {self.config.unit}{known}" if verbs else "")
 
     def _verbs(self, state: dict[str, str]) -> list[str]:
         """What systemctl has to do."""
