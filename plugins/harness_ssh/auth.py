@@ -105,8 +105,9 @@ class OpenSSHOrder(AuthStrategy):  # type: ignore[misc]
             except paramiko.BadAuthenticationType as error:
                 self.attempts.tried[-1] += " (not allowed there)"
                 allowed = list(error.allowed_types)
-            except paramiko.AuthenticationException:
-                continue
+            except paramiko.AuthenticationException as error:
+                if "timeout" in str(error):
+                    raise
             else:
                 if not allowed:
                     return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -179,7 +180,7 @@ class _Handshake:
             connection.open()
             if to.keepalive:
                 connection.transport.set_keepalive(to.keepalive)
-        except BaseException as error:
+        except Exception as error:  # raised again, as a sentence where it is none of ours
             connection.client.close()
             raise self._explained(error, order) from None
         finally:
@@ -189,7 +190,7 @@ class _Handshake:
                 connection.client.close()
         return connection
 
-    def _explained(self, error: BaseException, order: OpenSSHOrder) -> BaseException:
+    def _explained(self, error: Exception, order: OpenSSHOrder) -> Exception:
         """The same as one sentence for a person."""
         to = self._to
         match error:
@@ -208,7 +209,7 @@ class _Handshake:
 class _FabricConnection(fabric.Connection):  # type: ignore[misc]  # fabric has no types
     """Takes the host as it is: what is to be read out of it has been."""
 
-    def derive_shorthand(self, host_string: str) -> dict[str, None | str]:
+    def derive_shorthand(self, host_string: str) -> dict[str, str | None]:
         return {"user": None, "host": host_string, "port": None}
 
 
@@ -234,9 +235,9 @@ class _HostKeys(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
             case Trust.CHANGED, entry:
                 assert entry is not None
                 raise HostKeyRefused(
-                    f"the host key of {to} has changed: it is {shown}, not that of {entry.file}:{entry.line}; either the "
-                    "machine was set up anew, or somebody is in between: if you know it to be the former, remove the "
-                    f"old one with: {keygen_remove(to.known_as, entry.file)}"
+                    f"the host key of {to} has changed: it is {shown}, not that of {entry.file}:{entry.line}; either "
+                    "the machine was set up anew, or somebody is in between: if you know it to be the former, remove "
+                    f"the old one with: {keygen_remove(to.known_as, entry.file)}"
                 )
         if to.host_keys == "accept-new":
             self._accept(type, blob)
@@ -262,8 +263,8 @@ class _HostKeys(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
 _accepting = threading.Lock()
 
 
-class _Transport(paramiko.ServiceRequestingTransport):  # type: ignore[misc]
-    """Asks for authentication once, not once a key, and prefers what is quickest of what is strong."""
+class _Transport(paramiko.Transport):  # type: ignore[misc]
+    """Prefers what is quickest of what is strong."""
 
     _preferred_ciphers = (
         "aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr",
@@ -373,8 +374,8 @@ def _start_proxy(to: Destination) -> _Line:
         try:
             process = subprocess.Popen(
                 proxy_argv(to.proxy_command),
-                stdin=theirs,
-                stdout=theirs,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
@@ -386,10 +387,8 @@ def _start_proxy(to: Destination) -> _Line:
 
 def _shut(sock: Any) -> None:
     """Wake whoever reads from it: closing alone does not."""
-    try:
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):  # not connected any more: nobody waits
         sock.shutdown(socket.SHUT_RDWR)
-    except (OSError, EOFError, paramiko.SSHException):
-        pass  # it is not connected any more: nobody waits
 
 
 def _refusal(error: Any) -> str:
@@ -401,4 +400,6 @@ def _refusal(error: Any) -> str:
 def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    return str(error).strip().rstrip(".") or {EOFError: "it hung up"}.get(type(error), type(error).__name__)
+    if isinstance(error, EOFError | ConnectionResetError):
+        return "it hung up"
+    return str(error).strip().rstrip(".") or type(error).__name__

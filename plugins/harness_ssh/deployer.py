@@ -47,14 +47,14 @@ class SshConfig(Config):
 
     lease: Duration = Field(
         60.0,
-        description="how long a machine goes on without hearing from the controller, before it ends and undoes all that "
-        "the run has there",
+        description="how long a machine goes on without hearing from the controller, before it ends and undoes all "
+        "that the run has there",
         ge=10,
     )
     supervise: Literal["auto", "systemd", "child"] = Field(
         "auto",
-        description="what runs the nodes: systemd units, or children of the harness's own keeper; auto is systemd where "
-        "it runs",
+        description="what runs the nodes: systemd units, or children of the harness's own keeper; auto is systemd "
+        "where it runs",
     )
     ports: tuple[int, int] | None = Field(
         None, description="lowest and highest port for nodes to listen on; without it, any that the machine has free"

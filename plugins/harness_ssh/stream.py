@@ -7,6 +7,7 @@ for a single channel, only for what all of them wait for: the connection's socke
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from typing import Any
@@ -152,7 +153,7 @@ class Channel(ByteStream):
         self._pump.wake(self)
 
     async def wait_closed(self) -> None:
-        """Until the other side has closed it, or the connection is lost: nothing comes any more, the status is known."""
+        """Until the other side has closed it, or the connection is lost: `exit_status` is known if it ever will be."""
         await self._gone.wait()
 
     async def aclose(self) -> None:
@@ -235,10 +236,8 @@ class Channel(ByteStream):
         self._closed = True
         self._end()
         self._tell(self._gone.set)
-        try:
+        with contextlib.suppress(OSError, EOFError, SSHException):  # the connection is gone, and it with it
             self._channel.close()
-        except (OSError, EOFError, SSHException):
-            pass  # it is closed then
 
     def _end(self) -> None:
         self._ended_here = True

@@ -1,4 +1,4 @@
-"""Ports of machines at the controller: each has a listener on 127.0.0.1, that stays when connections are lost and found."""
+"""Ports of machines at the controller: each has a listener on 127.0.0.1, which stays while connections come and go."""
 
 from __future__ import annotations
 

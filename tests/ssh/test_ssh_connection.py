@@ -287,8 +287,8 @@ async def test_jump_hosts_are_passed_and_shared(make_sshd: Any, tmp_path: Path) 
         assert await said(await pool.get("node03"), "echo hello") == "hello\n"
         assert [sum("Accepted" in line for line in (each.folder / "log").read_text().splitlines())
                 for each in (near, far, target)] == [1, 1, 3]  # fmt: skip
-        far.stop()
         connection = await pool.get("node01")
+        far.stop()
         with anyio.fail_after(20):
             while connection.alive:
                 await anyio.sleep(0.02)
