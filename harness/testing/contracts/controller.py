@@ -1,0 +1,84 @@
+"""A controller to be killed: deploys nodes, then runs commands on one of them for ever.
+
+    python -m harness.testing.contracts.controller WHAT.json
+
+WHAT is what `describe` gives. It prints a line when it has come to each of MOMENTS."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from harness.plugin.contract.base import Plugin
+from harness.plugin.contract.chain import Chain
+from harness.plugin.contract.deployer import Deployer, HostSpec
+from harness.record.owner import Owner
+from harness.record.rundir import RunDirectory, write_atomically
+from harness.testing.contracts.bench import READY_WITHIN, Bench
+
+MOMENTS = ("began", "deployed", "started", "busy")
+"""began: there is a run's folder. deployed: there are machines. started: there are nodes, perhaps not ready yet. busy:
+they are, and commands run."""
+NODES = 3
+
+
+def describe(bench: Bench, run: RunDirectory) -> str:
+    """What another process needs to deploy the same, as JSON."""
+    return json.dumps(
+        {
+            "deployer": _plugin(bench.deployer),
+            "chain": _plugin(bench.chain),
+            "hosts": {host.name: dict(host.vars) for host in bench.hosts},
+            "run": str(run.path),
+        }
+    )
+
+
+def _plugin(plugin: Plugin[Any]) -> dict[str, Any]:
+    cls = type(plugin)
+    config = plugin.config.model_dump(mode="json")
+    return {"module": cls.__module__, "class": cls.__qualname__, "config": config}
+
+
+def _remade(plugin: Mapping[str, Any]) -> Any:
+    cls: Any = importlib.import_module(plugin["module"])
+    for name in plugin["class"].split("."):
+        cls = getattr(cls, name)
+    return cls(cls.Config.model_validate(plugin["config"]))
+
+
+async def main(what: Mapping[str, Any]) -> None:
+    deployer: Deployer[Any] = _remade(what["deployer"])
+    chain: Chain[Any] = _remade(what["chain"])
+    run = RunDirectory(Path(what["run"]))
+    bench = Bench(deployer, [HostSpec(name, variables) for name, variables in what["hosts"].items()], chain, run.path)
+    request = bench.request(NODES, run=run)
+    write_atomically(run.controller, json.dumps(asdict(Owner.current())))
+    _tell("began")
+    async with deployer.deploy(request) as deployment, anyio.create_task_group() as tasks:
+        _tell("deployed")
+        net = await bench.start(request, deployment, tasks)
+        _tell("started")
+        for node in net.nodes.values():
+            await node.wait_ready(READY_WITHIN)
+            await net.ask(node.name, "child")
+        _tell("busy")
+        while True:
+            await net.machine.run(("sleep", "0.05"))
+            await net.machine.put(b"x" * 100_000, net.folder / "file")
+
+
+def _tell(moment: str) -> None:
+    sys.stdout.write(f"{moment}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    anyio.run(main, json.loads(Path(sys.argv[1]).read_text()))

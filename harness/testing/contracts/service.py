@@ -1,0 +1,119 @@
+"""The node of the contract suites: listens, answers, and does as it is told. Standard library only, one file.
+
+    python service.py NAME BIND P2P_PORT API_PORT [ANYTHING…]
+
+Whoever connects to the peer port is told NAME. The API takes one request a connection, a JSON list on a line, and
+answers a JSON value on a line:
+
+    ["head"]                  how many requests it has answered
+    ["facts"]                 {"pid", "argv", "env", "cwd", "signals"}: signals are those that it was sent so far
+    ["dial", HOST, PORT]      the name of the node at that peer port, or {"error"}
+    ["write", FD, BASE64]     writes these bytes to its stdout (1) or stderr (2), all of them before it answers
+    ["count", FROM, TO]       writes a line for each number to stdout
+    ["child"]                 starts a process in a session of its own that does nothing, for ever; its pid
+    ["ignore", NUMBER]        ignores this signal from now on
+    ["exit", CODE]            ends at once; no answer"""
+
+import base64
+import json
+import os
+import queue
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 10.0
+"""Seconds for a peer to answer."""
+
+
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+
+class Node:
+    """What it has done so far."""
+
+    def __init__(self) -> None:
+        self.answered = 0
+        self.signals: list[int] = []
+
+    def answer(self, word: str, *arguments: Any) -> Any:
+        self.answered += 1
+        if word == "head":
+            return self.answered
+        if word == "facts":
+            about = {"pid": os.getpid(), "argv": sys.argv[1:], "cwd": str(Path.cwd())}
+            return {**about, "env": dict(os.environ), "signals": self.signals}
+        if word == "dial":
+            return dial(*arguments)
+        if word == "write":
+            write(arguments[0], base64.b64decode(arguments[1]))
+        elif word == "count":
+            write(1, b"".join(b"%d\n" % number for number in range(*arguments)))
+        elif word == "child":
+            return subprocess.Popen(
+                [sys.executable, "-c", "import time\nwhile True: time.sleep(1000)"], start_new_session=True
+            ).pid
+        elif word == "ignore":
+            signal.signal(arguments[0], signal.SIG_IGN)
+        elif word == "exit":
+            os._exit(arguments[0])
+        return None
+
+    def note(self, number: int, frame: object) -> None:
+        self.signals.append(number)
+
+    def stop(self, number: int, frame: object) -> None:
+        write(1, b"stopping\n")
+        os._exit(0)
+
+
+def write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def dial(host: str, port: int) -> Any:
+    try:
+        with socket.create_connection((host, port), PATIENCE) as peer:
+            return peer.makefile().readline().strip() or {"error": "it said nothing"}
+    except OSError as error:
+        return {"error": str(error)}
+
+
+def main(name: str, bind: str, p2p: str, api: str, *more: str) -> None:
+    node = Node()
+    signal.signal(signal.SIGTERM, node.stop)
+    signal.signal(signal.SIGUSR1, node.note)
+    jobs: queue.Queue[Callable[[], None]] = queue.Queue()
+
+    class Greeting(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(name.encode() + b"\n")
+
+    class Api(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            request = self.rfile.readline()
+            if not request:
+                return
+            answers: queue.Queue[Any] = queue.Queue()
+            jobs.put(lambda: answers.put(node.answer(*json.loads(request))))
+            self.wfile.write(json.dumps(answers.get()).encode() + b"\n")
+
+    for port, handler in ((p2p, Greeting), (api, Api)):
+        server = Server((bind, int(port)), handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    write(1, f"{name} is up\n".encode())
+    while True:
+        jobs.get()()  # on the main thread: Python sets handlers of signals there only
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
