@@ -12,6 +12,7 @@ from harness.errors import (
     InfrastructureError,
     MachineLost,
     NotReadyError,
+    SpecError,
     TeardownError,
     Unreachable,
     Unsupported,
@@ -70,6 +71,7 @@ from harness.plugin.contract.node import Node, NodeState
 from harness.plugin.contract.task import Task, TaskContext, TaskResult
 from harness.plugin.contract.workload import DefaultExpectation, PlanView, Workload
 from harness.plugin.hookspecs import hookimpl
+from harness.record.owner import Owner
 from harness.redact import redact
 from harness.spec.connection import Connection
 from harness.spec.file_names import file_name
@@ -89,9 +91,9 @@ __all__ = [
     "FaultControl", "FaultError", "FaultRecord", "HarnessError", "Head", "HostReport", "HostSpec", "Image",
     "InfrastructureError", "InventorySource", "Judgement", "JumpHost", "Launch", "Link", "LocalPath", "Machine",
     "MachineCapability", "MachineLost", "Network", "NetworkSpec", "NoConfig", "Node", "NodeFile", "NodeSite",
-    "NodeSpec", "NodeState", "NodeView", "NotReadyError", "Outcome", "PeerAddress", "Placement", "PlanView",
+    "NodeSpec", "NodeState", "NodeView", "NotReadyError", "Outcome", "Owner", "PeerAddress", "Placement", "PlanView",
     "PlannedNode", "Plugin", "PluginUse", "Proof", "Rate", "Receipt", "RoleInfo", "Secret", "Service",
-    "ServiceSpec", "Size", "SourceRef", "Span", "Summary", "SystemClock", "Task", "TaskContext", "TaskResult",
+    "ServiceSpec", "Size", "SourceRef", "Span", "SpecError", "Summary", "SystemClock", "Task", "TaskContext", "TaskResult",
     "TeardownError", "Ticket", "Timing", "Topology", "TopologySpec", "Tracker", "Transaction",
     "TransactionFactory", "Unreachable", "Unsupported", "UsageError", "Verdict", "Violation", "Wallet",
     "WalletsSpec", "Window", "Workload", "file_name", "format_duration", "hookimpl", "jump_hosts", "redact",
