@@ -93,8 +93,8 @@ __all__ = [
     "MachineCapability", "MachineLost", "Network", "NetworkSpec", "NoConfig", "Node", "NodeFile", "NodeSite",
     "NodeSpec", "NodeState", "NodeView", "NotReadyError", "Outcome", "Owner", "PeerAddress", "Placement", "PlanView",
     "PlannedNode", "Plugin", "PluginUse", "Proof", "Rate", "Receipt", "RoleInfo", "Secret", "Service",
-    "ServiceSpec", "Size", "SourceRef", "Span", "SpecError", "Summary", "SystemClock", "Task", "TaskContext", "TaskResult",
-    "TeardownError", "Ticket", "Timing", "Topology", "TopologySpec", "Tracker", "Transaction",
+    "ServiceSpec", "Size", "SourceRef", "Span", "SpecError", "Summary", "SystemClock", "Task", "TaskContext",
+    "TaskResult", "TeardownError", "Ticket", "Timing", "Topology", "TopologySpec", "Tracker", "Transaction",
     "TransactionFactory", "Unreachable", "Unsupported", "UsageError", "Verdict", "Violation", "Wallet",
     "WalletsSpec", "Window", "Workload", "file_name", "format_duration", "hookimpl", "jump_hosts", "redact",
 ]  # fmt: skip
