@@ -8,4 +8,5 @@ from harness.api import hookimpl
 @hookimpl
 def harness_deployers() -> list:
     from harness_ssh.deployer import SshDeployer
+
     return [SshDeployer]

@@ -23,7 +23,6 @@ from harness_agent import AgentClient, AgentMachine, Become, command_line
 from harness_ssh.pool import Pool
 from harness_ssh.transport import ChannelTransport
 
-ROOT = "root"
 CAPABILITIES = frozenset({MachineCapability.NODE_CONTROL, MachineCapability.PAUSE})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal, TypeVar
 
 import anyio
@@ -15,6 +15,7 @@ from harness.api import (
     Access,
     Chain,
     Config,
+    Connection,
     Deployer,
     DeployError,
     Deployment,
@@ -26,9 +27,12 @@ from harness.api import (
     Machine,
     MachineCapability,
     PlannedNode,
+    SpecError,
     TeardownError,
 )
-from harness_agent import KeeperSpec, sweep
+from harness_agent import AgentClient, AgentMachine, KeeperSpec
+
+sweep = None
 from harness_ssh import agents, record
 from harness_ssh.deployment import SshDeployment, prepare
 from harness_ssh.hold import Hold, owner
@@ -38,6 +42,7 @@ from harness_ssh.tunnels import Tunnels
 
 T = TypeVar("T")
 
+ROOT = "root"
 STATE = "harness_state"
 """The host's variable that names the folder for the harness's state there."""
 
@@ -188,7 +193,31 @@ class SshDeployer(Deployer[SshConfig]):
         return Hold(host, pool, request.access, spec)
 
     async def _look_at(self, host: HostSpec, pool: Pool, access: Access) -> HostReport:
-        return HostReport(host.name, self.capabilities)
+        """A host that cannot be looked at has a problem, not an error: the others are to be looked at, too."""
+        try:
+            problems = _unfit(host.connection)
+            if problems:
+                return HostReport(host.name, problems=tuple(problems))
+            client = await agents.attach(pool, host, access)
+            try:
+                return await self._report(host, client)
+            finally:
+                await client.aclose()
+        except SpecError as error:
+            return HostReport(host.name, problems=tuple(f"{each.path}: {each.message}" for each in error.problems))
+        except HarnessError as error:
+            return HostReport(host.name, problems=(str(error),))
+
+    async def _report(self, host: HostSpec, client: AgentClient) -> HostReport:
+        problems = []
+        if not client.hello.python:
+            problems.append(f"nodes need Python 3.11 or newer, and it has {client.hello.version}; install python3")
+        if self.config.supervise == "systemd" and not client.hello.systemd:
+            problems.append('supervise = "systemd", but it was not booted with systemd')
+        if (said := host.connection).become and (why := await client.become_problem()):
+            problems.append(f"{said.user or client.hello.user} cannot become root there: {why}")
+        facts = await AgentMachine(client).facts()
+        return HostReport(host.name, self.capabilities, tuple(problems), facts=facts)
 
     async def _prepare(
         self,
@@ -240,6 +269,20 @@ async def _for_all(of: Iterable[S], forks: int, do: Callable[[S], Awaitable[T]])
 
 def _flat(lines: Iterable[Iterable[str]]) -> list[str]:
     return [line for some in lines for line in some]
+
+
+def _unfit(said: Connection) -> list[str]:
+    """What of how a host is to be reached this deployer does not do."""
+    problems = []
+    if said.kind != "ssh":
+        problems.append(
+            f"its connection is {said.kind}, not ssh; choose another deployer, or leave ansible_connection out"
+        )
+    if said.become and said.become_user != ROOT:
+        problems.append(f"one can only become root there, not {said.become_user} (ansible_become_user)")
+    if PurePosixPath(said.become_exe).name != "sudo":
+        problems.append(f"one becomes root by sudo, not by {said.become_exe} (ansible_become_exe)")
+    return problems
 
 
 def _state(host: HostSpec) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -89,7 +90,8 @@ class Sshd:
     def cut(self) -> None:
         """Every connection is gone at once, without a word."""
         for pid in self._sessions():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def variables(self, **more: Any) -> dict[str, Any]:
         return {
