@@ -35,7 +35,7 @@ class Redactor:
     def hide(self, secret: str) -> None:
         """Redact this from now on. Raises ValueError for one that is too short to be told from other text."""
         if len(secret) < MIN_LENGTH:
-            raise ValueError(f"is shorter than {MIN_LENGTH} characters, too short to be kept out of logs")
+            raise ValueError(f"the secret is shorter than {MIN_LENGTH} characters, too short to be kept out of logs")
         with self._lock:
             forms = self._forms | set(_forms(secret))
             if forms != self._forms:
@@ -73,13 +73,13 @@ def _forms(secret: str) -> Iterator[str]:
         quote(secret),
         quote_plus(secret),
         repr(secret)[1:-1],
-        html.escape(secret, quote=False),
         html.escape(secret),
+        html.escape(secret, quote=False),
+        html.escape(secret, quote=False).replace('"', "&quot;"),  # an attribute's value as ElementTree writes it
     }
-    for form in quoted:
-        yield form
-        yield json.dumps(form)[1:-1]
-        yield json.dumps(form, ensure_ascii=False)[1:-1]
+    once = {json.dumps(form, ensure_ascii=ascii)[1:-1] for form in quoted for ascii in (True, False)}
+    twice = {json.dumps(form, ensure_ascii=ascii)[1:-1] for form in once for ascii in (True, False)}
+    yield from quoted | once | twice
     yield from _in_base64(secret.encode(errors="surrogatepass"))
 
 

@@ -6,7 +6,7 @@ import codecs
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,8 @@ class TomlDocument:
     """A TOML file: `file` is its name as errors show it, `data` what tomllib made of `text`."""
 
     file: str
-    text: str
-    data: Mapping[str, Any]
+    text: str = field(repr=False)  # there may be secrets in it
+    data: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def read(cls, path: Path) -> TomlDocument:
