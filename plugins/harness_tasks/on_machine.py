@@ -88,13 +88,20 @@ def write(request: dict[str, Any], data: BinaryIO) -> None:
     for folder in request["folders"]:
         os.makedirs(encoded(folder), exist_ok=True)  # noqa: PTH103
     for file in request["files"]:
-        if file["source"] == "here":  # its content is
-            set_attributes(encoded(file["path"]), file)
-        elif file["source"] == "stdin":
-            replace(file, Limited(data, file["size"]))
-        else:
-            with open(encoded(file["source"]), "rb") as staged:  # noqa: PTH123
-                replace(file, staged)
+        try:
+            write_one(file, data)
+        except OSError as error:  # whatever is not there, or refused, was for the sake of this file
+            raise Refused(f"{shown(encoded(file['path']))}: {error.strerror or error}") from None
+
+
+def write_one(file: dict[str, Any], data: BinaryIO) -> None:
+    if file["source"] == "here":  # its content is
+        set_attributes(encoded(file["path"]), file)
+    elif file["source"] == "stdin":
+        replace(file, Limited(data, file["size"]))
+    else:
+        with open(encoded(file["source"]), "rb") as staged:  # noqa: PTH123
+            replace(file, staged)
 
 
 class Limited:
