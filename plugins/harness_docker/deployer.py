@@ -1,0 +1,401 @@
+"""The deployer: an image, a network and a container for each node; and nothing of it afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, Literal
+
+import anyio
+import anyio.to_thread
+from pydantic import Field, ValidationError
+
+from harness.api import (
+    Access,
+    Address,
+    Artifact,
+    Chain,
+    Config,
+    Deployer,
+    DeployError,
+    Deployment,
+    DeployRequest,
+    Facts,
+    HostReport,
+    HostSpec,
+    InfrastructureError,
+    Link,
+    Machine,
+    MachineCapability,
+    Owner,
+    Placement,
+    PlannedNode,
+    Size,
+    TeardownError,
+    UsageError,
+    file_name,
+)
+from harness_agent.ports import PortLeases
+from harness_docker import images, sweep
+from harness_docker.containers import LOOPBACK, ROOT, Blueprint
+from harness_docker.engine import Engine, NoEngine
+from harness_docker.images import NodeImage, Source
+from harness_docker.machine import DockerMachine
+from harness_docker.networks import make_network
+from harness_docker.reaper import LOG as REAPER_LOG
+from harness_docker.reaper import Reaper
+
+ANY = "0.0.0.0"
+FIRST_PORT = 26000
+"""The ports of a node in its container: each has an address of its own, so they are the same in all."""
+LEAST_MEMORY = 6 << 20
+"""Bytes: engines refuse to limit a container to less."""
+RECORD = "docker.json"
+SPOOL = "spool"
+ARTIFACTS = ROOT / "artifacts"
+NODES = ROOT / "nodes"
+
+
+ADOPTS_NOT = "a node that runs already is not this deployer's to adopt: it makes its nodes; give it another deployer"
+
+
+class DockerConfig(Config):
+    """Options of the deployer `docker`."""
+
+    engine: str = Field("", description="the engine's URL; found as the docker command finds it if not given")
+    image: str = Field("", description="run nodes from this image rather than from one that is built")
+    base: str = Field("debian:bookworm-slim", description="what the chain's image is built upon", min_length=1)
+    pull: Literal["missing", "never", "always"] = Field("missing", description="when to fetch images from registries")
+    build_args: dict[str, str] = Field({}, description="build arguments, for instance http_proxy")
+    python: str = Field("python3", description="the Python 3.11+ of a named image, for chains that need one")
+    cpus: float | None = Field(None, description="CPUs that each node may use", ge=0.01)
+    memory: Size | None = Field(None, description="memory that each node may use, swap included", ge=LEAST_MEMORY)
+
+
+class Limits(Config):
+    """What a host's or group's variables harness_cpus and harness_memory say."""
+
+    harness_cpus: float | None = Field(None, ge=0.01)
+    harness_memory: Size | None = Field(None, ge=LEAST_MEMORY)
+
+
+class DockerDeployment(Deployment):
+    """Nodes in containers of one network. Where an image holds an artifact, it is not sent."""
+
+    def __init__(
+        self,
+        placements: Mapping[str, Placement],
+        addresses: Mapping[str, Address],
+        published: Mapping[tuple[str, str], Address],
+        image: NodeImage,
+    ) -> None:
+        self.placements = placements
+        self._addresses = addresses
+        self._published = published
+        self._image = image
+        self._providing = anyio.Lock()
+        self._provided: dict[tuple[str, str], PurePosixPath] = {}
+
+    def link_address(self, link: Link) -> Address:
+        return self._addresses[link.dst]
+
+    def endpoint(self, node: str, port: str) -> Address:
+        return self._published[node, port]
+
+    async def provide(self, machine: Machine, artifact: Artifact) -> PurePosixPath:
+        if artifact.name in self._image.artifacts:
+            return self._image.artifacts[artifact.name]
+        async with self._providing:
+            if (machine.name, artifact.name) not in self._provided:
+                path = ARTIFACTS / file_name(artifact.name)
+                await machine.put(artifact.content, path, 0o755 if artifact.executable else 0o644)
+                self._provided[machine.name, artifact.name] = path
+            return self._provided[machine.name, artifact.name]
+
+
+class DockerDeployer(Deployer[DockerConfig]):
+    """Nodes in containers of a Docker engine: one container a node, in a network of the run's own. Their ports are
+    published on 127.0.0.1; images are built from what the chain brings, or named.
+
+    A host of the inventory is the engine; variables harness_cpus and harness_memory limit each node that goes there.
+    When the harness dies, even by SIGKILL, all that it made on the engine is removed."""
+
+    name = "docker"
+    Config = DockerConfig
+    capabilities: ClassVar[frozenset[MachineCapability]] = DockerMachine.capabilities
+
+    async def inspect(self, nodes: Sequence[PlannedNode], chain: Chain[Any], access: Access) -> Sequence[HostReport]:
+        hosts = {node.host.name: node.host for node in nodes}
+        adopted = {node.host.name for node in nodes if node.adoption is not None}
+        try:
+            engine = await Engine.open(self.config.engine, access.forks)
+        except NoEngine as error:
+            return [HostReport(name, self.capabilities, (str(error),)) for name in hosts]
+        try:
+            problems = await self._image_problems(engine, chain)
+            facts, lacks = _facts(engine.info), _lacks(engine.info)
+            return [
+                HostReport(
+                    name,
+                    self.capabilities - lacks.keys(),
+                    (*problems, *self._limit_problems(host, engine.info), *((ADOPTS_NOT,) if name in adopted else ())),
+                    lacks,
+                    facts,
+                )
+                for name, host in hosts.items()
+            ]
+        finally:
+            engine.close()
+
+    async def _image_problems(self, engine: Engine, chain: Chain[Any]) -> list[str]:
+        try:
+            source = await anyio.to_thread.run_sync(self._source, engine, chain)
+        except UsageError as error:
+            return [str(error)]
+        return await images.missing(engine, source)
+
+    def _source(self, engine: Engine, chain: Chain[Any]) -> Source:
+        config = self.config
+        return images.source_of(
+            chain,
+            str(engine.info["Architecture"]),
+            named=config.image,
+            base=config.base,
+            pull=config.pull,
+            arguments=config.build_args,
+            python=config.python,
+        )
+
+    def _limits(self, host: HostSpec) -> tuple[float | None, int | None]:
+        """CPUs and bytes of memory for each node of this host. Raises ValueError with a sentence."""
+        given = {key: host.vars[key] for key in Limits.model_fields if key in host.vars}
+        try:
+            limits = Limits.model_validate(given)
+        except ValidationError as error:
+            told = [
+                f"{problem['loc'][0]}: {problem['msg'].removeprefix('Value error, ')}" for problem in error.errors()
+            ]
+            raise ValueError("; ".join(told)) from error
+        return (
+            self.config.cpus if limits.harness_cpus is None else limits.harness_cpus,
+            self.config.memory if limits.harness_memory is None else limits.harness_memory,
+        )
+
+    def _limit_problems(self, host: HostSpec, info: Mapping[str, Any]) -> list[str]:
+        try:
+            cpus, memory = self._limits(host)
+        except ValueError as error:
+            return [str(error)]
+        problems = []
+        if cpus is not None and cpus > info["NCPU"]:
+            problems.append(f"each node is to have {cpus:g} CPUs, and this engine has {info['NCPU']}")
+        if cpus is not None and not info.get("CpuCfsQuota", True):
+            problems.append("the kernel of this engine cannot limit CPUs (no CFS quota)")
+        if memory is not None and not info.get("MemoryLimit", True):
+            problems.append("the kernel of this engine cannot limit memory")
+        return problems
+
+    @asynccontextmanager
+    async def deploy(self, request: DeployRequest) -> AsyncIterator[Deployment]:
+        try:
+            engine = await Engine.open(self.config.engine, request.access.forks)
+        except NoEngine as error:
+            raise DeployError(f"docker: {error}") from error
+        run_dir = request.run_dir.absolute()
+        deployment = secrets.token_hex(16)
+        leases = None
+        machines: list[DockerMachine] = []
+        try:
+            leases = await anyio.to_thread.run_sync(PortLeases, sum(len(node.ports) for node in request.nodes))
+            await anyio.to_thread.run_sync(_write_record, run_dir, engine.url, deployment)
+            reaper = await Reaper.start(deployment, engine.url, run_dir)
+            try:
+                yield await self._stand_up(request, engine, deployment, reaper, leases.ports, machines)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await _take_down(engine, deployment, reaper, machines, run_dir)
+        finally:
+            if leases is not None:
+                leases.close()
+            engine.close()
+
+    async def _stand_up(
+        self,
+        request: DeployRequest,
+        engine: Engine,
+        deployment: str,
+        reaper: Reaper,
+        ports: Sequence[int],
+        machines: list[DockerMachine],
+    ) -> DockerDeployment:
+        """Everything but the containers, which are made when their nodes start. `machines` gets what was made."""
+        run_dir = request.run_dir.absolute()
+        try:
+            source = await anyio.to_thread.run_sync(self._source, engine, request.chain)
+            limits = {node.host.name: self._limits(node.host) for node in request.nodes}
+        except (UsageError, ValueError) as error:
+            raise DeployError(f"docker: {error}") from error
+        await reaper.ready()
+        image = await images.ensure(engine, source, request.chain.name, run_dir)
+        owner = json.dumps(asdict(Owner.current()))
+        labels = {sweep.DEPLOYMENT: deployment, sweep.RUN: request.run_id, sweep.OWNER: owner}
+        prefix = f"harness-{_safe(request.run_id)}-{deployment[:6]}"
+        network = await make_network(engine, prefix, labels)
+        facts, free, addresses = _facts(engine.info), iter(ports), network.addresses()
+        placements, dialled, published = {}, {}, {}
+        for node in request.nodes:
+            name, address = node.spec.name, next(addresses)
+            inside = {port: FIRST_PORT + number for number, port in enumerate(node.ports)}
+            outside = {port: next(free) for port in node.ports}
+            cpus, memory = limits[node.host.name]
+            blueprint = Blueprint(
+                name=f"{prefix}-{_safe(name)}",
+                hostname=_safe(name)[:63],
+                image=image.id,
+                user=image.user,
+                network=network.id,
+                address=address,
+                published={inside[port]: outside[port] for port in node.ports},
+                volume=f"{prefix}-{_safe(name)}",
+                labels={**labels, sweep.NODE: name},
+                init=_has_init(engine.info),
+                cpus=cpus,
+                memory=memory,
+            )
+            access, spool = request.access, run_dir / SPOOL / file_name(name)
+            machine = DockerMachine(name, engine, blueprint, facts, image.python, spool, access.audit, access.warn)
+            machines.append(machine)
+            placements[name] = Placement(node.spec, machine, NODES / file_name(name), ANY, address, inside)
+            dialled[name] = Address(address, inside[node.peer_port])
+            published.update({(name, port): Address(LOOPBACK, outside[port]) for port in node.ports})
+        return DockerDeployment(placements, dialled, published, image)
+
+    async def clean(self, run_id: str, run_dir: Path) -> Sequence[str]:
+        record = await anyio.to_thread.run_sync(_read_record, run_dir)
+        if record is None:
+            return []
+        try:
+            engine = await Engine.open(record["engine"], 1)
+        except NoEngine as error:
+            raise TeardownError(f"docker: what {run_id} left cannot be looked for: {error}") from error
+        try:
+            removed = await _remove(engine, record["deployment"])
+        finally:
+            engine.close()
+        await anyio.to_thread.run_sync(_forget, run_dir)
+        return [f"removed {thing}" for thing in removed]
+
+    async def heal(self, hosts: Sequence[HostSpec], access: Access) -> Sequence[str]:
+        try:
+            engine = await Engine.open(self.config.engine, access.forks)
+        except NoEngine as error:
+            raise TeardownError(f"docker: {error}") from error
+        try:
+            things = await engine.ask(sweep.find, engine.client, sweep.OWNER)
+            owners = {thing.labels.get(sweep.DEPLOYMENT, ""): thing.labels[sweep.OWNER] for thing in things}
+            dead = sorted(deployment for deployment, owner in owners.items() if deployment and _is_dead(owner))
+            return [f"removed {thing}" for deployment in dead for thing in await _remove(engine, deployment)]
+        finally:
+            engine.close()
+
+
+def _is_dead(owner: str) -> bool:
+    """Whether whoever made it is known to be no more: of another host's process nothing is known."""
+    try:
+        known = Owner.from_json(json.loads(owner))
+    except (ValueError, KeyError, TypeError):
+        return False
+    return known.is_local and not known.is_alive()
+
+
+async def _remove(engine: Engine, deployment: str) -> Sequence[sweep.Thing]:
+    """Raises TeardownError for what is left."""
+    try:
+        there, left = await engine.ask(sweep.remove, engine.client, deployment)
+    except InfrastructureError as error:
+        raise TeardownError(f"docker: {error}") from error
+    if left:
+        raise TeardownError(f"docker: still there: {'; '.join(left)}")
+    return there
+
+
+async def _take_down(
+    engine: Engine, deployment: str, reaper: Reaper, machines: Sequence[DockerMachine], run_dir: Path
+) -> None:
+    try:
+        await _remove(engine, deployment)
+    except TeardownError:
+        reaper.abandon()  # it goes on trying
+        raise
+    finally:
+        for machine in machines:
+            await machine.close()
+    await reaper.dismiss()
+    await anyio.to_thread.run_sync(_forget, run_dir)
+
+
+def _write_record(run_dir: Path, engine: str, deployment: str) -> None:
+    """What is made, and where, before it is made: all that `clean` needs."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with (run_dir / RECORD).open("w") as file:
+        json.dump({"engine": engine, "deployment": deployment}, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read_record(run_dir: Path) -> dict[str, str] | None:
+    path = run_dir / RECORD
+    if not path.exists():
+        return None
+    try:
+        record: dict[str, str] = json.loads(path.read_text())
+    except ValueError:
+        return None  # torn: its writer died before it made anything
+    return record
+
+
+def _forget(run_dir: Path) -> None:
+    """Nothing of it is left on the engine: nor is here what a dead run had held for it."""
+    shutil.rmtree(run_dir / SPOOL, ignore_errors=True)
+    (run_dir / RECORD).unlink(missing_ok=True)
+    log = run_dir / REAPER_LOG
+    if log.exists() and log.stat().st_size == 0:
+        log.unlink()
+
+
+def _safe(name: str) -> str:
+    """As part of a name that engines accept."""
+    return re.sub(r"[^a-zA-Z0-9_.-]", "-", name)
+
+
+def _has_init(info: Mapping[str, Any]) -> bool:
+    """Engines that did not find their init say so where they would tell its version."""
+    return bool(info.get("InitBinary")) and info.get("InitCommit", {}).get("ID") != "N/A"
+
+
+def _lacks(info: Mapping[str, Any]) -> dict[MachineCapability, str]:
+    if info.get("CgroupDriver") == "none":
+        return {MachineCapability.PAUSE: "needs cgroups, which this rootless engine has not"}
+    return {}
+
+
+def _facts(info: Mapping[str, Any]) -> Facts:
+    """Of the engine's machine. What of its Python and its disk cannot be seen from here is "" and 0."""
+    folder = Path(info["DockerRootDir"])
+    return Facts(
+        hostname=str(info["Name"]),
+        system=str(info["OSType"]).capitalize(),
+        kernel=str(info["KernelVersion"]),
+        architecture=str(info["Architecture"]),
+        python="",
+        cpus=int(info["NCPU"]),
+        memory_bytes=int(info["MemTotal"]),
+        free_disk_bytes=shutil.disk_usage(folder).free if os.access(folder, os.R_OK) else 0,
+    )

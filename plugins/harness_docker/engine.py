@@ -1,0 +1,227 @@
+"""The Docker engine: asked in worker threads, its refusals and its silence told as errors of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+import tarfile
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+import docker
+import requests
+from docker.errors import APIError, DockerException
+from requests.exceptions import RequestException
+from urllib3.exceptions import HTTPError
+
+from harness.api import InfrastructureError, MachineLost
+from harness_docker.sweep import TIMEOUT, settings
+
+T = TypeVar("T")
+
+OLDEST_API = (1, 40)
+"""Docker 19.03, the first with everything that is used here."""
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+FAILURES = (DockerException, RequestException, HTTPError, ConnectionError, TimeoutError, tarfile.ReadError)
+"""What comes out of the SDK when an engine refuses, is not there (any more), or stops in the middle of an archive."""
+
+
+class NoEngine(InfrastructureError):
+    """There is no engine to be used; the text is a sentence that says what to do."""
+
+
+class Refused(InfrastructureError):
+    """The engine answered with an error: its HTTP `status` and its own words."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Interrupt:
+    """Ends what a worker thread waits for, from another thread: the sockets on which it waits are shut down."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        self.stopped = False
+
+    def watch(self, connected: socket.socket) -> None:
+        with self._lock:
+            self._sockets.append(connected)
+            if self.stopped:
+                _shut(connected)
+
+    def stop(self) -> None:
+        with self._lock:
+            self.stopped = True
+            for connected in self._sockets:
+                _shut(connected)
+
+
+def _shut(connected: socket.socket) -> None:
+    try:
+        connected.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # it has ended by itself
+
+
+_thread = threading.local()
+
+
+class _Client(docker.APIClient):
+    """The SDK's client, whose answers that come as streams can be interrupted."""
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        response = super().send(request, **kwargs)
+        interrupt: Interrupt | None = getattr(_thread, "interrupt", None)
+        if interrupt is not None and (connected := socket_of(response)) is not None:
+            interrupt.watch(connected)
+        return response
+
+
+def socket_of(response: requests.Response) -> socket.socket | None:
+    """The socket from which the body of this response is still to come; None when it is all there."""
+    file = getattr(response.raw._fp, "fp", None)  # http.client's: neither requests nor urllib3 has a name for it
+    connected: socket.socket | None = getattr(getattr(file, "raw", None), "_sock", None)
+    return connected
+
+
+class Engine:
+    """One engine. `ask` is for requests, `forks` at once; `stream` for what takes as long as it takes."""
+
+    def __init__(self, client: docker.APIClient, url: str, info: Mapping[str, Any], forks: int) -> None:
+        self.client = client
+        self.url = url
+        self.info = info
+        self._requests = anyio.CapacityLimiter(max(1, forks))
+        self._streams = anyio.CapacityLimiter(math.inf)
+
+    @classmethod
+    async def open(cls, url: str, forks: int) -> Engine:
+        """The engine at `url`, or where the docker command looks for it. Raises NoEngine."""
+        return await anyio.to_thread.run_sync(_open, url, forks)
+
+    async def ask(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """One request, in a worker thread. Not to be cancelled half-way: what it asked for is known to have happened or
+        not. Raises Refused, MachineLost."""
+        bound = partial(_told, self.url, partial(call, *args, **kwargs))
+        return await anyio.to_thread.run_sync(bound, limiter=self._requests)
+
+    async def stream(self, call: Callable[[Interrupt], T]) -> T:
+        """Something with a stream of the engine, in a worker thread. When cancelled, the stream is cut, so that the
+        thread ends, and what it then returns or raises is of no interest. Raises Refused, MachineLost."""
+        interrupt = Interrupt()
+
+        def work() -> T:
+            _thread.interrupt = interrupt
+            try:
+                return _told(self.url, partial(call, interrupt))
+            finally:
+                _thread.interrupt = None
+
+        thread = asyncio.ensure_future(anyio.to_thread.run_sync(work, limiter=self._streams))
+        try:
+            return await asyncio.shield(thread)
+        except asyncio.CancelledError:
+            interrupt.stop()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait({thread})
+            thread.exception()
+            raise
+
+    def close(self) -> None:
+        self.client.close()
+
+
+def _told(url: str, call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except APIError as error:
+        raise Refused(error.status_code or 0, explanation(error)) from error
+    except FAILURES as error:
+        raise MachineLost(f"the Docker engine at {url} does not answer: {error}") from error
+
+
+def explanation(error: APIError) -> str:
+    """What the engine says, without the request."""
+    return str(error.explanation or error).strip()
+
+
+def _open(url: str, forks: int) -> Engine:
+    try:
+        reach = settings(url)
+    except (
+        *FAILURES,
+        OSError,
+        ValueError,
+        LookupError,
+    ) as error:  # of files
+        raise NoEngine(f"how to reach the Docker engine is not clear: {error}") from error
+    shown = str(reach.get("base_url") or "unix:///var/run/docker.sock")
+    try:
+        client = _Client(version="auto", timeout=int(TIMEOUT), max_pool_size=max(10, forks), **reach)
+    except FAILURES as error:
+        raise NoEngine(_why_not(shown, error)) from error
+    try:
+        info = client.info()
+    except FAILURES as error:
+        client.close()
+        raise NoEngine(_why_not(shown, error)) from error
+    if problem := _unusable(shown, str(client.api_version), info):
+        client.close()
+        raise NoEngine(problem)
+    return Engine(client, shown, info, forks)
+
+
+def _why_not(url: str, error: BaseException) -> str:
+    """The cause behind what the SDK says, and what to do about it."""
+    causes = list(_causes(error))
+    if any(isinstance(cause, PermissionError) for cause in causes):
+        return (
+            f"there is no permission to use the Docker engine at {url}; join the group that owns the socket "
+            "(usermod -aG docker USER, then log in again), or name another engine: DOCKER_HOST"
+        )
+    if any(isinstance(cause, FileNotFoundError | ConnectionRefusedError) for cause in causes):
+        return (
+            f"no Docker engine runs at {url}; start it (systemctl start docker), or name another one: DOCKER_HOST, "
+            "a docker context, or the deployer's option engine"
+        )
+    return f"the Docker engine at {url} cannot be used: {causes[-1]}"
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    """An error and what led to it, also where a library only wrapped it in its arguments."""
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        wrapped = next((argument for argument in error.args if isinstance(argument, BaseException)), None)
+        error = wrapped or getattr(error, "reason", None) or error.__cause__ or error.__context__
+        if not isinstance(error, BaseException):
+            break
+    return found
+
+
+def _unusable(url: str, api: str, info: Mapping[str, Any]) -> str:
+    if not _is_local(url):
+        return (
+            f"the Docker engine at {url} is another machine's: ports that it publishes on 127.0.0.1 cannot be reached "
+            "from here; use this machine's engine, or the deployer ssh for that machine"
+        )
+    if tuple(int(part) for part in api.split(".")) < OLDEST_API:
+        oldest = ".".join(map(str, OLDEST_API))
+        return f"the Docker engine at {url} is too old: it speaks API {api}, and {oldest} (Docker 19.03) is needed"
+    if info.get("OSType") != "linux":
+        return f"the Docker engine at {url} runs {info.get('OSType')} containers, and Linux ones are needed"
+    return ""
+
+
+def _is_local(url: str) -> bool:
+    parts = urlsplit(url if "://" in url else f"unix://{url}" if url.startswith("/") else f"tcp://{url}")
+    return parts.scheme in ("unix", "http+unix", "npipe") or (parts.scheme != "ssh" and parts.hostname in LOOPBACK)

@@ -1,0 +1,233 @@
+"""A node's process: the main process of its container, from one start of the container to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from requests.exceptions import ReadTimeout
+
+from harness.api import Exit, InfrastructureError, Service, ServiceSpec
+from harness_docker.commands import Command, Commands
+from harness_docker.engine import Engine, Interrupt, Refused
+from harness_docker.streams import Hijacked, Log
+
+INIT = "docker-init"
+"""tini, as Docker calls it: it passes signals on, buries orphans, and ends with 128 + n when its child was ended by
+signal n."""
+SYNC = 'printf %s "$1" >/proc/1/fd/1 && printf %s "$1" >/proc/1/fd/2'
+"""Writes into the pipes that the node writes into: behind everything that it has written."""
+SYNC_WITHIN = 20.0
+START_WITHIN = 30.0
+"""Seconds that an init may take to start its program."""
+CLOSE_WITHIN = 10.0
+LOOK_AGAIN = 0.02
+WAIT_SLICE = 30
+NOT_THERE = (404, 409, 500)
+"""How engines of different ages refuse what can be done to a running container only."""
+
+
+class DockerService(Service):
+    """See Service. `pid` is that of the container's first process as the engine's kernel counts them, `start_time`
+    when the engine started it, in Unix seconds.
+
+    An end with status 128 + n is told as a death by signal n: the engine and the init both say it so. A program that
+    exits with such a status of itself cannot be told from one that was killed."""
+
+    def __init__(
+        self, spec: ServiceSpec, engine: Engine, container: str, *, init: bool, warn: Callable[[str], None]
+    ) -> None:
+        self.spec = spec
+        self._engine = engine
+        self._container = container
+        self._init = init
+        self._warn = warn
+        self._state: Mapping[str, Any] = {}
+        self._exit: Exit | None = None
+        self._ended = anyio.Event()
+        self._life: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int:
+        return int(self._state["Pid"])
+
+    @property
+    def start_time(self) -> float:
+        return _moment(self._state["StartedAt"])
+
+    @property
+    def exit(self) -> Exit | None:
+        return self._exit
+
+    async def start(self) -> None:
+        """Start the container, following its output from before its first byte. Raises InfrastructureError."""
+        client = self._engine.client
+        self._log = await anyio.to_thread.run_sync(Log, self.spec.log)
+        try:
+            attached = await self._engine.ask(
+                client.attach_socket, self._container, params={"stdout": 1, "stderr": 1, "stream": 1}
+            )
+            output = Hijacked(attached)
+        except BaseException:
+            self._log.close()
+            raise
+        self._life = asyncio.create_task(self._live(output), name=f"container of {self.spec.name}")
+        try:
+            await self._engine.ask(client.start, self._container)
+            self._state = await self._inspect()
+        except InfrastructureError:
+            output.cut()
+            await asyncio.wait({self._life})
+            raise
+        if self._init:
+            await self._confirm()
+
+    async def _confirm(self) -> None:
+        """Wait until the init has started its program: before, it would lose signals, and a program that cannot be
+        started would look like one that ended. The engine tells of neither, so it is asked again and again."""
+        with anyio.move_on_after(START_WITHIN):
+            while self._exit is None:
+                try:
+                    processes = await self._engine.ask(self._engine.client.top, self._container, "-eo pid,comm")
+                except Refused:  # it has ended, or this engine's ps is another one
+                    if (await self._inspect()).get("Running"):
+                        return
+                    await self._ended.wait()
+                else:
+                    if any(not row[-1].startswith(INIT) for row in processes["Processes"] or ()):
+                        return
+                    await anyio.sleep(LOOK_AGAIN)
+        said = self._log.head.decode(errors="replace")
+        if self._exit is not None and said.startswith("[FATAL tini"):
+            raise InfrastructureError(f"{self.spec.name} cannot be started: {said.partition('] ')[2].strip()}")
+
+    async def wait(self) -> Exit:
+        await self._ended.wait()
+        assert self._exit is not None
+        return self._exit
+
+    async def signal(self, number: int) -> None:
+        """The init passes it on to the process group of its child; SIGKILL ends every process of the container. SIGSTOP
+        and SIGCONT, which an init cannot pass on, mean `pause` and `resume`."""
+        if number in (signal.SIGSTOP, signal.SIGCONT):
+            await (self.pause() if number == signal.SIGSTOP else self.resume())
+        else:
+            await self._control(partial(self._engine.client.kill, self._container, number), f"signal {number}")
+
+    async def pause(self) -> None:
+        """Freeze the container's cgroup: every process in it, whatever group it is in."""
+        await self._control(partial(self._engine.client.pause, self._container), "pause", unless="paused")
+
+    async def resume(self) -> None:
+        await self._control(partial(self._engine.client.unpause, self._container), "resume", unless="running")
+
+    async def _control(self, call: Callable[[], object], what: str, unless: str = "") -> None:
+        """Raises InfrastructureError; what has ended, and what is `unless` already, is not minded."""
+        if self._exit is not None:
+            return
+        try:
+            await self._engine.ask(call)
+        except Refused as refused:
+            if refused.status not in NOT_THERE or await self.state() not in ("gone", unless):
+                raise InfrastructureError(f"{self.spec.name}: {what}: {refused}") from refused
+
+    async def sync_log(self) -> None:
+        """Sends a marker down the pipes that the node writes into, and waits until it comes out, which takes a shell in
+        the image. Of a paused node it cannot be had."""
+        if self._exit is None:
+            marker, seen, loop = f"<sync {secrets.token_hex(16)}>", anyio.Event(), asyncio.get_running_loop()
+            self._log.expect(marker.encode(), partial(loop.call_soon_threadsafe, seen.set))
+            try:
+                commands = Commands(self._engine, self._container, self._warn)
+                done = await commands.run(Command(("sh", "-c", SYNC, "sh", marker)), SYNC_WITHIN)
+                if done.returncode:
+                    why = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
+                    raise InfrastructureError(why)
+                with anyio.move_on_after(SYNC_WITHIN):
+                    await seen.wait()
+                if not seen.is_set():
+                    raise InfrastructureError("its output does not come")
+            except InfrastructureError as error:
+                if await self.state() != "gone":
+                    raise InfrastructureError(f"{self.spec.name}: its log is not complete: {error}") from error
+                await self._ended.wait()
+        if self._log.error:
+            raise InfrastructureError(f"{self.spec.name}: {self._log.error}")
+
+    async def state(self) -> str:
+        seen = await self._inspect()
+        if not seen.get("Running") or seen["StartedAt"] != self._state["StartedAt"]:
+            return "gone"
+        return "paused" if seen["Paused"] else "running"
+
+    async def close(self) -> None:
+        """Wait until its end is known: its container is gone. Of an engine that stands still nothing more is heard."""
+        if self._life is not None:
+            finished, _ = await asyncio.wait({self._life}, timeout=CLOSE_WITHIN)
+            if not finished:
+                self._life.cancel()
+                await asyncio.wait({self._life})
+
+    async def _inspect(self) -> Mapping[str, Any]:
+        """The container's state, {} when there is none any more."""
+        try:
+            seen = await self._engine.ask(self._engine.client.inspect_container, self._container)
+        except Refused as refused:
+            if refused.status == 404:
+                return {}
+            raise
+        state: Mapping[str, Any] = seen["State"]
+        return state
+
+    async def _live(self, output: Hijacked) -> None:
+        """A task of its own, out of the reach of any caller's cancellation: the log, then the end."""
+        how = Exit(None, None, time.time())
+        try:
+            await self._engine.stream(partial(self._follow, output))
+            how = await self._see_end()
+        except InfrastructureError as error:
+            self._warn(f"nobody saw how {self.spec.name} ended: {error}")
+        finally:
+            self._exit = how
+            self._ended.set()
+
+    def _follow(self, output: Hijacked, interrupt: Interrupt) -> None:
+        interrupt.watch(output.socket)
+        try:
+            for stream, data in output.frames():
+                self._log.write(stream, data)
+        finally:
+            output.close()
+            self._log.close()
+
+    async def _see_end(self) -> Exit:
+        """Its output ends with it, unless it closed that before. In slices: a request that waits cannot be cut."""
+        while (seen := await self._inspect()).get("Running"):
+            await self._engine.stream(self._wait_a_while)
+        if not seen:
+            return Exit(None, None, time.time())
+        if seen["OOMKilled"]:
+            self._warn(f"{self.spec.name} ran out of memory: the kernel killed it, or what it had started")
+        code = int(seen["ExitCode"])
+        at = _moment(seen["FinishedAt"]) or time.time()
+        return Exit(None, code - 128, at) if 128 < code < 128 + signal.NSIG else Exit(code, None, at)
+
+    def _wait_a_while(self, _: Interrupt) -> None:
+        with contextlib.suppress(ReadTimeout):
+            self._engine.client.wait(self._container, timeout=WAIT_SLICE, condition="not-running")
+
+
+def _moment(text: str) -> float:
+    """Unix seconds of a moment in the engine's words, "2026-01-31T12:00:00.123456789Z"; 0.0 for none (year 1)."""
+    seconds, _, fraction = text.rstrip("Z").partition(".")
+    moment = datetime.fromisoformat(f"{seconds}+00:00")
+    return moment.timestamp() + float(f"0.{fraction or 0}") if moment.year > 1 else 0.0
