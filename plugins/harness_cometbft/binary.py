@@ -21,6 +21,7 @@ MODULE = f"github.com/cometbft/cometbft/cmd/cometbft@{RELEASE}"
 TOOLS = Path(".tools/bin")
 INSTALL_COMMAND = "python -m harness_cometbft.install"
 _VERSION_TIMEOUT = 10.0
+_ELF_MACHINES = {62: "x86_64", 183: "aarch64", 243: "riscv64"}
 
 
 @functools.lru_cache
@@ -78,6 +79,15 @@ def find(configured: str | None = None) -> Path:
         f"cometbft: the binary was not found{passed_over}; run `{INSTALL_COMMAND}` (it needs Go), "
         "or set HARNESS_COMETBFT or the chain's option `binary` to its path"
     )
+
+
+def architecture(path: Path) -> str:
+    """Which Linux machines can run it, as uname(1) calls them; "" where that is none that is known here (elf(5))."""
+    with path.open("rb") as file:
+        header = file.read(20)
+    if header[:4] != b"\x7fELF" or len(header) < 20:
+        return ""
+    return _ELF_MACHINES.get(int.from_bytes(header[18:20], "little" if header[5] == 1 else "big"), "")
 
 
 def find_go() -> Path | None:

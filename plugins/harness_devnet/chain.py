@@ -20,6 +20,7 @@ from harness.api import (
     Config,
     Duration,
     Facts,
+    Image,
     Launch,
     Network,
     NetworkSpec,
@@ -44,6 +45,15 @@ from harness_devnet.wallets import Transfers, address, secret
 
 EPOCH_PER_K = 10
 """An epoch, after which the lottery's seed changes, has 10k/f slots, as in Ouroboros."""
+
+DOCKERFILE = f"""\
+ARG BASE=debian:bookworm-slim
+FROM ${{BASE}}
+RUN command -v python3 >/dev/null || {{ apt-get update && \\
+    apt-get install --yes --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*; }}
+RUN python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "devnet needs Python 3.11 or newer")'
+COPY {NAME} /opt/harness/{NAME}
+"""
 
 PANICS = (r"^Traceback \(most recent call last\):", r"^\S+Z CRITICAL ", r"^Fatal Python error")
 
@@ -126,6 +136,9 @@ class Devnet(Chain[DevnetConfig]):
 
     def artifacts(self, facts: Facts) -> Sequence[Artifact]:
         return (Artifact(NAME, devnet_pyz()),)
+
+    def image(self, architecture: str) -> Image:
+        return Image(DOCKERFILE, {NAME: devnet_pyz()}, {NAME: PurePosixPath("/opt/harness", NAME)})
 
     def network(self, spec: NetworkSpec) -> DevnetNetwork:
         return DevnetNetwork(spec, self.config)
