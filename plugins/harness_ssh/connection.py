@@ -22,7 +22,7 @@ import fabric
 import paramiko
 from paramiko.config import SSHConfig
 
-from harness.api import MachineLost, UsageError
+from harness.api import HarnessError, MachineLost
 from harness_ssh import known_hosts
 from harness_ssh.auth import Agent, Credentials, OpenSSHOrder
 from harness_ssh.known_hosts import Trust
@@ -177,11 +177,12 @@ class _Handshake:
         with self._lock:
             self._connection = connection
         try:
-            connection.open()
-            if to.keepalive:
+            with contextlib.ExitStack() as failed:
+                failed.callback(connection.client.close)
+                connection.open()
                 connection.transport.set_keepalive(to.keepalive)
-        except Exception as error:  # raised again, as a sentence where it is none of ours
-            connection.client.close()
+                failed.pop_all()
+        except (HarnessError, paramiko.SSHException, OSError, EOFError) as error:
             raise self._explained(error, order) from None
         finally:
             agent.close()
@@ -194,16 +195,15 @@ class _Handshake:
         """The same as one sentence for a person."""
         to = self._to
         match error:
-            case MachineLost() | UsageError():
+            case HarnessError():
                 return error
             case paramiko.AuthenticationException():
                 how = "" if str(error) == "nothing satisfied it" else f" ({error})"
                 return AuthenticationFailed(f"{to} does not let us in{how}: {order.attempts}")
             case paramiko.IncompatiblePeer():
                 return MachineLost(f"{to} and we have no way of encryption in common: {error}")
-            case paramiko.SSHException() | OSError() | EOFError():
+            case _:
                 return MachineLost(f"{to} did not answer as an SSH server does: {_reason(error)}")
-        return error
 
 
 class _FabricConnection(fabric.Connection):  # type: ignore[misc]  # fabric has no types

@@ -10,7 +10,7 @@ import anyio
 import anyio.abc
 from anyio.abc import ByteStream, SocketAttribute
 
-from harness.api import Address, MachineLost
+from harness.api import Address, HarnessError
 from harness_ssh.pool import Pool
 
 LOOPBACK = "127.0.0.1"
@@ -45,7 +45,7 @@ class Tunnels:
         try:
             connection = await self._pool.get(machine)
             remote = await connection.dial(LOOPBACK, port)
-        except (MachineLost, ConnectionRefusedError):
+        except (HarnessError, ConnectionRefusedError):
             _refuse(local)
             return
         try:

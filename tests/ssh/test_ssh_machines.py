@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
