@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
+from harness.engine.adoption import adoption_of
 from harness.engine.plan import Plan
-from harness.errors import UsageError
+from harness.errors import Problem, SpecError, UsageError
 from harness.plugin.contract.deployer import HostSpec, PlannedNode
+from harness.record.text import counted
 from harness.spec.inventory import Inventory
+from harness.spec.manage import is_adopted
 
 
 def place(
@@ -22,10 +26,14 @@ def place(
     """Deal each role's nodes out, in order, over the hosts of the group named like the role (`validators` or
     `validator`); a role without a group goes to the group `nodes`, without that to all hosts.
 
-    `limit` is a host pattern that hosts must match too. Raises UsageError when a role is left without hosts; with
-    `partly`, when all are."""
+    A host with `manage = "adopt"` holds one node, the one that runs there: each is dealt once.
+    `limit` is a host pattern that hosts must match too. Raises UsageError when a role is left without hosts (with
+    `partly`, when all are), or without adopted ones, or when some nodes are adopted and others are not; SpecError for
+    what is wrong with an adopted host's variables."""
     allowed = set(inventory.select(limit)) if limit else None
-    hosts: dict[str, HostSpec] = {}
+    spec = cache(partial(host_spec, inventory, extra=extra))
+    taken: set[str] = set()
+    problems: set[Problem] = set()
     planned = []
     for node in plan.topology.nodes:
         names = [name for name in _hosts_for(node.role, inventory) if allowed is None or name in allowed]
@@ -38,13 +46,44 @@ def place(
                 f"add hosts to the group [{node.role}s] or [nodes]"
             )
         name = names[node.index % len(names)]
-        if name not in hosts:
-            hosts[name] = host_spec(inventory, name, extra)
+        if is_adopted(spec(name).vars):
+            free = [name for name in names if name not in taken]
+            if not free:
+                raise UsageError(_too_few(plan, inventory, node.role, names))
+            name = free[0]
+            taken.add(name)
         info = plan.chain.roles[node.role]
-        planned.append(PlannedNode(node, hosts[name], info.ports, info.peer_port))
+        try:
+            adoption = adoption_of(spec(name), info)
+        except SpecError as error:
+            problems.update(error.problems)
+            continue
+        planned.append(PlannedNode(node, spec(name), info.ports, info.peer_port, adoption))
+    if problems:
+        raise SpecError(problems)
     if not planned:
         raise UsageError(f'{inventory.source}: no role of the playbook has hosts within --limit "{limit}"')
+    _check_all_alike(planned, inventory)
     return tuple(planned)
+
+
+def _too_few(plan: Plan, inventory: Inventory, role: str, names: Sequence[str]) -> str:
+    asked = counted(len(plan.topology.with_role(role)), "node")
+    return (
+        f"{inventory.source}: the playbook asks for {asked} of the role {role}, and there are too few hosts to adopt "
+        f"them on: {', '.join(names)}; each runs one. Write fewer in [topology], or add hosts"
+    )
+
+
+def _check_all_alike(planned: Sequence[PlannedNode], inventory: Inventory) -> None:
+    """Half a network of ours and half of somebody else's would be none: their genesis files differ."""
+    adopted = next((node for node in planned if node.adoption is not None), None)
+    ours = next((node for node in planned if node.adoption is None), None)
+    if adopted is not None and ours is not None:
+        raise UsageError(
+            f"{inventory.source}: {adopted.spec.name} is to be adopted on {adopted.host.name}, and {ours.spec.name} to "
+            f"be deployed on {ours.host.name}: a run deploys its network or adopts one; choose hosts with --limit"
+        )
 
 
 def host_spec(inventory: Inventory, name: str, extra: Mapping[str, Any] | None = None) -> HostSpec:

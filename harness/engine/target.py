@@ -9,6 +9,8 @@ from typing import Any
 import anyio.to_thread
 from pydantic import ValidationError
 
+from harness.engine.adoption import reports_of
+from harness.engine.onlooking import NoDeployer
 from harness.engine.placement import place
 from harness.engine.plan import Plan
 from harness.engine.prepare import Step, assign, hosts_to_prepare
@@ -18,7 +20,7 @@ from harness.plugin.contract.deployer import Access, Deployer, HostReport, Plann
 from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
 from harness.record.events import RunStarted
-from harness.spec.deployer_choice import deployer_use
+from harness.spec.deployer_choice import ADOPTING, deployer_use
 from harness.spec.inventory import Inventory
 from harness.spec.model import SourceRef
 from harness.spec.problems import resolve_options
@@ -49,7 +51,9 @@ class Target:
 
         Raises SpecError with everything that stands in the way."""
         nodes = self.place(plan)
-        reports = await self.deployer.inspect(nodes, plan.chain, Access(self.forks))
+        on_machines = [node for node in nodes if node.adoption is None or node.adoption.has_machine]
+        seen = await self.deployer.inspect(on_machines, plan.chain, Access(self.forks))
+        reports = reports_of(nodes, seen)
         problems = [self._problem(report.host, text) for report in reports for text in report.problems]
         try:
             await self.steps(plan, nodes)
@@ -90,10 +94,12 @@ def choose_target(
     extra: Mapping[str, Any] | None = None,
     forks: int = FORKS,
 ) -> Target:
-    """The deployer that the inventory names (or `deployer`), with its options checked.
+    """The deployer that the inventory names (or `deployer`), with its options checked; none where no host is a machine.
 
     Raises SpecError for what the inventory says, UnknownPluginError or PluginLoadError for `deployer`."""
     use = deployer_use(inventory, extra, limit)
+    if use.use == ADOPTING and not deployer:
+        return Target(NoDeployer(), inventory, limit, extra or {}, forks)
     try:
         cls = registry.get(Kind.DEPLOYER, deployer or use.use)
     except (UnknownPluginError, PluginLoadError) as error:
@@ -107,6 +113,8 @@ def choose_target(
 def recorded_deployer(registry: Registry, run: RunStarted) -> Deployer[Any]:
     """The deployer of a past run, set up as it was then. Raises UnknownPluginError, PluginLoadError, and UsageError for
     options that this version of it does not take."""
+    if run.deployer == ADOPTING:
+        return NoDeployer()
     cls: type[Deployer[Any]] = registry.get(Kind.DEPLOYER, run.deployer)
     try:
         return cls(cls.Config.model_validate(dict(run.deployer_options)))

@@ -165,7 +165,7 @@ def _read(reader: _Reader, name: str) -> Connection:
         user=reader.one(_word, *USER),
         connect_timeout=reader.one(_seconds, *TIMEOUT) or _DEFAULT_TIMEOUT,
         identity_files=(key,) if key else (),
-        host_keys="off" if reader.one(_boolean, *HOST_KEY_CHECKING) is False else None,
+        host_keys="off" if reader.one(boolean, *HOST_KEY_CHECKING) is False else None,
     )
     # In the order in which Ansible hands them to ssh, of which the first to set something wins.
     options = reader.one(_arguments, SSH_ARGS) or SshOptions()
@@ -190,7 +190,7 @@ def _read(reader: _Reader, name: str) -> Connection:
         connect_timeout=options.connect_timeout or _DEFAULT_TIMEOUT,
         keepalive=options.keepalive,
         config_file=options.config_file,
-        become=reader.one(_boolean, "ansible_become") or False,
+        become=reader.one(boolean, "ansible_become") or False,
         become_user=reader.one(_word, *BECOME_USER) or "root",
         become_exe=reader.one(_word, *BECOME_EXE) or "sudo",
         become_password=reader.secret(*BECOME_PASSWORD),
@@ -271,7 +271,8 @@ def _integer(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _boolean(value: Any) -> bool:
+def boolean(value: Any) -> bool:
+    """As Ansible takes them: `true`, and the words for it. Raises ValueError."""
     if isinstance(value, bool):
         return value
     word = str(value).strip().lower() if isinstance(value, str | int) else ""

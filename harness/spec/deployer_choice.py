@@ -1,4 +1,4 @@
-"""Which deployer an inventory asks for, and with which options."""
+"""Which deployer an inventory asks for, and with which options. Hosts that are no machines need none."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from typing import Any
 from harness.errors import UsageError
 from harness.spec.connection import KINDS, kind_of
 from harness.spec.inventory import Inventory, Origin
+from harness.spec.manage import is_machine
 from harness.spec.model import PluginUse, SourceRef
 from harness.spec.problems import shown
 
 NAME = "harness_deployer"
 OPTIONS = "harness_deployer_config"
+
+ADOPTING = "adopt"
+"""What stands for a deployer where nodes are adopted by their endpoints alone."""
 
 _BY_KIND = {"local": "process", "ssh": "ssh", "docker": "docker"}
 """Kinds of connections, and the deployer that goes the same way."""
@@ -20,7 +24,7 @@ _BY_KIND = {"local": "process", "ssh": "ssh", "docker": "docker"}
 
 def deployer_name(inventory: Inventory, extra: Mapping[str, Any] | None = None, limit: str = "") -> str:
     """The variable `harness_deployer`; else by the kind of connection (harness.spec.connection): `process` for this
-    machine, `ssh`, `docker`.
+    machine, `ssh`, `docker`; `adopt` where no host is a machine.
 
     Raises UsageError when hosts disagree: a run has one deployer."""
     return deployer_use(inventory, extra, limit).use
@@ -28,11 +32,15 @@ def deployer_name(inventory: Inventory, extra: Mapping[str, Any] | None = None, 
 
 def deployer_use(inventory: Inventory, extra: Mapping[str, Any] | None = None, limit: str = "") -> PluginUse:
     """The deployer with its options, the table `harness_deployer_config`, as a playbook's `use` would give it: `where`
-    is the place of its name, `path` that of its options. Only hosts that match the pattern `limit` are asked.
+    is the place of its name, `path` that of its options. Only hosts that match the pattern `limit` are asked, and of
+    these only machines.
 
     Raises UsageError when hosts disagree about either, or for values of the wrong kind."""
-    hosts = {host: inventory.variables(host, extra) for host in inventory.select(limit or "all")}
+    chosen = {host: inventory.variables(host, extra) for host in inventory.select(limit or "all")}
+    hosts = {h: of_host for h, of_host in chosen.items() if is_machine({n: o.value for n, o in of_host.items()})}
     nobody = SourceRef(inventory.source)
+    if chosen and not hosts:
+        return PluginUse(ADOPTING, ADOPTING, {}, nobody)
     named = {host: _named(inventory, host, variables) for host, variables in hosts.items()}
     name = _agreed(inventory, NAME, named) or Origin("process", "there is no host", nobody)
     none = Origin({}, "no variable says so", nobody)
