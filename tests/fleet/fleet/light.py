@@ -37,6 +37,7 @@ mount -t overlay -o "lowerdir=/,upperdir=$FOLDER/upper,workdir=$FOLDER/work" fle
 cd "$FOLDER/root"
 mount -t tmpfs -o mode=755 fleet run
 mount -t tmpfs -o mode=1777 fleet tmp
+rm -rf root/.ssh root/.bash* root/.profile  # what this machine's owner has in there is not a new host's
 mkdir -m 755 run/sshd
 mkdir -m 1777 run/lock
 mount --rbind /dev dev
