@@ -104,6 +104,7 @@ def harness_expectations():
 
 PLAYBOOK = """
 name = "canaries"
+description = "logs in with canary-given"
 chain = "leaky"
 duration = "200ms"
 [topology]
