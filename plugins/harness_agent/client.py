@@ -1,71 +1,49 @@
-"""The controller's end of an agent: many requests at once, over one connection that may be replaced by another."""
+"""The controller's end of an agent: services and their logs, and what a keeper keeps, over lost connections."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import time
 import uuid
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 import anyio
 import anyio.to_thread
 
-from harness.api import Access, CommandRecord, InfrastructureError, MachineLost, ServiceSpec
+from harness.api import CommandRecord, InfrastructureError, ServiceSpec
 from harness_agent.link import Link, Refusal
 from harness_agent.remote.frames import Frame, Header
 from harness_agent.service import AgentService, append, exit_of, unseen
 from harness_agent.transport import Transport
-from harness_agent.values import Become, Hello
+from harness_agent.values import Become, KeeperGone, KeeperSpec, LedgerEntry, MachineLocked, Undo
+from harness_agent.wire import ANSWER_WITHIN, UNAUDITED, Wire
 
-ANSWER_WITHIN = 60.0
-"""Seconds without a sign of life after which a machine that owes an answer counts as lost."""
-UNAUDITED = Access().audit
-
-
-@dataclass(slots=True)
-class Answer:
-    """What came for a request: its header, its body, and the parts that came before it by their names."""
-
-    header: Header
-    body: bytes = b""
-    parts: dict[str, bytearray] = field(default_factory=dict)
+RENEWALS = 4
+"""How often a lease is renewed while it lasts."""
+END_WITHIN = 300.0
+"""Seconds that a keeper may need to undo and end everything."""
 
 
-@dataclass(slots=True, eq=False)
-class _Request:
-    header: Header
-    body: bytes
-    repeatable: bool
-    answer: asyncio.Future[Answer]
-    scope: anyio.CancelScope
-    within: float
-    sent: float = 0.0  # when, 0 if it was not
-    parts: dict[str, bytearray] = field(default_factory=dict)
-
-
-class AgentClient:
-    """Made by `attach` (or by `keep`, see keeper.py). All methods are for one event loop.
-
-    `gone` says why there will never be an answer again; "" while there may be."""
+class AgentClient(Wire):
+    """Made by `attach` or `keep`."""
 
     def __init__(
-        self, name: str, become: Become | None, audit: Callable[[CommandRecord], None], answer_within: float
+        self,
+        name: str,
+        become: Become | None,
+        audit: Callable[[CommandRecord], None],
+        answer_within: float,
+        spec: KeeperSpec | None = None,
     ) -> None:
-        self.name = name
-        self.hello: Hello
-        self.gone = ""
-        self._become = become
-        self.audit = audit
-        self._answer_within = answer_within
-        self._link: Link | None = None
-        self._numbers = itertools.count(1)
-        self._pending: dict[int, _Request] = {}
+        super().__init__(name, become, audit, answer_within)
+        self.folder = PurePosixPath("/")
+        """Of a keeper: the run's folder on the machine, of the user who logged in."""
+        self._spec = spec
+        self._resuming = False
+        self._renewing: asyncio.Task[None] | None = None
         self._services: dict[str, AgentService] = {}
         self._hearers: dict[str, Callable[[str], None]] = {}
-        self._loss: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     @classmethod
     async def attach(
@@ -83,53 +61,45 @@ class AgentClient:
         await client._open(transport)
         return client
 
-    async def request(
-        self,
-        do: str,
-        body: bytes = b"",
+    @classmethod
+    async def keep(
+        cls,
+        transport: Transport,
+        name: str,
+        spec: KeeperSpec,
         *,
-        repeatable: bool = True,
-        finish: bool = False,
-        cancel: bool = False,
-        within: float = 0.0,
-        **what: Any,
-    ) -> Answer:
-        """Ask for something. While the connection is lost it waits for another. A request that was on its way when it
-        was lost is sent again if `repeatable`. `finish`: once sent, the answer is waited for though the caller be
-        cancelled; `cancel`: then it is called off, and what comes of that is waited for. `within` are seconds that it
-        may take in silence.
+        become: Become | None = None,
+        audit: Callable[[CommandRecord], None] = UNAUDITED,
+        answer_within: float = ANSWER_WITHIN,
+    ) -> AgentClient:
+        """The keeper of a run, started where there is none yet: as root where one is or may become it, else as the
+        user who logged in. Its lease is renewed as long as there is a connection, until `aclose`. The transport is
+        closed when this raises: MachineLocked, MachineLost, InfrastructureError."""
+        client = cls(name, become, audit, answer_within, spec)
+        await client._open(transport)
+        client._renewing = asyncio.create_task(client._keep_renewing(spec.lease), name="lease")
+        return client
 
-        Raises Refusal, with what the agent says, and MachineLost."""
-        if what.get("become"):
-            await self._have_root()
-        loop = asyncio.get_running_loop()
-        number = next(self._numbers)
-        header = {"id": number, "do": do, **what}
-        with anyio.CancelScope() as scope:
-            request = _Request(header, body, repeatable, loop.create_future(), scope, within)
-            scope.shield = finish and self._link is not None
-            if self.gone:
-                raise MachineLost(self.gone)
-            self._pending[number] = request
-            try:
-                if self._link is not None:
-                    self._send(request)
-                await self._answered(request)
-            except asyncio.CancelledError:
-                if cancel:
-                    await self._call_off(request)
-                raise
-            finally:
-                self._pending.pop(number, None)
-        answer = request.answer.result()
-        if "error" in answer.header:
-            raise Refusal(answer.header)
-        return answer
-
-    def send(self, do: str, **what: Any) -> None:
-        """Say something that needs no answer, if there is anybody to hear it."""
-        if self._link is not None:
-            self._link.send({"do": do, **what})
+    async def reattach(self, transport: Transport) -> None:
+        """Go on over a new connection to the same keeper, after the last was lost. What ended meanwhile is told, logs
+        go on where they were, and requests that can be repeated are. Raises MachineLost, KeeperGone when all of the
+        run has been ended on the machine; the transport is closed then."""
+        self._resuming = True
+        try:
+            await self._open(transport)
+        except KeeperGone as gone:
+            self.abandon(str(gone))
+            raise
+        told = (await self.request("services")).header["services"]
+        known = {service["key"]: service for service in told}
+        for key, service in list(self._services.items()):
+            if key in known and service.streamed:
+                await self.request("follow", key=key, offset=service.coming)
+            if key in known and known[key]["exit"]:
+                service.ended(exit_of(known[key]["exit"]))
+        for request in sorted(self._pending.values(), key=lambda request: request.header["id"]):
+            if not request.sent and not request.answer.done():
+                self._send(request)
 
     async def spawn(self, spec: ServiceSpec, *, hear: Callable[[str], None] | None = None, **what: Any) -> AgentService:
         """Have a service started; `what` goes into the request. With `hear` its stdin and stdout are ours, in lines.
@@ -161,110 +131,103 @@ class AgentClient:
         service.started(answer.header["pid"], answer.header["start"])
         return service
 
-    async def become_problem(self) -> str:
-        """Why commands cannot be run as root, "" when they can."""
-        try:
-            await self._have_root()
-        except InfrastructureError as error:
-            return str(error)
-        return ""
+    async def ledger_add(self, entry: str, undo: Sequence[Undo], what: str = "") -> None:
+        """Have it on the machine's disk how something is undone, before it is done."""
+        steps = [{"argv": list(step.argv), "become": step.become} for step in undo]
+        await self.request("ledger-add", entry=entry, undo=steps, what=what, finish=True)
 
-    async def lost(self) -> str:
-        """Wait until the connection has ended; why it did."""
-        return await asyncio.shield(self._loss)
+    async def ledger_remove(self, entry: str) -> None:
+        """It is undone; nothing happens where it is not there."""
+        await self.request("ledger-remove", entry=entry, finish=True)
+
+    async def ledger(self) -> tuple[LedgerEntry, ...]:
+        """What is not undone, oldest first."""
+        entries = (await self.request("ledger")).header["entries"]
+        return tuple(
+            LedgerEntry(e["entry"], tuple(Undo(tuple(u["argv"]), u["become"]) for u in e["undo"]), e["what"])
+            for e in entries
+        )
+
+    async def ports(self, count: int, low: int = 0, high: int = 0) -> tuple[int, ...]:
+        """Ports that are free on the machine and are no other run's until `end`: from `low` to `high`, or, unless
+        said, from outside the ephemeral range."""
+        answer = await self.request("ports", count=count, low=low, high=high, repeatable=False, finish=True)
+        return tuple(answer.header["ports"])
+
+    async def renew(self) -> None:
+        """Have the lease begin anew."""
+        await self.request("renew")
+
+    async def end(self) -> tuple[str, ...]:
+        """Have everything of the run undone, ended and removed, and its keeper with it: what is left in spite of
+        that, a line each."""
+        self._stop_renewing()
+        answer = await self.request("end", within=END_WITHIN)
+        return tuple(answer.header["left"])
 
     def abandon(self, why: str) -> None:
-        """There will be no other connection: whatever waits fails with MachineLost."""
-        self.gone = self.gone or why
-        for request in self._pending.values():
-            if not request.answer.done():
-                request.answer.set_exception(MachineLost(f"{self.name}: {why}"))
+        super().abandon(why)
+        self._stop_renewing()
         services, self._services = self._services, {}
         for service in services.values():
             service.ended(unseen())
             service.stir()
 
-    async def aclose(self) -> None:
-        """Disconnect. What an attached agent started ends."""
-        with anyio.CancelScope(shield=True):
-            self.abandon("the connection was closed")
-            if self._link is not None:
-                await self._link.aclose()
-
-    async def _open(self, transport: Transport) -> None:
-        link = Link(transport)
-        try:
-            with anyio.fail_after(self._answer_within):
-                await self._set_up(link)
-        except BaseException as error:
-            await link.aclose()
-            if isinstance(error, TimeoutError):
-                raise MachineLost(f"{self.name}: no agent answers within {self._answer_within:g} s") from error
-            if isinstance(error, MachineLost):
-                raise MachineLost(f"{self.name}: {error}") from error
-            raise
-        self._link = link
-        self._loss = asyncio.get_running_loop().create_future()
-        link.serve(self._heard, self._lost)
-
     async def _set_up(self, link: Link) -> None:
-        self.hello = Hello(**await link.greet())
-
-    def _lost(self, why: str) -> None:
-        self._link = None
-        for request in self._pending.values():
-            request.scope.shield = False
-            if request.sent and not request.repeatable and not request.answer.done():
-                request.answer.set_exception(
-                    MachineLost(f"{self.name}: {why}; what was asked may have been done or not")
-                )
-            request.sent = 0.0
-            request.parts.clear()
-        if self._final():
-            self.abandon(why)
-        if not self._loss.done():
-            self._loss.set_result(why)
-
-    def _final(self) -> bool:
-        """Whether a lost connection is the end."""
-        return True
-
-    def _send(self, request: _Request) -> None:
-        assert self._link is not None
-        request.sent = time.monotonic()
-        self._link.send(request.header, request.body)
-
-    async def _answered(self, request: _Request) -> None:
-        """Wait for the answer; one who owes it and gives no sign of life is let go."""
-        while True:
-            sign = max(request.sent + request.within, self._link.last_heard if self._link is not None else 0.0)
-            quiet = time.monotonic() - sign if self._link is not None and request.sent else 0.0
-            if quiet >= self._answer_within and self._link is not None:
-                self._link.fail(f"no answer within {self._answer_within:g} s")
-                quiet = 0.0
-            done, _ = await asyncio.wait({request.answer}, timeout=self._answer_within - quiet)
-            if done:
-                return
-
-    async def _call_off(self, request: _Request) -> None:
-        if self._link is not None and request.sent:
-            become = request.header.get("become", False)
-            self._link.send({"do": "cancel", "target": request.header["id"], "become": become})
-            request.within = 0.0
-            with anyio.CancelScope(shield=True) as request.scope:
-                await self._answered(request)
-
-    async def _have_root(self) -> None:
-        """Raises InfrastructureError when it cannot be."""
-        if self.hello.uid == 0:
+        await super()._set_up(link)
+        spec = self._spec
+        if spec is None:
             return
+        self.is_root = self.is_root or await self._become_root(link)
+        try:
+            await link.exchange(
+                {
+                    "do": "keep",
+                    "run": spec.run_id,
+                    "owner": spec.owner,
+                    "lease": spec.lease,
+                    "base": spec.base,
+                    "mechanism": spec.mechanism,
+                    "resume": self._resuming,
+                    "become": self.is_root,
+                }
+            )
+        except Refusal as refusal:
+            raise self._refused(refusal) from refusal
+        self.folder = PurePosixPath((await link.hear())["work"])
+
+    async def _become_root(self, link: Link) -> bool:
+        """A password that is refused is somebody's mistake; without one, whoever may not become root goes without."""
         if self._become is None:
-            raise InfrastructureError(f"{self.name}: {self.hello.user} is not root, and nothing says how to become it")
+            return False
         password = self._become.password
         try:
-            await self.request("become", (password or "").encode(), password=password is not None)
-        except Refusal as error:
-            raise InfrastructureError(f"{self.name}: {error}") from error
+            await link.exchange({"do": "become", "password": password is not None}, (password or "").encode())
+        except Refusal as refusal:
+            if password is not None:
+                raise InfrastructureError(f"{self.name}: {refusal}") from refusal
+            return False
+        return True
+
+    def _refused(self, refusal: Refusal) -> InfrastructureError:
+        told = refusal.answer
+        if refusal.kind == "gone":
+            return KeeperGone(str(refusal))
+        if refusal.kind == "locked" and "run" in told:
+            return MachineLocked(self.name, told["run"], told["owner"], told["since"], told["expires_in"])
+        return InfrastructureError(f"{self.name}: {refusal}")
+
+    def _final(self) -> bool:
+        return self._spec is None
+
+    async def _keep_renewing(self, lease: float) -> None:
+        while True:
+            await asyncio.sleep(lease / RENEWALS)
+            await self.renew()
+
+    def _stop_renewing(self) -> None:
+        if self._renewing is not None and self._renewing is not asyncio.current_task():
+            self._renewing.cancel()
 
     async def _heard(self, frames: Iterable[Frame]) -> None:
         """Pieces of logs that come together are written together; the news of an end comes after its last words."""
@@ -280,8 +243,8 @@ class AgentClient:
             pieces = []
             if event is not None:
                 self._happened(event, header)
-            elif (request := self._pending.get(header.get("id", 0))) is not None:
-                self._take(request, header, body)
+            else:
+                self._take(header, body)
         await self._write(pieces)
 
     async def _write(self, pieces: list[tuple[AgentService, bytes]]) -> None:
@@ -307,12 +270,6 @@ class AgentClient:
                     header["error"],
                 )
             )
-
-    def _take(self, request: _Request, header: Header, body: bytes) -> None:
-        if (part := header.get("part")) is not None:
-            request.parts.setdefault(part, bytearray()).extend(body)
-        elif not request.answer.done():
-            request.answer.set_result(Answer(header, body, request.parts))
 
     def _forget(self, key: str) -> None:
         self._services.pop(key, None)

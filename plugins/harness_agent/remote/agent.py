@@ -40,6 +40,8 @@ class Agent:
         self.folder = folder
         self.services = Services(self.loop, self.children, self.tell, logs)
         self.connections: dict[Connection, dict[int, Command]] = {}
+        self.source = source
+        self.bridged = False
         self._above = RootAgent(self.loop, self.children, source)
         self.does: dict[str, Do] = {
             "run": self._run,
@@ -52,6 +54,8 @@ class Agent:
             "remove": self._remove,
             "facts": lambda *_: facts.facts(self.folder),
             "become": self._become,
+            "keep": self._keep,
+            "sweep": self._sweep,
             "record": self._record,
             "spawn": self._spawn,
             "services": lambda *_: {"services": self.services.describe()},
@@ -85,6 +89,8 @@ class Agent:
         number = request.get("id")
         try:
             if request.get("become") and self.root is None:
+                if request["do"] == "keep":
+                    request["login"] = {"user": self.user.name, "env": self.user.env}
                 self._above.forward(connection, request, body)
                 return
             answer = self.does[request["do"]](connection, request, body)
@@ -96,9 +102,16 @@ class Agent:
             connection.say({"id": number, **answer})
 
     def end(self) -> None:
-        """Kill all that is held."""
+        """Kill all that is held. One that only passes on holds nothing: what it started is to outlive it."""
+        if self.bridged:
+            return
         self._above.close()
         self.children.end_all()
+
+    def bridge(self, connection: Connection, fd: int) -> None:
+        """Be nothing but a way to who is at the other end of this socket."""
+        self.bridged = True
+        connection.bridge(Connection(self.loop, fd, fd, self.heard, lambda _: None))
 
     def as_user(self, request: Header) -> User:
         return self.root if request.get("become") and self.root is not None else self.user
@@ -188,6 +201,17 @@ class Agent:
             self.user.env, self.folder, password, lambda answer: connection.say({"id": request["id"], **answer})
         )
         return None
+
+    def _keep(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        from .keeping import keep  # not at the top: few need it
+
+        keep(self, connection, request)
+        return None
+
+    def _sweep(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        from .sweeping import sweep  # not at the top: few need it
+
+        return sweep(request["base"], request["run"], connection.say)
 
     def _record(self, connection: Connection, request: Header, body: bytes) -> Answer:
         self.children.keep_record(request["path"])

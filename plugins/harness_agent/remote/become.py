@@ -93,9 +93,12 @@ class RootAgent:
         header, body = frame
         number = header.get("id")
         if number in self._pending:
-            self._pending[number].say(header, body)
+            connection = self._pending[number]
+            connection.say(header, body)
             if "part" not in header:
                 del self._pending[number]
+            if header.get("bridged") and self._connection is not None:
+                connection.bridge(self._connection)
 
     def _complain(self) -> None:
         said = os.read(self._listening, _LONGEST_COMPLAINT)

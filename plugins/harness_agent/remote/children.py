@@ -32,6 +32,14 @@ class Identity(NamedTuple):
     groups: Sequence[int]
 
 
+def drop_to(identity: Identity | None) -> None:
+    """For good: in a child, before it is another program."""
+    if identity is not None:
+        os.setgroups(list(identity.groups))
+        os.setgid(identity.gid)
+        os.setuid(identity.uid)
+
+
 class Child:
     """A process that was asked for. `exit` is how it ended, `gone` is called once nothing of it is left."""
 
@@ -110,10 +118,7 @@ class Children:
 
     def _become_child(self, identity: Identity | None) -> None:
         """In the child, between fork and exec."""
-        if identity is not None:
-            os.setgroups(list(identity.groups))
-            os.setgid(identity.gid)
-            os.setuid(identity.uid)
+        drop_to(identity)
         if self._libc is not None:
             self._libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)  # last: another user's id would clear it
             if os.getppid() != self._pid:  # the agent died before that call: nobody will send the signal

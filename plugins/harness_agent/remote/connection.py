@@ -30,6 +30,9 @@ class Connection:
         self._decoder = Decoder()
         self._unwritten = bytearray()
         self._waiting: list[Call] = []
+        self._empty: Call | None = None
+        self._to: Connection | None = None
+        self._paused = False
         self.open = True
         os.set_blocking(reading, False)
         os.set_blocking(writing, False)
@@ -51,6 +54,17 @@ class Connection:
         if idle:
             self._write()
 
+    def when_written(self, call: Call) -> None:
+        """Call it once everything is written, which may be now; never if the other one goes."""
+        if self._unwritten:
+            self._empty = call
+        else:
+            call()
+
+    def bridge(self, other: Connection) -> None:
+        """From now on what comes from either goes to the other one, unread, and they end together."""
+        self._to, other._to = other, self
+
     def when_room(self, call: Call) -> None:
         """Call it once less than FULL bytes wait to be written, which may be now; never if the other one goes."""
         if len(self._unwritten) < FULL:
@@ -71,10 +85,11 @@ class Connection:
 
     def _watch(self) -> None:
         write: Call | None = self._write if self._unwritten else None
+        read: Call | None = None if self._paused else self._read
         if self._reading == self._writing:
-            self._loop.watch(self._reading, self._read, write)
+            self._loop.watch(self._reading, read, write)
         else:
-            self._loop.watch(self._reading, self._read)
+            self._loop.watch(self._reading, read)
             self._loop.watch(self._writing, None, write)
 
     def _read(self) -> None:
@@ -86,15 +101,40 @@ class Connection:
             data = b""
         if data:
             self._feed(data)
+        elif self._to is not None:
+            self._to.when_written(self._to.close)
+            self.close()
         else:
             self.close()
 
     def _feed(self, data: bytes) -> None:
+        if self._to is not None:
+            self._pass_on(data)
+            return
         try:
             for frame in self._decoder.feed(data):
-                self._heard(self, frame)
+                if self._to is None:
+                    self._heard(self, frame)
+                else:
+                    self._pass_on(encode(*frame))
         except BrokenStream:
             self.close()
+            return
+        if self._to is not None:
+            self._pass_on(self._decoder.rest())
+
+    def _pass_on(self, data: bytes) -> None:
+        """No faster than it is taken."""
+        assert self._to is not None
+        self._to.write(data)
+        self._paused = True
+        self._watch()
+        self._to.when_room(self._go_on)
+
+    def _go_on(self) -> None:
+        self._paused = False
+        if self.open:
+            self._watch()
 
     def _write(self) -> None:
         try:
@@ -110,3 +150,6 @@ class Connection:
         self._watch()
         while self._waiting and len(self._unwritten) < FULL:
             self._waiting.pop(0)()
+        if self._empty is not None and not self._unwritten:
+            call, self._empty = self._empty, None
+            call()

@@ -60,3 +60,9 @@ class Decoder:
             content = bytes(self._buffer[_LENGTHS.size + head : end])
             del self._buffer[:end]
             yield header, content
+
+    def rest(self) -> bytes:
+        """What has come of the next frame; it is forgotten here."""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        return rest

@@ -14,7 +14,12 @@ from .users import User
 
 def main(mode: str, fd: int, source: bytes, rest: bytes) -> None:
     """`fd` is where the program was read from; `rest` what came after it."""
-    attached(source, fd, rest)
+    if mode == "keeper":
+        from . import keeper  # not at the top: few need it
+
+        keeper.main(source, rest)
+    else:
+        attached(source, fd, rest)
 
 
 def attached(source: bytes, reading: int, rest: bytes) -> None:

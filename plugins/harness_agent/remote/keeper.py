@@ -1,0 +1,239 @@
+"""A run's daemon on a machine. It outlives connections, and ends everything when nobody renews its lease.
+
+Beside it lives a guardian, which does nothing but wait for the keeper's end: should that be killed, or stand still
+until its lease is over, the guardian ends and undoes what is the run's in its stead."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from typing import Any, Callable
+
+from . import leftovers
+from .agent import REFUSED, Agent, Answer, error_of
+from .connection import Connection
+from .frames import Decoder, Header, encode
+from .ledger import UNDO_WITHIN
+from .loop import take_signals
+from .ports import PortLeases
+from .processes import boot_id, look
+from .runs import OVERDUE, PATIENCE, Cleared, Run, overdue, take, tidy
+from .state import Holder, Lock, Locked, Place, boottime, read_lock
+from .users import User
+
+GRACE = 1.0
+"""Seconds after the end of a lease in which a renewal that had come before it may still be read."""
+
+
+class Uncleared(Exception):
+    """What a dead run left here cannot be undone."""
+
+
+def main(source: bytes, rest: bytes) -> None:
+    """Keep what stdin says, until the end. Whoever started it hears whether it came to be."""
+    while data := os.read(0, 65536):
+        rest += data
+    ((config, _),) = Decoder().feed(rest)
+    ready = os.open(config["ready"], os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        keeper = Keeper(source, config)
+    except Locked as locked:
+        holder = locked.holder
+        told = {**holder._asdict(), "expires_in": holder.expires_in} if holder is not None else {}
+        os.write(ready, encode({"error": str(locked), "kind": "locked", **told}))
+        return
+    except (*REFUSED, Uncleared) as error:
+        os.write(ready, encode({**error_of(error), "kind": "refused"}))
+        return
+    os.write(ready, encode({"ready": True}))
+    os.close(ready)
+    keeper.keep()
+
+
+class Keeper(Agent):
+    """See the module. Raises Locked, Uncleared, OSError or ValueError when the machine cannot be had."""
+
+    def __init__(self, source: bytes, config: dict[str, Any]) -> None:
+        place = Place.of(config["base"], os.geteuid(), os.getegid())
+        user = User(config["user"], config["env"])
+        self._lock = take(place)
+        try:
+            for run in place.runs():  # nobody else has the lock: they are dead
+                if left := Run(place, run).clear_dead(lambda _: None)[1]:
+                    raise Uncleared("; ".join(left))
+            about = {key: config[key] for key in ("run", "owner", "user", "env", "mechanism")}
+            self._held = Run.make(place, config["run"], about, user)
+            self._lease: float = config["lease"]
+            me = look(os.getpid())
+            assert me is not None
+            self._holder = Holder(config["run"], config["owner"], config["since"], me.pid, me.start, boot_id(), 0.0)
+            self._renew()
+            self._guardian = guard(place, self._held, self._lock)
+        except BaseException:
+            self._lock.release()
+            tidy(place.run(config["run"]))
+            raise
+        errors = os.open(self._held.errors, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for fd, target in ((nothing, 0), (nothing, 1), (errors, 2)):
+            os.dup2(fd, target)
+        super().__init__(source, user, about["work"], self._held.logs)
+        self.children.keep_record(self._held.record)
+        self._about = about
+        self._ports: list[PortLeases] = []
+        self._cleared: Cleared | None = None
+        self.does.update(
+            {
+                "renew": lambda *_: self._renew(),
+                "ledger-add": self._ledger_add,
+                "ledger-remove": self._ledger_remove,
+                "ledger": lambda *_: {"entries": self._held.ledger.entries()},
+                "ports": self._reserve,
+                "end": self._end,
+            }
+        )
+        self._listener = listen(self._held)
+
+    def keep(self) -> None:
+        """Until the lease is over or the run is ended."""
+        take_signals(self.loop, self.children.collect, self.loop.stop)
+        self.loop.watch(self._listener.fileno(), read=self._accept)
+        self._look_at_lease()
+        try:
+            self.loop.run()
+        finally:
+            self._let_go()
+
+    def _accept(self) -> None:
+        try:
+            accepted = self._listener.accept()[0].detach()
+        except OSError:  # gone again
+            return
+        self._renew()
+        connection = self.connect(accepted, accepted, lambda: None)
+        connection.say({"work": self._about["work"], "mechanism": self._about["mechanism"], "pid": os.getpid()})
+
+    def _renew(self) -> Header:
+        self._holder = self._holder._replace(expires=boottime() + self._lease)
+        self._lock.write(self._holder)
+        return {}
+
+    def _look_at_lease(self, last: bool = False) -> None:
+        """Over is over when what had come by then was read: we may have stood still ourselves."""
+        if self._holder.expires_in > 0:
+            self.loop.after(self._holder.expires_in, self._look_at_lease)
+        elif last:
+            self.loop.stop()
+        else:
+            self.loop.after(GRACE, lambda: self._look_at_lease(last=True))
+
+    def _ledger_add(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        self._held.ledger.add(request["entry"], request["what"], request["undo"])
+        return {}
+
+    def _ledger_remove(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        self._held.ledger.remove(request["entry"])
+        return {}
+
+    def _reserve(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        leases = PortLeases(request["count"], range(request["low"], request["high"] + 1) if request["low"] else ())
+        self._ports.append(leases)
+        return {"ports": leases.ports}
+
+    def _end(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        left = self._let_go()[1]
+        connection.say({"id": request["id"], "left": left})
+        connection.when_written(self.loop.stop)
+        self.loop.after(PATIENCE, self.loop.stop)  # one who does not listen is not waited for
+        return None
+
+    def _let_go(self) -> Cleared:
+        """Clear the run away, once; the machine is free then."""
+        if self._cleared is None:
+            steps = sum([len(entry["undo"]) for entry in self._held.ledger.entries()])
+            self._lock.write(self._holder._replace(expires=boottime() + steps * UNDO_WITHIN + PATIENCE))
+            self._listener.close()
+            self._cleared = self._held.clear(self.tell, self._end_processes)
+            os.write(self._guardian, b".")
+            self._lock.release()
+            tidy(self._held.folder)
+        return self._cleared
+
+    def _end_processes(self) -> Cleared:
+        self.end()
+        me = os.getpid()
+        left = [f"still running: {one}" for one in leftovers.find(self._held.record) if one.pid != me]
+        return [], left
+
+
+def listen(run: Run) -> socket.socket:
+    """On the run's socket. Its folder is ours alone; its path may be longer than one of a socket."""
+    listener = socket.socket(socket.AF_UNIX)
+    in_folder(run.folder, lambda: listener.bind("socket"))
+    listener.listen(8)
+    listener.setblocking(False)
+    return listener
+
+
+def connect(run: Run) -> socket.socket | None:
+    """To the keeper of a run, None where there is none."""
+    connected = socket.socket(socket.AF_UNIX)
+    try:
+        in_folder(run.folder, lambda: connected.connect("socket"))
+    except (FileNotFoundError, ConnectionRefusedError):
+        connected.close()
+        return None
+    return connected
+
+
+def in_folder(folder: str, call: Callable[[], Any]) -> None:
+    before = os.open(".", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.chdir(folder)
+        call()
+    finally:
+        os.fchdir(before)
+        os.close(before)
+
+
+def guard(place: Place, run: Run, lock: Lock) -> int:
+    """Have a guardian; returns the descriptor on which it is told that it is not needed any more. It is nobody's
+    child, so that the keeper does not end it with all that it holds."""
+    listening, telling = os.pipe()
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        os.close(listening)
+        return telling
+    status = 1
+    try:
+        os.setsid()
+        if os.fork() == 0:
+            os.close(telling)
+            lock.forget()
+            _guardian(place, run, listening)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _guardian(place: Place, run: Run, listening: int) -> None:
+    while True:
+        holder = read_lock(place)
+        patience = max(1.0, holder.expires_in + OVERDUE) if holder is not None else OVERDUE
+        if select.select([listening], [], [], patience)[0]:
+            break
+        holder = read_lock(place)
+        if holder is not None and overdue(holder):
+            leftovers.kill(holder.pid, holder.start)
+    if os.read(listening, 1):
+        return
+    try:
+        lock = take(place)
+    except Locked:
+        return  # another run was faster: that one has cleared this one away first
+    if run.name in place.runs():
+        run.clear_dead(lambda _: None)
+    lock.release()
+    tidy(run.folder)

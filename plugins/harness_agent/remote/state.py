@@ -1,0 +1,174 @@
+"""What runs keep on a machine: where, whose it is, and the lock that says who has the machine.
+
+    BASE/harness-UID/             0700, of the user that the keeper is (root, where one may become it)
+        lock                      locked while a keeper lives (flock(2)); says who has it
+        runs/RUN/                 about.json  socket  ledger.jsonl  processes.jsonl  logs/  keeper.log
+    BASE/harness-LOGIN-UID/
+        runs/RUN/work/            what belongs to the user who logged in: nodes, artifacts
+
+BASE is /var/tmp unless said: it outlives a reboot, as what is to be undone may, is every machine's own, as homes are
+not, and stays when its user logs out, as /run/user does not. There, others could have made our folders before us: what
+is not ours alone is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import stat
+import time
+from typing import Any, NamedTuple, Sequence
+
+from .processes import boot_id, look
+
+BASE = "/var/tmp"
+_RUN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_LOCK_SIZE = 4096
+"""Bytes of the lock's text, blanks included: written at once, so that nobody reads half of it."""
+
+
+def boottime() -> float:
+    """Seconds, of a clock that never jumps, is the same for all processes, and goes on in suspend where there is one
+    that does."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def own_folder(path: str, uid: int, gid: int) -> None:
+    """Have a folder that is this user's alone. Raises PermissionError for one that is somebody else's."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+        os.chown(path, uid, gid)
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or found.st_mode & 0o022:
+        raise PermissionError(f"{path} is not what it should be: a folder of user {uid} that nobody else may write to")
+
+
+class Place(NamedTuple):
+    """Where a user keeps its runs."""
+
+    base: str
+    uid: int
+    gid: int
+
+    @classmethod
+    def of(cls, base: str, uid: int, gid: int) -> Place:
+        """Raises ValueError for a base that is no absolute path."""
+        if base and not os.path.isabs(base):
+            raise ValueError(f"{base} is not an absolute path")
+        return cls(base or BASE, uid, gid)
+
+    @property
+    def home(self) -> str:
+        return os.path.join(self.base, f"harness-{self.uid}")
+
+    @property
+    def lock(self) -> str:
+        return os.path.join(self.home, "lock")
+
+    def run(self, run: str) -> str:
+        """Raises ValueError for a name that is none."""
+        if not _RUN.fullmatch(run):
+            raise ValueError(f"{run!r} cannot be the name of a run's folder")
+        return os.path.join(self.home, "runs", run)
+
+    def runs(self) -> Sequence[str]:
+        try:
+            return sorted(name for name in os.listdir(os.path.join(self.home, "runs")) if _RUN.fullmatch(name))
+        except FileNotFoundError:
+            return ()
+
+    def make(self, run: str = "") -> str:
+        """Have the folders, that of a run included where one is named. Returns the last. Raises OSError."""
+        os.makedirs(self.base, exist_ok=True)
+        folders = [self.home] if not run else [self.home, os.path.join(self.home, "runs"), self.run(run)]
+        for folder in folders:
+            own_folder(folder, self.uid, self.gid)
+        return folders[-1]
+
+
+class Holder(NamedTuple):
+    """Who has a machine. `expires` is on the clock `boottime` of this boot."""
+
+    run: str
+    owner: str
+    since: float
+    pid: int
+    start: float
+    boot: str
+    expires: float
+
+    @property
+    def lives(self) -> bool:
+        process = look(self.pid)
+        return self.boot == boot_id() and process is not None and process.start == self.start and process.alive
+
+    @property
+    def expires_in(self) -> float:
+        return self.expires - boottime()
+
+
+class Locked(Exception):
+    """Somebody has the machine: who, where that can be read."""
+
+    def __init__(self, holder: Holder | None) -> None:
+        self.holder = holder
+        super().__init__(f"it is in use by run {holder.run} of {holder.owner}" if holder else "it is in use")
+
+
+class Lock:
+    """A machine's lock, held until `release` or the end of this process."""
+
+    def __init__(self, place: Place) -> None:
+        """Raises Locked, OSError."""
+        self._path = place.lock
+        place.make()
+        while True:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(self._fd)
+                raise Locked(read_lock(place)) from None
+            if _same_file(self._fd, self._path):
+                return
+            os.close(self._fd)  # its last owner has removed it meanwhile
+
+    def write(self, holder: Holder) -> None:
+        os.pwrite(self._fd, json.dumps(holder._asdict()).encode().ljust(_LOCK_SIZE), 0)
+
+    def forget(self) -> None:
+        """In a process forked from the one that holds it: it is not ours."""
+        os.close(self._fd)
+
+    def release(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+        os.close(self._fd)
+
+
+def read_lock(place: Place) -> Holder | None:
+    """What the lock says of its last holder. That it is held is another matter."""
+    try:
+        with open(place.lock, "rb") as file:
+            return Holder(**json.loads(file.read()))
+    except (FileNotFoundError, ValueError, TypeError):  # there is none, or nobody has said who he is yet
+        return None
+
+
+def write_json(path: str, value: Any) -> None:
+    """Written and synced before it has its name."""
+    temporary = f"{path}.new"
+    with open(temporary, "w") as file:
+        json.dump(value, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _same_file(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,42 @@
+"""What dead runs have left on a machine, ended and undone."""
+
+from __future__ import annotations
+
+import os
+
+from . import leftovers
+from .frames import Header
+from .ledger import Audit
+from .runs import Run, take, tidy
+from .state import Locked, Place, read_lock
+
+
+def sweep(base: str, only: str, audit: Audit) -> Header:
+    """Of the user that we are: what was `done`, what is `left` in spite of that, and which runs are `alive` and let
+    alone. With `only` it is for this run alone, be it alive or not. Blocking."""
+    place = Place.of(base, os.geteuid(), os.getegid())
+    done: list[str] = []
+    left: list[str] = []
+    if not place.runs() and read_lock(place) is None:
+        return {"done": [], "left": [], "alive": []}
+    holder = read_lock(place)
+    if only and holder is not None and holder.run == only and holder.lives:
+        leftovers.kill(holder.pid, holder.start)
+        done.append(f"run {only}: killed its keeper (pid {holder.pid})")
+    try:
+        lock = take(place)
+    except Locked as locked:
+        alive = locked.holder
+        told = [f"run {alive.run} of {alive.owner}, whose lease ends in {alive.expires_in:.0f} s"] if alive else []
+        return {"done": done, "left": left, "alive": told or ["a run that is about to begin"]}
+    try:
+        for name in place.runs():
+            if only in ("", name):
+                run = Run(place, name)
+                cleared, uncleared = run.clear_dead(audit)
+                done += [*cleared, *([] if uncleared else [f"run {name}: removed its folder"])]
+                left += uncleared
+    finally:
+        lock.release()
+        tidy(place.run("x"))
+    return {"done": done, "left": left, "alive": []}
