@@ -55,8 +55,8 @@ class DeployerSuite:
         raise NotImplementedError("override the method `leftovers`")
 
     async def active(self, run_id: str, run_dir: Path) -> Sequence[str]:
-        """Those of the leftovers that do something or are in somebody's way: all but files. Asked where a run has to end
-        by itself."""
+        """Those of the leftovers that do something or are in somebody's way: all but files. It is these that end by
+        themselves, where a run does."""
         return await self.leftovers(run_id, run_dir)
 
     @pytest.fixture

@@ -12,12 +12,13 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import TaskGroup
 
 from harness.clock import SystemClock
 from harness.engine.nodes import ManagedNode, NodeHost
 from harness.engine.tasks import all_of, plain_errors
 from harness.errors import HarnessError, Unreachable
-from harness.plugin.contract.chain import Chain, NetworkSpec, NodeSite, PeerAddress
+from harness.plugin.contract.chain import Chain, Network, NetworkSpec, NodeSite, PeerAddress
 from harness.plugin.contract.deployer import Access, Deployer, Deployment, DeployRequest, HostSpec, PlannedNode
 from harness.plugin.contract.machine import Address, CommandRecord, Machine
 from harness.record.rundir import RunDirectory
@@ -133,36 +134,46 @@ class Bench:
                 yield net
                 tasks.cancel_scope.cancel()
 
-    async def start(self, request: DeployRequest, deployment: Deployment, tasks: anyio.abc.TaskGroup) -> Net:
-        """The nodes of a deployment, started as the engine starts them."""
+    async def start(self, request: DeployRequest, deployment: Deployment, tasks: TaskGroup) -> Net:
+        """The nodes of a deployment, started but perhaps not ready."""
         topology = Topology("full", tuple(node.spec for node in request.nodes), request.links)
         network = self.chain.network(NetworkSpec(request.run_id, 7, topology, WalletsSpec(), time.time()))
         lost: list[HarnessError] = []
-        host = NodeHost(network, deployment, SystemClock(), _ignore, tasks, lambda _, error: lost.append(error))
-        nodes = {}
-        for planned in request.nodes:
-            placement = deployment.placements[planned.spec.name]
-            artifacts = self.chain.artifacts(await placement.machine.facts())
-            site = NodeSite(
-                planned.spec,
-                placement.directory,
-                placement.bind,
-                placement.advertise,
-                placement.ports,
-                tuple(
-                    PeerAddress(topology.node(link.dst), deployment.link_address(link))
-                    for link in request.links
-                    if link.src == planned.spec.name
-                ),
-                {one.name: await deployment.provide(placement.machine, one) for one in artifacts},
-                placement.machine.python,
-            )
-            log = RunDirectory(request.run_dir).log(planned.spec.name)
-            nodes[planned.spec.name] = ManagedNode(placement, network.launch(site), "api", log, host)
-        for node in nodes.values():
-            await node.write_files()
-            await node.start()
+        nodes = await start_nodes(network, request, deployment, tasks, lost)
         return Net(deployment, nodes, self.audit, lost)
+
+
+async def start_nodes(
+    network: Network, request: DeployRequest, deployment: Deployment, tasks: TaskGroup, lost: list[HarnessError]
+) -> dict[str, ManagedNode]:
+    """A network's nodes on their machines, started as the engine does it. `lost` is told what fails of itself."""
+    topology = network.spec.topology
+    host = NodeHost(network, deployment, SystemClock(), _ignore, tasks, lambda _, error: lost.append(error))
+    nodes = {}
+    for planned in request.nodes:
+        name = planned.spec.name
+        place = deployment.placements[name]
+        artifacts = request.chain.artifacts(await place.machine.facts())
+        site = NodeSite(
+            node=planned.spec,
+            directory=place.directory,
+            bind=place.bind,
+            advertise=place.advertise,
+            ports=place.ports,
+            dials=tuple(
+                PeerAddress(topology.node(link.dst), deployment.link_address(link))
+                for link in request.links
+                if link.src == name
+            ),
+            artifacts={one.name: await deployment.provide(place.machine, one) for one in artifacts},
+            python=place.machine.python,
+        )
+        api_port = request.chain.roles[planned.spec.role].api_port
+        nodes[name] = ManagedNode(place, network.launch(site), api_port, RunDirectory(request.run_dir).log(name), host)
+    for node in nodes.values():
+        await node.write_files()
+        await node.start()
+    return nodes
 
 
 def _links(nodes: Sequence[PlannedNode]) -> tuple[Link, ...]:

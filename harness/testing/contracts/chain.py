@@ -42,8 +42,10 @@ ODD = "a 'b' \"c\" $(d) `e` \\ \n\t -f ☃ {g} [h] %i"
 _SOURCE = Path(__file__).with_name(SERVICE)
 _IN_IMAGE = PurePosixPath("/opt/harness-contract") / SERVICE
 _DOCKERFILE = f"""\
-FROM debian:bookworm-slim
-RUN apt-get update && apt-get install -y --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*
+ARG BASE=debian:bookworm-slim
+FROM ${{BASE}}
+RUN command -v python3 >/dev/null || {{ apt-get update && \\
+    apt-get install --yes --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*; }}
 COPY {SERVICE} {_IN_IMAGE}
 """
 _LONGEST_ANSWER = 1024 * 1024

@@ -6,7 +6,6 @@ WHAT is what `describe` gives. It prints a line when it has come to each of MOME
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from collections.abc import Mapping
@@ -16,12 +15,12 @@ from typing import Any
 
 import anyio
 
-from harness.plugin.contract.base import Plugin
 from harness.plugin.contract.chain import Chain
 from harness.plugin.contract.deployer import Deployer, HostSpec
 from harness.record.owner import Owner
 from harness.record.rundir import RunDirectory, write_atomically
 from harness.testing.contracts.bench import READY_WITHIN, Bench
+from harness.testing.contracts.elsewhere import described, remade
 
 MOMENTS = ("began", "deployed", "started", "busy")
 """began: there is a run's folder. deployed: there are machines. started: there are nodes, perhaps not ready yet. busy:
@@ -33,30 +32,17 @@ def describe(bench: Bench, run: RunDirectory) -> str:
     """What another process needs to deploy the same, as JSON."""
     return json.dumps(
         {
-            "deployer": _plugin(bench.deployer),
-            "chain": _plugin(bench.chain),
+            "deployer": described(bench.deployer),
+            "chain": described(bench.chain),
             "hosts": {host.name: dict(host.vars) for host in bench.hosts},
             "run": str(run.path),
         }
     )
 
 
-def _plugin(plugin: Plugin[Any]) -> dict[str, Any]:
-    cls = type(plugin)
-    config = plugin.config.model_dump(mode="json")
-    return {"module": cls.__module__, "class": cls.__qualname__, "config": config}
-
-
-def _remade(plugin: Mapping[str, Any]) -> Any:
-    cls: Any = importlib.import_module(plugin["module"])
-    for name in plugin["class"].split("."):
-        cls = getattr(cls, name)
-    return cls(cls.Config.model_validate(plugin["config"]))
-
-
 async def main(what: Mapping[str, Any]) -> None:
-    deployer: Deployer[Any] = _remade(what["deployer"])
-    chain: Chain[Any] = _remade(what["chain"])
+    deployer: Deployer[Any] = remade(what["deployer"])
+    chain: Chain[Any] = remade(what["chain"])
     run = RunDirectory(Path(what["run"]))
     bench = Bench(deployer, [HostSpec(name, variables) for name, variables in what["hosts"].items()], chain, run.path)
     request = bench.request(NODES, run=run)

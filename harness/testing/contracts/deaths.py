@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,9 +13,13 @@ from harness.plugin.contract.node import NodeState
 from harness.testing.contracts import controller
 from harness.testing.contracts.base import DeployerSuite
 from harness.testing.contracts.bench import Bench, eventually
+from harness.testing.contracts.elsewhere import command
 
 COMES_UP_WITHIN = 120.0
 """Seconds for a controller to come to any of its moments."""
+
+UNRECORDED = 2.0
+"""Seconds for what had been begun, and not been written down yet, to see by itself that nobody wants it."""
 
 
 @asynccontextmanager
@@ -26,10 +28,9 @@ async def victim(bench: Bench, moment: str, then: float = 0.0) -> AsyncIterator[
     run = bench.run()
     what = bench.folder / f"{run.run_id}.json"
     what.write_text(controller.describe(bench, run))
-    command = [sys.executable, "-c", _START, json.dumps(sys.path), str(what)]
     complained = bench.folder / "controller.err"
     with complained.open("wb") as complaints:
-        async with await anyio.open_process(command, stderr=complaints) as process:
+        async with await anyio.open_process(command(controller.__name__, str(what)), stderr=complaints) as process:
             try:
                 assert process.stdout is not None
                 said = BufferedByteReceiveStream(process.stdout)
@@ -44,13 +45,6 @@ async def victim(bench: Bench, moment: str, then: float = 0.0) -> AsyncIterator[
                     process.kill()
                     await process.wait()
             yield
-
-
-_START = """
-import json, runpy, sys
-sys.path[:] = json.loads(sys.argv.pop(1))
-runpy.run_module("harness.testing.contracts.controller", run_name="__main__")
-"""
 
 
 class DeathsSuite(DeployerSuite):
@@ -70,7 +64,11 @@ class DeathsSuite(DeployerSuite):
         async with victim(bench, moment, then):
             run = bench.runs[-1]
             await bench.deployer.clean(run.run_id, run.path)
-            await self.assert_nothing_left(bench)
+
+            async def gone() -> bool:
+                return not await self.leftovers(run.run_id, run.path)
+
+            await eventually(gone, "nothing of the dead run is there", UNRECORDED)
             assert not await bench.deployer.clean(run.run_id, run.path), "there was more to clean the second time"
         async with bench.up(2) as net:
             assert {node.state for node in net.nodes.values()} == {NodeState.RUNNING}

@@ -28,7 +28,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 10.0
+PATIENCE = 3.0
 """Seconds for a peer to answer."""
 
 
@@ -92,7 +92,10 @@ def main(name: str, bind: str, p2p: str, api: str, *more: str) -> None:
     node = Node()
     signal.signal(signal.SIGTERM, node.stop)
     signal.signal(signal.SIGUSR1, node.note)
-    jobs: queue.Queue[Callable[[], None]] = queue.Queue()
+    jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+    woken, wakeup = socket.socketpair()
+    wakeup.setblocking(False)
+    signal.set_wakeup_fd(wakeup.fileno())  # else a signal could come just before the wait, and be heard after it
 
     class Greeting(socketserver.StreamRequestHandler):
         def handle(self) -> None:
@@ -103,16 +106,18 @@ def main(name: str, bind: str, p2p: str, api: str, *more: str) -> None:
             request = self.rfile.readline()
             if not request:
                 return
-            answers: queue.Queue[Any] = queue.Queue()
+            answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
             jobs.put(lambda: answers.put(node.answer(*json.loads(request))))
+            wakeup.send(b"\0")
             self.wfile.write(json.dumps(answers.get()).encode() + b"\n")
 
     for port, handler in ((p2p, Greeting), (api, Api)):
         server = Server((bind, int(port)), handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
     write(1, f"{name} is up\n".encode())
-    while True:
-        jobs.get()()  # on the main thread: Python sets handlers of signals there only
+    while woken.recv(4096):
+        while not jobs.empty():
+            jobs.get()()  # on the main thread: Python sets handlers of signals there only
 
 
 if __name__ == "__main__":
