@@ -43,8 +43,6 @@ from harness_ssh.tunnels import Tunnels
 T = TypeVar("T")
 
 ROOT = "root"
-STATE = "harness_state"
-"""The host's variable that names the folder for the harness's state there."""
 
 
 class SshConfig(Config):
@@ -64,6 +62,7 @@ class SshConfig(Config):
     ports: tuple[int, int] | None = Field(
         None, description="lowest and highest port for nodes to listen on; without it, any that the machine has free"
     )
+    state: str = Field("", description="folder on the machines for what a run keeps there; /var/tmp unless said")
     ssh_config: Path | None = Field(None, description="a file to read instead of ~/.ssh/config and /etc/ssh/ssh_config")
     keepalive: Duration = Field(
         5.0,
@@ -167,7 +166,7 @@ class SshDeployer(Deployer[SshConfig]):
             try:
                 client = await agents.attach(pool, host, access)
                 try:
-                    report = await sweep(client, _state(host), run_id=run_id)
+                    report = await sweep(client, self.config.state, run_id=run_id)
                 finally:
                     await client.aclose()
             except HarnessError as error:
@@ -189,7 +188,7 @@ class SshDeployer(Deployer[SshConfig]):
 
     def _hold(self, host: HostSpec, pool: Pool, request: DeployRequest) -> Hold:
         mechanism = "" if self.config.supervise == "auto" else self.config.supervise
-        spec = KeeperSpec(request.run_id, owner(), self.config.lease, _state(host), mechanism)
+        spec = KeeperSpec(request.run_id, owner(), self.config.lease, self.config.state, mechanism)
         return Hold(host, pool, request.access, spec)
 
     async def _look_at(self, host: HostSpec, pool: Pool, access: Access) -> HostReport:
@@ -283,7 +282,3 @@ def _unfit(said: Connection) -> list[str]:
     if PurePosixPath(said.become_exe).name != "sudo":
         problems.append(f"one becomes root by sudo, not by {said.become_exe} (ansible_become_exe)")
     return problems
-
-
-def _state(host: HostSpec) -> str:
-    return str(host.vars.get(STATE, ""))
