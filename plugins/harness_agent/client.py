@@ -37,8 +37,9 @@ class AgentClient(Wire):
         spec: KeeperSpec | None = None,
     ) -> None:
         super().__init__(name, become, audit, answer_within)
-        self.folder = PurePosixPath("/")
-        """Of a keeper: the run's folder on the machine, of the user who logged in."""
+        self.folder: PurePosixPath
+        """On the machine: of an attached agent the home of the user who logged in, of a keeper the run's folder,
+        which is that user's too."""
         self._spec = spec
         self._resuming = False
         self._renewing: asyncio.Task[None] | None = None
@@ -90,16 +91,7 @@ class AgentClient(Wire):
         except KeeperGone as gone:
             self.abandon(str(gone))
             raise
-        told = (await self.request("services")).header["services"]
-        known = {service["key"]: service for service in told}
-        for key, service in list(self._services.items()):
-            if key in known and service.streamed:
-                await self.request("follow", key=key, offset=service.coming)
-            if key in known and known[key]["exit"]:
-                service.ended(exit_of(known[key]["exit"]))
-        for request in sorted(self._pending.values(), key=lambda request: request.header["id"]):
-            if not request.sent and not request.answer.done():
-                self._send(request)
+        self._repeat()
 
     async def spawn(self, spec: ServiceSpec, *, hear: Callable[[str], None] | None = None, **what: Any) -> AgentService:
         """Have a service started; `what` goes into the request. With `hear` its stdin and stdout are ours, in lines.
@@ -177,6 +169,7 @@ class AgentClient(Wire):
         await super()._set_up(link)
         spec = self._spec
         if spec is None:
+            self.folder = PurePosixPath(self.hello.home)
             return
         self.is_root = self.is_root or await self._become_root(link)
         try:
@@ -195,6 +188,8 @@ class AgentClient(Wire):
         except Refusal as refusal:
             raise self._refused(refusal) from refusal
         self.folder = PurePosixPath((await link.hear())["work"])
+        if self._resuming:
+            self._resume(link, (await link.exchange({"do": "services"}))["services"])
 
     async def _become_root(self, link: Link) -> bool:
         """A password that is refused is somebody's mistake; without one, whoever may not become root goes without."""
@@ -209,10 +204,20 @@ class AgentClient(Wire):
             return False
         return True
 
+    def _resume(self, link: Link, known: Sequence[Header]) -> None:
+        """Services that the keeper does not know are only being asked for."""
+        for told in known:
+            service = self._services.get(told["key"])
+            if service is not None:
+                if service.streamed:
+                    link.send({"do": "follow", "key": service.key, "offset": service.coming})
+                if told["exit"]:
+                    service.ended(exit_of(told["exit"]))
+
     def _refused(self, refusal: Refusal) -> InfrastructureError:
         told = refusal.answer
         if refusal.kind == "gone":
-            return KeeperGone(str(refusal))
+            return KeeperGone(f"{self.name}: {refusal}")
         if refusal.kind == "locked" and "run" in told:
             return MachineLocked(self.name, told["run"], told["owner"], told["since"], told["expires_in"])
         return InfrastructureError(f"{self.name}: {refusal}")

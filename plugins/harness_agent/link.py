@@ -60,7 +60,11 @@ class Link:
     async def exchange(self, request: Header, body: bytes = b"") -> Header:
         """Ask one question, before `serve`. Raises Refusal."""
         await self._transport.send(encode({"id": 0, **request}, body))
-        answer, _ = await self._next()
+        others: list[Frame] = []
+        while "id" not in (frame := await self._next())[0]:
+            others.append(frame)  # for whoever serves
+        self._frames.extendleft(reversed(others))
+        answer = frame[0]
         if "error" in answer:
             raise Refusal(answer)
         return answer

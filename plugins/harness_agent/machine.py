@@ -26,10 +26,11 @@ from harness.api import (
     MachineCapability,
     ServiceSpec,
 )
-from harness_agent.client import AgentClient, Answer
+from harness_agent.client import AgentClient
 from harness_agent.link import Refusal
 from harness_agent.service import AgentService
 from harness_agent.values import Limits
+from harness_agent.wire import Answer
 
 PIECE = 1024 * 1024
 """Bytes of a file in one frame."""
@@ -49,7 +50,7 @@ class AgentMachine(Machine):
         self.name = name or client.name
         self.python = client.hello.python or "python3"
         self.client = client
-        self._folder = str(folder) if folder is not None else client.hello.home
+        self._folder = str(folder) if folder is not None else str(client.folder)
         self._shared_files = shared_files
 
     async def run(

@@ -143,7 +143,7 @@ class Wire(ABC):
             await link.aclose()
             if isinstance(error, TimeoutError):
                 raise MachineLost(f"{self.name}: no agent answers within {self._answer_within:g} s") from error
-            if isinstance(error, MachineLost):
+            if type(error) is MachineLost:
                 raise MachineLost(f"{self.name}: {error}") from error
             raise
         self._link = link
@@ -182,6 +182,12 @@ class Wire(ABC):
         assert self._link is not None
         request.sent = time.monotonic()
         self._link.send(request.header, request.body)
+
+    def _repeat(self) -> None:
+        """Send what waits for a connection, in the order in which it was asked."""
+        for _, request in sorted(self._pending.items()):
+            if not request.sent and not request.answer.done():
+                self._send(request)
 
     async def _answered(self, request: _Request) -> None:
         """Wait for the answer; one who owes it and gives no sign of life is let go."""

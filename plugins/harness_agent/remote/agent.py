@@ -25,7 +25,7 @@ REFUSED = (OSError, ValueError, LookupError, TypeError, subprocess.SubprocessErr
 
 
 def error_of(error: BaseException) -> Header:
-    kind = "not-found" if isinstance(error, FileNotFoundError) else "refused"
+    kind = "not-found" if isinstance(error, FileNotFoundError) else getattr(error, "kind", "refused")
     return {"error": str(error) or type(error).__name__, "kind": kind}
 
 

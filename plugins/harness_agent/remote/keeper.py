@@ -69,7 +69,7 @@ class Keeper(Agent):
             assert me is not None
             self._holder = Holder(config["run"], config["owner"], config["since"], me.pid, me.start, boot_id(), 0.0)
             self._renew()
-            self._guardian = guard(place, self._held, self._lock)
+            self._guardian = guard(place, config["run"], self._lock)
         except BaseException:
             self._lock.release()
             tidy(place.run(config["run"]))
@@ -197,7 +197,7 @@ def in_folder(folder: str, call: Callable[[], Any]) -> None:
         os.close(before)
 
 
-def guard(place: Place, run: Run, lock: Lock) -> int:
+def guard(place: Place, name: str, lock: Lock) -> int:
     """Have a guardian; returns the descriptor on which it is told that it is not needed any more. It is nobody's
     child, so that the keeper does not end it with all that it holds."""
     listening, telling = os.pipe()
@@ -212,13 +212,13 @@ def guard(place: Place, run: Run, lock: Lock) -> int:
         if os.fork() == 0:
             os.close(telling)
             lock.forget()
-            _guardian(place, run, listening)
+            _guardian(place, name, listening)
         status = 0
     finally:
         os._exit(status)
 
 
-def _guardian(place: Place, run: Run, listening: int) -> None:
+def _guardian(place: Place, name: str, listening: int) -> None:
     while True:
         holder = read_lock(place)
         patience = max(1.0, holder.expires_in + OVERDUE) if holder is not None else OVERDUE
@@ -233,7 +233,7 @@ def _guardian(place: Place, run: Run, listening: int) -> None:
         lock = take(place)
     except Locked:
         return  # another run was faster: that one has cleared this one away first
-    if run.name in place.runs():
-        run.clear_dead(lambda _: None)
+    if name in place.runs():
+        Run(place, name).clear_dead(lambda _: None)
     lock.release()
-    tidy(run.folder)
+    tidy(place.run(name))

@@ -24,8 +24,10 @@ STARTED_WITHIN = 45.0
 """Seconds in which a keeper must have said whether it can be: it may have to undo what others left."""
 
 
-class Gone(LookupError):
+class Gone(ValueError):
     """There is no keeper of this run."""
+
+    kind = "gone"
 
 
 def keep(agent: Agent, connection: Connection, request: Header) -> None:

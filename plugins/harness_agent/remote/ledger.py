@@ -85,11 +85,10 @@ def undo_all(ledger: Ledger, user: User, root: User | None, audit: Audit) -> tup
 
 def _undo(step: Header, user: User, root: User | None, audit: Audit) -> str:
     """Why it failed, "" if it did not."""
-    if step["become"] and root is None:
+    doer = root if step["become"] else user
+    if doer is None:
         return f"{step['argv'][0]} needs root"
-    status, said, error = run(
-        step["argv"], root if step["become"] and root is not None else user, audit, step["become"]
-    )
+    status, said, error = run(step["argv"], doer, audit, step["become"])
     if status == 0:
         return ""
     return error or f"{step['argv'][0]} ended with status {status}{said and ': '}{said}"
