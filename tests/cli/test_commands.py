@@ -200,7 +200,7 @@ def test_hosts_that_the_deployer_cannot_use_are_problems_of_the_inventory(
     cli: Cli, playbooks: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "inv.toml"
-    path.write_text(REMOTE)
+    path.write_text(REMOTE + '[all.vars]\nharness_deployer = "process"\n')
     done = cli("check", playbooks / "quickstart.toml", "-i", path)
     assert done.returncode == 4
     assert f"{path}:3:3: process: host far1: it is not this machine" in done.stderr
