@@ -1,8 +1,10 @@
-"""Nodes under the harness's control: one implementation for every deployer, on top of Machine and Service."""
+"""Nodes that the harness runs: one implementation for every deployer, on top of Machine and Service. What nodes that it
+adopts (harness.engine.adopted) have in common with them is here too."""
 
 from __future__ import annotations
 
 import signal
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from harness.plugin.contract.deployer import Deployment, Placement
 from harness.plugin.contract.machine import Address, Exit, Service, ServiceSpec
 from harness.plugin.contract.node import Node, NodeState
 from harness.record.events import Event, NodeChanged
+from harness.spec.topology import NodeSpec
 
 FIRST_POLL, LAST_POLL = 0.02, 0.5
 """Seconds between two looks at a node that is starting, growing: its API cannot tell us, we have to ask."""
@@ -42,23 +45,17 @@ class NodeHost:
     fail: Callable[[str, HarnessError], None]
 
 
-class ManagedNode(Node):
-    """A node that the harness starts and stops. Control calls wait for one another; each is journalled."""
+class ReachedNode(Node):
+    """A node as far as it is reached at its API, and told of in the journal. Control calls wait for one another."""
 
-    def __init__(self, placement: Placement, launch: Launch, api_port: str, log_path: Path, host: NodeHost) -> None:
-        self.spec = placement.node
-        self.machine = placement.machine
-        self.capabilities = placement.machine.capabilities
-        self.launch = launch
+    def __init__(self, spec: NodeSpec, api_port: str, log_path: Path, host: NodeHost) -> None:
+        self.spec = spec
         self.log_path = log_path
-        self._directory = placement.directory
         self._api_port = api_port
         self._host = host
         self._control = anyio.Lock()
-        self._service: Service | None = None
         self._state = NodeState.CREATED
         self._exits: list[tuple[Exit, bool]] = []
-        self._asked: set[int] = set()  # signals by which the current process was asked to end
         self._client: ChainClient | None = None
 
     @property
@@ -68,14 +65,6 @@ class ManagedNode(Node):
     @property
     def exits(self) -> Sequence[tuple[Exit, bool]]:
         return tuple(self._exits)
-
-    @property
-    def pid(self) -> int | None:
-        service = self._service
-        return service.pid if service is not None and service.exit is None else None
-
-    def endpoint(self, port: str = "") -> Address:
-        return self._host.deployment.endpoint(self.name, port or self._api_port)
 
     def client(self) -> ChainClient:
         if self._client is None:
@@ -91,6 +80,65 @@ class ManagedNode(Node):
             with anyio.move_on_after(CLOSE_WITHIN):
                 await self._client.aclose()
             self._client = None
+
+    async def wait_ready(self, timeout: float) -> None:
+        clock, last_answer, pause = self._host.clock, "it never answered", FIRST_POLL
+        give_up = clock.now() + timeout
+        while clock.now() < give_up:
+            if how := self._gone():
+                raise NotReadyError(f"{self.name} {how}{await self._quote_log()}")
+            try:
+                with anyio.fail_after(max(LAST_POLL, give_up - clock.now())):
+                    await self.client().head()
+                return
+            except Unreachable as error:
+                last_answer = str(error)
+            except TimeoutError:
+                last_answer = "it did not answer in time"
+            await clock.sleep(pause)
+            pause = min(LAST_POLL, 1.5 * pause)
+        raise NotReadyError(
+            f"{self.name} was not ready within {timeout:g} s ({last_answer}); "
+            f"raise ready_timeout, or see its log{await self._quote_log()}"
+        )
+
+    @abstractmethod
+    def _gone(self) -> str:
+        """How it ended, so that it cannot answer any more; "" while it may."""
+
+    def _change(self, state: NodeState, why: str, *, expected: bool = True) -> None:
+        self._state = state
+        self._host.emit(NodeChanged(self.name, state.value, self.pid, why, expected))
+
+    async def _quote_log(self) -> str:
+        lines = await anyio.to_thread.run_sync(_last_lines, self.log_path, LOG_TAIL)
+        return f"; the end of {self.log_path}:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
+
+
+class ManagedNode(ReachedNode):
+    """A node that the harness starts and stops; each control call is journalled."""
+
+    def __init__(self, placement: Placement, launch: Launch, api_port: str, log_path: Path, host: NodeHost) -> None:
+        super().__init__(placement.node, api_port, log_path, host)
+        self.machine = placement.machine
+        self.capabilities = placement.machine.capabilities
+        self.launch = launch
+        self._directory = placement.directory
+        self._service: Service | None = None
+        self._asked: set[int] = set()  # signals by which the current process was asked to end
+
+    @property
+    def pid(self) -> int | None:
+        service = self._service
+        return service.pid if service is not None and service.exit is None else None
+
+    def endpoint(self, port: str = "") -> Address:
+        return self._host.deployment.endpoint(self.name, port or self._api_port)
+
+    def _gone(self) -> str:
+        if self.pid is not None:
+            return ""
+        return f"ended while it was starting: {self._exits[-1][0]}" if self._exits else "was never started"
 
     async def write_files(self) -> None:
         """Put the node's files in its folder: once, before its first start."""
@@ -132,28 +180,6 @@ class ManagedNode(Node):
             if self._state is NodeState.PAUSED:
                 await self._live_service().resume()
                 self._change(NodeState.RUNNING, "resumed")
-
-    async def wait_ready(self, timeout: float) -> None:
-        clock, last_answer, pause = self._host.clock, "it never answered", FIRST_POLL
-        give_up = clock.now() + timeout
-        while clock.now() < give_up:
-            if self.pid is None:
-                how = self._exits[-1][0] if self._exits else "it was never started"
-                raise NotReadyError(f"{self.name} ended while it was starting: {how}{await self._quote_log()}")
-            try:
-                with anyio.fail_after(max(LAST_POLL, give_up - clock.now())):
-                    await self.client().head()
-                return
-            except Unreachable as error:
-                last_answer = str(error)
-            except TimeoutError:
-                last_answer = "it did not answer in time"
-            await clock.sleep(pause)
-            pause = min(LAST_POLL, 1.5 * pause)
-        raise NotReadyError(
-            f"{self.name} was not ready within {timeout:g} s ({last_answer}); "
-            f"raise ready_timeout, or see its log{await self._quote_log()}"
-        )
 
     async def sync_log(self) -> None:
         if self._service is not None:
@@ -206,14 +232,6 @@ class ManagedNode(Node):
         expected = bool(self._asked) and (how.code in codes or how.signal in self._asked)
         self._exits.append((how, expected))
         self._change(NodeState.STOPPED if self._asked else NodeState.EXITED, str(how), expected=expected)
-
-    def _change(self, state: NodeState, why: str, *, expected: bool = True) -> None:
-        self._state = state
-        self._host.emit(NodeChanged(self.name, state.value, self.pid, why, expected))
-
-    async def _quote_log(self) -> str:
-        lines = await anyio.to_thread.run_sync(_last_lines, self.log_path, LOG_TAIL)
-        return f"; the end of {self.log_path}:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
 
 
 def _last_lines(path: Path, count: int) -> list[str]:
