@@ -27,6 +27,7 @@ class TaskReport:
 
     def __init__(self, steps: Sequence[Step], *, check: bool) -> None:
         self.outcomes: list[TaskOutcome] = []
+        self._steps = steps
         self._words = _WORDS_OF_CHECK if check else _WORDS
         self._shown: Step | None = None
         self._width = max((len(host) for step in steps for host in step.hosts), default=0)
@@ -50,7 +51,7 @@ class TaskReport:
     def recap(self) -> Table:
         """A row for each host: on how many tasks it was ok, how many of these changed something, how many failed."""
         rows = []
-        for host in dict.fromkeys(outcome.host for outcome in self.outcomes):
+        for host in dict.fromkeys(host for step in self._steps for host in step.hosts):
             results = [outcome.result for outcome in self.outcomes if outcome.host == host]
             done = [result for result in results if result is not None]
             changed, failed = sum(result.changed for result in done), len(results) - len(done)
