@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,10 @@ FAR = HostSpec("far", {"ansible_connection": "ssh"})
 class TestProcess(DeployerContract):
     dies_alone = 2.0
 
+    @pytest.fixture(autouse=True)
+    def _look(self, processes_of: Callable[[str], list[str]]) -> None:
+        self.processes_of = processes_of
+
     @pytest.fixture(params=[False, True], ids=["plain", "relay"])
     def deployer(self, request: pytest.FixtureRequest) -> Deployer[Any]:
         return ProcessDeployer(ProcessConfig(relay=request.param))
@@ -36,14 +40,4 @@ class TestProcess(DeployerContract):
         return [*folders, *await self.active(run_id, run_dir)]
 
     async def active(self, run_id: str, run_dir: Path) -> Sequence[str]:
-        """Processes that name the run, stand in its folder or carry it in their environment."""
-        return [*filter(None, (_of_run(process, run_id) for process in Path("/proc").glob("[0-9]*")))]
-
-
-def _of_run(process: Path, run_id: str) -> str:
-    try:
-        line = (process / "cmdline").read_bytes()
-        about = line + (process / "environ").read_bytes() + bytes((process / "cwd").readlink())
-    except OSError:  # gone meanwhile, or a zombie
-        return ""
-    return f"process {process.name} {line!r}" if run_id.encode() in about else ""
+        return self.processes_of(run_id)
