@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from harness.api import hookimpl
+from harness_ssh.deployer import SshDeployer
 
 
 @hookimpl
-def harness_deployers() -> list:
-    from harness_ssh.deployer import SshDeployer
-
+def harness_deployers() -> list[type[SshDeployer]]:
     return [SshDeployer]

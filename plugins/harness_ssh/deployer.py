@@ -30,9 +30,8 @@ from harness.api import (
     SpecError,
     TeardownError,
 )
-from harness_agent import AgentClient, AgentMachine, KeeperSpec
+from harness_agent import AgentClient, AgentMachine, KeeperSpec, sweep
 
-sweep = None
 from harness_ssh import agents, record
 from harness_ssh.deployment import SshDeployment, prepare
 from harness_ssh.hold import Hold, owner
@@ -115,9 +114,8 @@ class SshDeployer(Deployer[SshConfig]):
         pool = self._pool(hosts, request.access.forks)
         holds = {host.name: self._hold(host, pool, request) for host in hosts if host.name in held}
         lookers = {h.name: agents.LazyMachine(h, pool, request.access) for h in hosts if h.name not in held}
-        written = Record(
-            request.run_id, tuple(hold.host for hold in holds.values()), self.config.model_dump(mode="json")
-        )
+        hosts_held = tuple(hold.host for hold in holds.values())
+        written = Record(request.run_id, hosts_held, self.config.state, self.config.ssh_config)
         await anyio.to_thread.run_sync(record.write, request.run_dir, written)
         failure: BaseException | None = None
         left: list[str] = []
@@ -150,7 +148,7 @@ class SshDeployer(Deployer[SshConfig]):
         written = await anyio.to_thread.run_sync(record.read, run_dir)
         if written is None:
             return []
-        deployer = SshDeployer(SshConfig.model_validate(written.options))
+        deployer = SshDeployer(SshConfig(state=written.state, ssh_config=written.ssh_config))
         done = await deployer._sweep(written.hosts, Access(), written.run_id)
         await anyio.to_thread.run_sync(record.remove, run_dir)
         return done

@@ -12,6 +12,7 @@ import anyio.to_thread
 from harness.api import (
     Address,
     Artifact,
+    DeployError,
     Deployment,
     Link,
     Machine,
@@ -100,6 +101,7 @@ async def prepare(
     machines: dict[str, Machine] = {**adopted, **{name: hold.machine for name, hold in holds.items()}}
     ours = [node for node in nodes if node.adoption is None]
     given = await _ports(ours, holds, ports, forks)
+    await _make_folders(ours, holds, forks)
     alone = len({node.host.name for node in ours}) == 1 and all(hold.api == "tunnel" for hold in holds.values())
     placements: dict[str, Placement] = {}
     for node in nodes:
@@ -113,7 +115,7 @@ async def prepare(
         placements[name] = Placement(
             node=node.spec,
             machine=machine,
-            directory=hold.client.folder / NODES / file_name(name),
+            directory=_directory(node, hold),
             bind=LOOPBACK if alone else _any(hold.address),
             advertise=LOOPBACK if alone else hold.address,
             ports=given[name],
@@ -156,6 +158,26 @@ async def _ports(
         for host in dict.fromkeys(node.host.name for node in nodes):
             tasks.start_soon(ask, host)
     return given
+
+
+async def _make_folders(nodes: Sequence[PlannedNode], holds: Mapping[str, Hold], forks: int) -> None:
+    """Raises DeployError."""
+    slots = anyio.CapacityLimiter(forks)
+
+    async def make(host: str) -> None:
+        folders = [str(_directory(node, holds[host])) for node in nodes if node.host.name == host]
+        async with slots:
+            made = await holds[host].machine.run(["mkdir", "-p", "--", *folders])
+        if made.returncode != 0:
+            raise DeployError(f"ssh: host {host}: no folder for a node: {made.stderr.decode(errors='replace').strip()}")
+
+    async with anyio.create_task_group() as tasks:
+        for host in dict.fromkeys(node.host.name for node in nodes):
+            tasks.start_soon(make, host)
+
+
+def _directory(node: PlannedNode, hold: Hold) -> PurePosixPath:
+    return hold.client.folder / NODES / file_name(node.spec.name)
 
 
 def _any(address: str) -> str:

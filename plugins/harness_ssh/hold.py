@@ -14,6 +14,9 @@ from harness_agent import AgentClient, AgentMachine, KeeperGone, KeeperSpec
 from harness_ssh import agents
 from harness_ssh.pool import Pool, may_pass
 
+ANSWERS_WITHIN = 15.0
+"""Seconds after which a machine that owes an answer is taken for lost: long for one that is busy, and soon enough to
+find it again before its lease is over."""
 LET_GO_WITHIN = 45.0
 """Seconds that a machine may take to end all that the run has there, a lost connection included."""
 
@@ -36,6 +39,7 @@ class Hold:
         self._client: AgentClient | None = None
         self._seen = 0.0  # Unix seconds: when the machine was last known to have heard of us
         self._lost = ""  # why there is no way to the machine any more
+        self._letting_go = False
 
     @property
     def client(self) -> AgentClient:
@@ -55,13 +59,20 @@ class Hold:
         become = await agents.becoming(self.host.connection)
         transport = await agents.start(self._pool, self.host)
         self._client = await AgentClient.keep(
-            transport, self.host.name, self._spec, become=become, audit=self._access.audit
+            transport,
+            self.host.name,
+            self._spec,
+            become=become,
+            audit=self._access.audit,
+            answer_within=ANSWERS_WITHIN,
         )
 
     async def watch(self) -> None:
         """Connect again whenever the connection is lost, until the machine's lease must be over."""
         while True:
             why = await self.client.lost()
+            if self._letting_go and self.client.gone:
+                return
             lost_at = anyio.current_time()
             self._seen = time.time()
             self._access.warn(
@@ -83,6 +94,7 @@ class Hold:
             return []
         if self._lost:
             return [self._unreachable(self._lost)]
+        self._letting_go = True
         try:
             with anyio.move_on_after(LET_GO_WITHIN) as limit:
                 left = await self._client.end()

@@ -20,11 +20,12 @@ _PREFIXES = ("ansible_", "harness_")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A run's machines, and the deployer's options that it takes to reach them again."""
+    """A run's machines, and the deployer's options that it takes to find the run there again."""
 
     run_id: str
     hosts: tuple[HostSpec, ...]
-    options: Mapping[str, Any]
+    state: str
+    ssh_config: Path | None
 
 
 def write(run_dir: Path, record: Record) -> None:
@@ -32,7 +33,8 @@ def write(run_dir: Path, record: Record) -> None:
     text = json.dumps(
         {
             "run_id": record.run_id,
-            "options": record.options,
+            "state": record.state,
+            "ssh_config": str(record.ssh_config.absolute()) if record.ssh_config is not None else None,
             "hosts": {host.name: _shown(host.vars) for host in record.hosts},
         },
         indent=2,
@@ -51,7 +53,8 @@ def read(run_dir: Path) -> Record | None:
         return None
     content = json.loads(path.read_text())
     hosts = tuple(HostSpec(name, variables) for name, variables in content["hosts"].items())
-    return Record(content["run_id"], hosts, content["options"])
+    ssh_config = Path(content["ssh_config"]) if content["ssh_config"] else None
+    return Record(content["run_id"], hosts, content["state"], ssh_config)
 
 
 def remove(run_dir: Path) -> None:

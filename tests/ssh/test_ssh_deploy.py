@@ -110,6 +110,10 @@ class Kit:
         argv = (place.machine.python, "-I", "-S", "-u", "-c", TALKER, str(place.ports["api"]))
         return ServiceSpec(place.node.name, argv, place.directory, self.run_dir() / f"{place.node.name}.log")
 
+    def log(self, node: str) -> str:
+        path = self.run_dir() / f"{node}.log"
+        return path.read_text() if path.exists() else ""
+
     def left(self) -> list[Path]:
         """What is on the machine of any run."""
         return list(self.state.rglob("*")) if self.state.exists() else []
@@ -165,7 +169,7 @@ async def test_nodes_on_one_machine(kit: Kit) -> None:
             services.append(await place.machine.spawn(kit.talker(place)))
         await calls(deployment, "a")
         assert deployment.endpoint("a", "api").port != a.ports["api"]
-        await until(lambda: "line 3" in (kit.run_dir() / "b.log").read_text())
+        await until(lambda: "line 3" in kit.log("b"))
         pids = [service.pid for service in services]
         assert all(map(alive, pids))
         assert kit.left()
@@ -242,10 +246,9 @@ async def test_a_cut_link_is_found_again_and_the_run_goes_on(kit: Kit) -> None:
         assert await service.state() == "running"
         assert deployment.endpoint("a", "api") == endpoint
         await calls(deployment, "a")
-        log = kit.run_dir() / "a.log"
-        seen = log.read_text().count("\n")
-        await until(lambda: log.read_text().count("\n") > seen + 5)
-    numbers = [int(line.split()[1]) for line in log.read_text().splitlines()]
+        seen = kit.log("a").count("\n")
+        await until(lambda: kit.log("a").count("\n") > seen + 5)
+    numbers = [int(line.split()[1]) for line in kit.log("a").splitlines()]
     assert numbers == list(range(1, len(numbers) + 1))  # nothing is missing, nothing is there twice
     assert kit.left() == []
 
