@@ -38,9 +38,7 @@ def parse_listing(output: bytes, program: str) -> Any:
         message = f"prints no JSON: {error.msg[:1].lower()}{error.msg[1:]}" if output.strip() else "prints nothing"
         raise SpecError([Problem(program, error.lineno, error.colno, "", message)]) from None
     except RecursionError:
-        raise SpecError(
-            [Problem(program, 0, 0, "", "prints JSON that is nested too deep")]
-        ) from None
+        raise SpecError([Problem(program, 0, 0, "", "prints JSON that is nested too deep")]) from None
     except ValueError as error:  # an integer of thousands of digits
         raise SpecError([Problem(program, 0, 0, "", f"prints JSON that cannot be read: {error}")]) from None
 

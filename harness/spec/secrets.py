@@ -52,6 +52,8 @@ class Secret:
         match value:
             case Secret():
                 return value
+            case str() if "{{" in value or "{%" in value:  # Ansible would take it for what it comes to
+                raise ValueError(f"is a template, and inventories are taken as they are; {_HINT}")
             case str():
                 return cls("text", _checked(value), where, base)
             case int() if not isinstance(value, bool):  # digits that YAML took for a number; Ansible takes them as text

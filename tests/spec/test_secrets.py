@@ -121,6 +121,7 @@ def test_what_does_not_come_is_told_without_it(
         ("'abc'", "the secret is shorter than 4 characters, too short to be kept out of logs"),
         ("''", "the secret is empty"),
         ('"canary\\n7f3a"', "the secret has several lines; it must be one"),
+        ("\"{{ lookup('env', 'canary') }}\"", "is a template, and inventories are taken as they are; "),
         ("true", "is no secret and no source of one; "),
         ("{}", "is no secret and no source of one; "),
         ("{ environment = 'canary' }", "is no secret and no source of one; "),
