@@ -19,6 +19,7 @@ from harness.plugin.contract.machine import Machine
 from harness.plugin.contract.task import Task, TaskContext, TaskResult
 from harness.spec.inventory import Inventory
 from harness.spec.model import SourceRef
+from harness.spec.secrets import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,10 @@ def assign(tasks: Sequence[PlannedTask], hosts: Mapping[str, HostSpec], inventor
 
 
 def _view(task: PlannedTask, host: HostSpec) -> TaskContext:
-    become = task.use.become
-    variables = {**host.vars, "inventory_hostname": host.name}
-    return TaskContext(variables, host.connection.become if become is None else become)
+    """Without the inventory's secrets: a file with what is shown in place of one would be of no use to anybody."""
+    become = host.connection.become if task.use.become is None else task.use.become
+    variables = {key: value for key, value in host.vars.items() if not isinstance(value, Secret)}
+    return TaskContext({**variables, "inventory_hostname": host.name}, become)
 
 
 def _complaints(step: Step) -> Iterator[Problem]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from harness.api import Config, Duration, InfrastructureError, Machine, Task, TaskContext, TaskResult
+from harness_tasks.options import PackageNames
 from harness_tasks.remote import must, words
 
 _LOOK = """\
@@ -52,14 +53,11 @@ MANAGERS = {
     "apk": Manager(("apk", "add"), ("apk", "del"), ("apk", "update"), {}),
 }
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9.+_:-]*[A-Za-z0-9.+_])?$")]
-"""None is an option, nor ends in the `-` by which apt-get is told to remove."""
-
 
 class PackageConfig(Config):
     """Options of `package`."""
 
-    names: Annotated[tuple[Name, ...], Field(min_length=1)] = Field(description="as the machine's manager knows them")
+    names: PackageNames = Field(description="as the machine's manager knows them")
     state: Literal["present", "absent"] = Field("present", description="whether they are to be there")
     refresh: bool = Field(False, description="fetch the lists of what there is before something is installed")
     timeout: Duration = Field(600.0, gt=0, description="how long the manager may take")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from harness.api import Completed, Config, Duration, InfrastructureError, Machine, Task, TaskContext, TaskResult
-from harness_tasks.options import RemotePath, Word
+from harness_tasks.options import RemotePath, Word, Words
 from harness_tasks.remote import words
 
 _SHELL = ("sh", "-e", "-c", 'eval "$(cat)" </dev/null')
@@ -19,9 +18,7 @@ _SHELL = ("sh", "-e", "-c", 'eval "$(cat)" </dev/null')
 class RunConfig(Config):
     """Write `argv` or `script`."""
 
-    argv: Annotated[tuple[Word, ...], Field(min_length=1)] | None = Field(
-        None, description="program and arguments, as they are: no shell is involved"
-    )
+    argv: Words | None = Field(None, description="program and arguments, as they are: no shell is involved")
     script: Word | None = Field(None, description="for sh -e, instead of argv: ends at the first command that fails")
     creates: RemotePath | None = Field(None, description="nothing is done where this path is there")
     unless: Word | None = Field(None, description="nothing is done where this script, which must only look, succeeds")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from harness.api import Config, Duration, InfrastructureError, Machine, Task, TaskContext, TaskResult
+from harness_tasks.options import UnitName
 from harness_tasks.remote import must
 
 _PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload")
@@ -21,9 +22,7 @@ State = Literal["started", "stopped", "restarted", "reloaded"]
 class ServiceConfig(Config):
     """Options of `service`."""
 
-    unit: Annotated[str, Field(pattern=r"^[A-Za-z0-9_@:][A-Za-z0-9_.@:\\-]*$")] = Field(
-        description="name of the systemd unit"
-    )
+    unit: UnitName = Field(description="name of the systemd unit")
     state: State | None = Field(None, description="what it is to be, or to be made, now")
     enabled: bool | None = Field(None, description="whether it is started with the machine")
     timeout: Duration = Field(120.0, gt=0, description="how long systemd may take")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -161,3 +165,30 @@ def test_tasks_are_plugins_like_others(cli: Cli) -> None:
     assert "content" in cli("plugins", "doc", "copy").stdout
     assert "prepare" in cli("--help").stdout
     assert "--check" in cli("prepare", "--help").stdout
+
+
+def sleeping(seconds: str) -> bool:
+    """Whether a process sleeps for just so long."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if file.read_bytes().split(b"\0")[:2] == [b"sleep", seconds.encode()]:
+                return True
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("command", ["prepare", "run"])
+def test_ctrl_c_ends_what_a_task_has_started(folder: Path, playbook: Any, command: str) -> None:
+    seconds = f"9{os.getpid()}.{time.time_ns() % 10**9}"
+    path = folder / playbook()
+    path.write_text(path.read_text().replace('["true"]', f'["sleep", "{seconds}"]'))
+    words = [sys.executable, "-m", "harness", command, "p.toml", "-i", "inventory.toml"]
+    with subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        give_up = time.monotonic() + 60
+        while not sleeping(seconds):
+            assert process.poll() is None and time.monotonic() < give_up
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert not sleeping(seconds)

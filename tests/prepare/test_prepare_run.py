@@ -13,7 +13,8 @@ from harness.engine.plan import resolve_file
 from harness.engine.recorder import Recorder
 from harness.engine.scenario import Scenario
 from harness.engine.target import Target, choose_target
-from harness.errors import ExitCode, SpecError
+from harness.errors import ExitCode, PluginLoadError, SpecError
+from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
 from harness.record.events import Event, NodeChanged, Note, PhaseEnded, PhaseStarted, Recorded, TaskRan
 from harness.record.reduce import reduce_all
@@ -137,8 +138,6 @@ def registry(tmp_path: Path) -> Registry:
 @pytest.fixture
 def log(registry: Registry) -> list[tuple[str, str, str, bool]]:
     """What the tasks `note` did, in order."""
-    from harness.plugin.discovery import Kind
-
     module = __import__("sys").modules[registry.get(Kind.TASK, "note").__module__]
     found: list[tuple[str, str, str, bool]] = module.LOG
     return found
@@ -360,3 +359,30 @@ async def test_a_scenario_can_have_tasks(registry: Registry, target: Any, run: A
     outcome, _, _ = await run(plan, target())
     assert outcome.status == "done"
     assert [entry[:3] for entry in log] == [("begin", "x", "n1"), ("end", "x", "n1")]
+
+
+async def test_a_task_has_no_option_that_every_task_has(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text(
+        PLUGIN.replace('word: str = ""', 'word: str = ""\n    name: str = ""\n    hosts: str = ""')
+    )
+    with pytest.raises(PluginLoadError, match=r"Note\.Config has hosts, name, which stands beside every task already"):
+        Registry(fake_candidates(), project_plugins=tmp_path).get(Kind.TASK, "note")
+
+
+async def test_secrets_go_into_no_file_and_no_output(
+    registry: Registry, target: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harness.cli.preparing import TaskReport
+    from harness.engine.prepare import TaskOutcome
+    from harness.plugin.contract.task import TaskResult
+
+    text = HEAD + '[[prepare]]\nuse = "note"\nbecome = true\n' + JUDGED
+    [plan] = resolve_file(PlaybookFile(TomlDocument.parse(text, "p.toml")), registry)
+    chosen = target(inventory=INVENTORY + '[all.hosts.n1]\nansible_password = "canary-81649"\n')
+    [step] = await chosen.steps(plan, chosen.place(plan))
+    with pytest.raises(ValueError, match='undefined variable "ansible_password"'):
+        step.hosts["n1"].render("{{ ansible_password }}")
+    report = TaskReport([step], check=True)
+    report(TaskOutcome("n1", step, 0.0, TaskResult(True, "canary-81649", "+canary-81649\n")))
+    shown = capsys.readouterr().out
+    assert "would change" in shown and "canary-81649" not in shown

@@ -86,16 +86,16 @@ async def test_what_cannot_be_started_is_told(machine: Any, task: Any, ctx: Task
     [
         ("run", {}, "write one of argv and script"),
         ("run", {"argv": ["x"], "script": "x"}, "write one of argv and script"),
-        ("run", {"argv": []}, "at least 1"),
+        ("run", {"argv": []}, "must not be empty"),
         ("run", {"argv": ["a\0b"]}, "NUL"),
         ("wait-for", {}, "write one of port and path"),
         ("wait-for", {"port": 0}, "greater than or equal to 1"),
         ("service", {"unit": "x"}, "write state or enabled"),
-        ("service", {"unit": "--now", "enabled": True}, "pattern"),
-        ("package", {"names": []}, "at least 1"),
-        ("package", {"names": ["-o=Dir::Etc=/tmp"]}, "pattern"),
-        ("package", {"names": ["sl-"]}, "pattern"),
-        ("package", {"names": ["a b"]}, "pattern"),
+        ("service", {"unit": "--now", "enabled": True}, "is no name of a systemd unit"),
+        ("package", {"names": []}, "must not be empty"),
+        ("package", {"names": ["-o=Dir::Etc=/tmp"]}, "is no name of a package"),
+        ("package", {"names": ["sl-"]}, "is no name of a package"),
+        ("package", {"names": ["a b"]}, "is no name of a package"),
     ],
 )
 def test_options_are_checked(task: Any, use: str, options: dict[str, Any], said: str) -> None:

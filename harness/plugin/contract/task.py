@@ -26,8 +26,8 @@ class TaskResult:
 
 @dataclass(frozen=True, slots=True)
 class TaskContext:
-    """One host's view of a task. `variables` are the host's, of the inventory; `become`: whatever is done there is to
-    be done as root (`Machine.run(become=)`)."""
+    """One host's view of a task. `variables` are the host's, of the inventory, but its secrets; `become`: whatever is
+    done there is to be done as root (`Machine.run(become=)`)."""
 
     variables: Mapping[str, Any]
     become: bool = False
