@@ -23,6 +23,8 @@ RENEWALS = 4
 """How often a lease is renewed while it lasts."""
 END_WITHIN = 300.0
 """Seconds that a keeper may need to undo and end everything."""
+GONE_WITHIN = 5.0
+"""Seconds that a keeper may take to go once nothing is left for it to keep."""
 
 
 class AgentClient(Wire):
@@ -155,6 +157,8 @@ class AgentClient(Wire):
         that, a line each."""
         self._stop_renewing()
         answer = await self.request("end", within=END_WITHIN)
+        with anyio.move_on_after(GONE_WITHIN):
+            await self.lost()  # until the keeper is gone itself
         return tuple(answer.header["left"])
 
     def abandon(self, why: str) -> None:
@@ -264,6 +268,8 @@ class AgentClient(Wire):
             service.ended(exit_of(header))
         elif event == "said" and (hear := self._hearers.get(header["key"])) is not None:
             hear(header["line"])
+        elif event == "crashed" and self._link is not None:
+            self._link.fail(f"the keeper has failed: {header['text']}")
         elif event == "audit":
             self.audit(
                 CommandRecord(

@@ -220,9 +220,18 @@ class Agent:
     def _spawn(self, connection: Connection, request: Header, body: bytes) -> Answer:
         user = self.as_user(request)
         service = self.services.spawn(request, {**user.env, **request["env"]}, user)
-        if request["follow"]:
-            self.services.follow(service.key, connection, 0)
-        return service.describe()
+
+        def started(problem: str) -> None:
+            if problem:
+                self.services.forget(service)
+                connection.say({"id": request["id"], "error": problem, "kind": "refused"})
+                return
+            if request["follow"]:
+                self.services.follow(service.key, connection, 0)
+            connection.say({"id": request["id"], **service.describe()})
+
+        service.when_started(started)
+        return None
 
     def _signal(self, connection: Connection, request: Header, body: bytes) -> Answer:
         """`nth` counts the signals of a service: one that is heard again is not sent again. A `number` of signal(7),

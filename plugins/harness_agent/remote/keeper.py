@@ -8,18 +8,22 @@ from __future__ import annotations
 import os
 import select
 import socket
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 
 from . import leftovers
 from .agent import REFUSED, Agent, Answer, error_of
 from .connection import Connection
 from .frames import Decoder, Header, encode
+from .internals import Internals
 from .ledger import UNDO_WITHIN
 from .loop import take_signals
 from .ports import PortLeases
 from .processes import boot_id, look
 from .runs import OVERDUE, PATIENCE, Cleared, Run, overdue, take, tidy
+from .services import Service, Services
 from .state import Holder, Lock, Locked, Place, boottime, read_lock
+from .systemd import Manager, manager_of
+from .units import UnitService
 from .users import User
 
 GRACE = 1.0
@@ -62,7 +66,7 @@ class Keeper(Agent):
             for run in place.runs():  # nobody else has the lock: they are dead
                 if left := Run(place, run).clear_dead(lambda _: None)[1]:
                     raise Uncleared("; ".join(left))
-            about = {key: config[key] for key in ("run", "owner", "user", "env", "mechanism")}
+            about = {key: config[key] for key in ("run", "owner", "user", "env", "mechanism", "unit")}
             self._held = Run.make(place, config["run"], about, user)
             self._lease: float = config["lease"]
             me = look(os.getpid())
@@ -80,6 +84,8 @@ class Keeper(Agent):
             os.dup2(fd, target)
         super().__init__(source, user, about["work"], self._held.logs)
         self.children.keep_record(self._held.record)
+        if (manager := manager_of(about)) is not None:
+            self.services = UnitServices(self.services, manager, self._held, about)
         self._about = about
         self._ports: list[PortLeases] = []
         self._cleared: Cleared | None = None
@@ -102,6 +108,11 @@ class Keeper(Agent):
         self._look_at_lease()
         try:
             self.loop.run()
+        except BaseException:
+            import traceback  # not at the top: hoped never to be needed
+
+            self.tell({"event": "crashed", "text": traceback.format_exc()})
+            raise
         finally:
             self._let_go()
 
@@ -161,10 +172,39 @@ class Keeper(Agent):
         return self._cleared
 
     def _end_processes(self) -> Cleared:
+        done, left = self._held.end_units(self.tell)
         self.end()
         me = os.getpid()
-        left = [f"still running: {one}" for one in leftovers.find(self._held.record) if one.pid != me]
-        return [], left
+        running = [f"still running: {one}" for one in leftovers.find(self._held.record) if one.pid != me]
+        return done, [*left, *running]
+
+
+class UnitServices(Services):
+    """Those of a keeper under systemd: units, but for those whose lines pass through the keeper."""
+
+    def __init__(self, children: Services, manager: Manager, held: Run, about: dict[str, Any]) -> None:
+        super().__init__(children.loop, children.children, children.tell, held.logs)
+        self._manager, self._held, self._about = manager, held, about
+        user = "" if manager.user else "root"
+        self._internals = Internals(self.loop, self.children, manager.environment(), user, self.tell)
+
+    def make(self, request: Mapping[str, Any], env: Mapping[str, str], user: User, log: int, path: str) -> Service:
+        if request.get("attach"):
+            return super().make(request, env, user, log, path)
+        return UnitService(
+            self.loop,
+            self._internals,
+            self._manager,
+            self._held.units,
+            self._about,
+            self._held.folder,
+            request,
+            env,
+            user,
+            log,
+            path,
+            self.tell,
+        )
 
 
 def listen(run: Run) -> socket.socket:

@@ -7,15 +7,16 @@ import os
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Sequence
 
-from . import boot
+from . import boot, ledger, systemd
 from .connection import Connection
 from .frames import Decoder, Header, encode
 from .keeper import connect
 from .loop import Timer
 from .runs import Run
 from .state import Place
+from .users import User
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -58,6 +59,7 @@ class Start:
     def __init__(self, agent: Agent, run: Run, connection: Connection, request: Header) -> None:
         self._agent, self._run = agent, run
         self._connection, self._request = connection, request
+        self._manager = systemd.manager(request["mechanism"])
         run.place.make()
         stem = os.path.join(run.place.home, f".start-{os.urandom(8).hex()}")
         self._pipe, self._program = f"{stem}.pipe", f"{stem}.program"
@@ -66,7 +68,7 @@ class Start:
             os.mkfifo(self._pipe, 0o600)
             self._listening = os.open(self._pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
             self._write_program(request)
-            self._start(request)
+            self._start()
         except BaseException:
             self._clean()
             raise
@@ -76,23 +78,51 @@ class Start:
     def _write_program(self, request: Header) -> None:
         login = request.get("login") or {"user": self._agent.user.name, "env": self._agent.user.env}
         config: dict[str, Any] = {key: request[key] for key in ("run", "owner", "lease", "base")}
-        config.update(login, mechanism=request["mechanism"], since=time.time(), ready=self._pipe)
+        manager = self._manager
+        config.update(
+            login,
+            mechanism="child" if manager is None else "systemd-user" if manager.user else "systemd",
+            unit=systemd.keeper_unit(self._run.name),
+            since=time.time(),
+            ready=self._pipe,
+        )
         content = boot.packed(self._agent.source) + encode(config)
         fd = os.open(self._program, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
             file.write(content)
 
-    def _start(self, request: Header) -> None:
+    def _start(self) -> None:
+        argv = boot.argv(sys.executable, boot.KEEPER)
+        if self._manager is not None:
+            self._start_unit(self._manager, argv)
+            return
         with open(self._program, "rb") as program:
-            self._process = subprocess.Popen(
-                boot.argv(sys.executable, boot.KEEPER),
+            process = subprocess.Popen(
+                argv,
                 stdin=program,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
                 start_new_session=True,
             )
-        self._process.returncode = 0  # collected as a child like any other, if it ends before us
+        process.returncode = 0  # collected as a child like any other, if it ends before us
+
+    def _start_unit(self, manager: systemd.Manager, argv: Sequence[str]) -> None:
+        """Its guardian is in the same unit, and is to survive the keeper: only this is killed when the unit ends."""
+        properties = [
+            f"Description=harness: keeper of run {self._run.name}",
+            f"StandardInput=file:{self._program}",
+            "KillMode=process",
+            "CollectMode=inactive-or-failed",
+        ]
+        command = systemd.start_command(manager, systemd.keeper_unit(self._run.name), properties, argv)
+
+        def audit(record: Header) -> None:
+            self._connection.say(record)
+
+        status, said, error = ledger.run(command, User("", manager.environment()), audit, not manager.user)
+        if status != 0:
+            raise OSError(error or said)
 
     def _hear(self) -> None:
         data = os.read(self._listening, 65536)

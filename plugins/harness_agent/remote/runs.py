@@ -33,6 +33,7 @@ class Run:
         self.logs = os.path.join(self.folder, "logs")
         self.errors = os.path.join(self.folder, "keeper.log")
         self._about = os.path.join(self.folder, "about.json")
+        self.units = systemd.Units(os.path.join(self.folder, "units"))
         self.ledger = Ledger(os.path.join(self.folder, "ledger.jsonl"))
 
     @classmethod
@@ -75,13 +76,17 @@ class Run:
                 tidy(folder)
         return done, left
 
+    def end_units(self, audit: Audit) -> Cleared:
+        manager = systemd.manager_of(self.about())
+        return self.units.end(manager, audit) if manager is not None else ((), ())
+
     def clear_dead(self, audit: Audit) -> Cleared:
         """The same for one whose keeper is dead."""
         done, left = self.clear(audit, lambda: self._end_processes(audit))
         return [f"run {self.name}: {line}" for line in done], [f"run {self.name}: {line}" for line in left]
 
     def _end_processes(self, audit: Audit) -> Cleared:
-        ended, standing = systemd.end_units(self.about(), audit)
+        ended, standing = self.end_units(audit)
         killed, left = leftovers.end(self.record, PATIENCE)
         return [*ended, *(f"killed {one}" for one in killed)], [*standing, *(f"still running: {one}" for one in left)]
 

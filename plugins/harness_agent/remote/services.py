@@ -23,6 +23,8 @@ _TELL_TIMEOUT = 2.0
 """Seconds that an attached process may take to read what it is told, should its socket be full."""
 
 Tell = Callable[[Header], None]
+Started = Callable[[str], None]
+"""Is told why it did not start, "" if it did."""
 
 
 class Service:
@@ -38,6 +40,10 @@ class Service:
 
     def describe(self) -> Header:
         return {"key": self.key, "pid": self.pid, "start": self.start, "exit": self.exit}
+
+    def when_started(self, call: Started) -> None:
+        """Call it when it has started or failed to, which may be now."""
+        call("")
 
     def follow(self, connection: Connection, offset: int) -> None:
         self._followers = [follower for follower in self._followers if follower.connection.open]
@@ -126,11 +132,11 @@ class ChildService(Service):
         that looking until there is nobody new finds all."""
         stopped: list[int] = []
         while new := [pid for pid in self._children.tree(self._child) if pid not in stopped]:
-            _signal_each(new, signal.SIGSTOP)
+            signal_each(new, signal.SIGSTOP)
             stopped += new
 
     def resume(self) -> None:
-        _signal_each(self._children.tree(self._child), signal.SIGCONT)
+        signal_each(self._children.tree(self._child), signal.SIGCONT)
 
     def say(self, line: str) -> None:
         if self._channel is None:
@@ -168,22 +174,34 @@ class Services:
     `folder` is where logs are kept whose place nobody said; without one they are files without a name."""
 
     def __init__(self, loop: Loop, children: Children, tell: Tell, folder: str = "") -> None:
-        self._loop, self._children, self._tell = loop, children, tell
+        self.loop, self.children, self.tell = loop, children, tell
         self._folder = folder
         self._watcher = Watcher(loop)
         self._services: dict[str, Service] = {}
 
     def spawn(self, request: Mapping[str, Any], env: Mapping[str, str], user: User) -> Service:
+        """Raises OSError, ValueError, subprocess.SubprocessError."""
         key = request["key"]
         if key not in self._services:
-            log = self._open_log(request.get("log", ""), key)
+            path = request.get("log") or (os.path.join(self._folder, f"{key}.log") if self._folder else "")
+            log = _open_log(path)
             try:
-                service = ChildService(self._loop, self._children, request, env, user, log, self._tell)
+                service = self.make(request, env, user, log, path)
             except BaseException:
                 os.close(log)
                 raise
             self._services[key] = service
         return self._services[key]
+
+    def make(self, request: Mapping[str, Any], env: Mapping[str, str], user: User, log: int, path: str) -> Service:
+        if request.get("limits"):
+            raise ValueError("CPU and memory are limited under systemd only")
+        return ChildService(self.loop, self.children, request, env, user, log, self.tell)
+
+    def forget(self, service: Service) -> None:
+        """One that did not start."""
+        if self._services.pop(service.key, None) is service:
+            os.close(service.log)
 
     def __getitem__(self, key: str) -> Service:
         try:
@@ -199,16 +217,15 @@ class Services:
         service.follow(connection, offset)
         self._watcher.watch(service.log, service.log_changed)
 
-    def _open_log(self, path: str, key: str) -> int:
-        if path:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            return os.open(path, _APPEND, 0o644)
-        if self._folder:
-            return os.open(os.path.join(self._folder, f"{key}.log"), _APPEND | os.O_NOFOLLOW, 0o600)
+
+def _open_log(path: str) -> int:
+    if not path:
         return temporary_file()
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    return os.open(path, _APPEND, 0o644)
 
 
-def _signal_each(pids: Sequence[int], number: int) -> None:
+def signal_each(pids: Sequence[int], number: int) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
