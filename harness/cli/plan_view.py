@@ -32,16 +32,18 @@ def show_plans(plans: Sequence[Plan], target: Target) -> int:
         for line in plan_lines(plan, target, planned):
             click.echo(block(redact(line)))
         if plan.prepare:
-            code = max(code, _check_tasks(plan, target, planned))
+            try:
+                code = max(code, _check_tasks(plan, target, planned))
+            except Interrupted:
+                return ExitCode.INTERRUPTED
     return code
 
 
 def _check_tasks(plan: Plan, target: Target, planned: Sequence[PlannedNode]) -> ExitCode:
+    """Raises Interrupted."""
     click.echo("\nprepare, as it would go (nothing is touched)")
     try:
         report = do_tasks(target, anyio.run(target.steps, plan, planned), check=True)
-    except Interrupted:
-        return ExitCode.INTERRUPTED
     except Unsupported as error:
         click.echo(block(f"  cannot be seen: {error}"))
         return ExitCode.PASS
