@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "fleet"))
-from fleet import Host, LightFleet
+from fleet import Host, LightFleet, inventory
 
 PAYLOAD = 8 * 1024
 COMPETITORS = ("ansible-core", "pyinfra")
@@ -134,6 +134,39 @@ async def pyinfra(trial: Trial) -> None:
     await command([*argv, str(inventory), str(deploy)], LC_ALL="C.UTF-8")
 
 
+async def harness(trial: Trial) -> None:
+    """Ours as people use it: three tasks of `harness prepare`, each on all hosts before the next, as with Ansible."""
+    inventory_file = trial.scratch / "inventory.toml"
+    inventory_file.write_text(inventory(trial.hosts, harness_deployer="ssh"))
+    playbook = trial.scratch / "playbook.toml"
+    tasks = (
+        {"use": "run", "argv": ["mkdir", "-p", trial.target]},
+        {"use": "copy", "src": str(trial.payload), "dest": f"{trial.target}/payload"},
+        {"use": "run", "script": trial.run},
+    )
+    lines = [
+        'name = "fan-out"',
+        'chain = "devnet"',
+        'duration = "1s"',
+        "[topology]",
+        f"validators = {len(trial.hosts)}",
+    ]
+    lines += ["[[expectations]]", 'use = "nodes-healthy"']
+    for task in tasks:
+        lines += ["[[prepare]]", *(f"{name} = {json.dumps(value)}" for name, value in task.items())]
+    playbook.write_text("\n".join(lines))
+    argv = [sys.executable, "-m", "harness", "prepare", str(playbook), "-i", str(inventory_file)]
+    await command([*argv, "--forks", str(len(trial.hosts))])
+
+
+async def machines(trial: Trial) -> None:
+    """Ours as plugins use it: the machines of the deployer `ssh`, with nothing around them."""
+    hosts = {host.name: host.variables() for host in trial.hosts}
+    asked = trial.scratch / "asked.json"
+    asked.write_text(json.dumps([hosts, str(trial.payload), trial.target, trial.run]))
+    await command([sys.executable, str(Path(__file__).with_name("fanout_machines.py")), str(asked)])
+
+
 async def openssh(trial: Trial) -> None:
     """One ssh a step and host, all hosts in parallel."""
     await _openssh(trial, lambda host: host.ssh)
@@ -177,6 +210,8 @@ async def openssh_script(trial: Trial) -> None:
 
 
 TOOLS: dict[str, Tool] = {
+    "harness prepare": harness,
+    "harness, machines": machines,
     "ansible-playbook": ansible,
     "pyinfra": pyinfra,
     "ssh": openssh,
