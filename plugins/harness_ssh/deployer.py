@@ -31,9 +31,8 @@ from harness.api import (
     TeardownError,
 )
 from harness_agent import AgentClient, AgentMachine, KeeperSpec, sweep
-
 from harness_ssh import agents, record
-from harness_ssh.deployment import SshDeployment, prepare
+from harness_ssh.deployment import TUNNEL, Site, prepare
 from harness_ssh.hold import Hold, owner
 from harness_ssh.pool import Pool, SshSettings
 from harness_ssh.record import Record, unique
@@ -126,7 +125,10 @@ class SshDeployer(Deployer[SshConfig]):
                     for hold in holds.values():
                         tasks.start_soon(hold.watch)
                     tunnels = Tunnels(pool, tasks)
-                    yield await self._prepare(request, holds, lookers, tunnels)
+                    sites = await self._sites(hosts, pool, holds, lookers)
+                    yield await prepare(
+                        request.nodes, request.links, sites, tunnels, self.config.ports or (0, 0), request.access.forks
+                    )
                 except Exception as error:  # noqa: BLE001 - raised below, with no group around it
                     failure = error
                 finally:
@@ -148,7 +150,7 @@ class SshDeployer(Deployer[SshConfig]):
         written = await anyio.to_thread.run_sync(record.read, run_dir)
         if written is None:
             return []
-        deployer = SshDeployer(SshConfig(state=written.state, ssh_config=written.ssh_config))
+        deployer = SshDeployer(SshConfig.model_validate({"state": written.state, "ssh_config": written.ssh_config}))
         done = await deployer._sweep(written.hosts, Access(), written.run_id)
         await anyio.to_thread.run_sync(record.remove, run_dir)
         return done
@@ -216,16 +218,20 @@ class SshDeployer(Deployer[SshConfig]):
         facts = await AgentMachine(client).facts()
         return HostReport(host.name, self.capabilities, tuple(problems), facts=facts)
 
-    async def _prepare(
-        self,
-        request: DeployRequest,
-        holds: Mapping[str, Hold],
-        lookers: Mapping[str, Machine],
-        tunnels: Tunnels,
-    ) -> SshDeployment:
-        return await prepare(
-            request.nodes, request.links, holds, lookers, tunnels, self.config.ports or (0, 0), request.access.forks
-        )
+    async def _sites(
+        self, hosts: Sequence[HostSpec], pool: Pool, holds: Mapping[str, Hold], lookers: Mapping[str, Machine]
+    ) -> dict[str, Site]:
+        sites = {}
+        for host in hosts:
+            said, hold = host.connection, holds.get(host.name)
+            address = said.address
+            if (
+                hold is not None and address == said.host
+            ):  # others may not know the name that our ~/.ssh/config gives it
+                address = (await pool.get(host.name)).destination.hostname
+            machine = hold.machine if hold is not None else lookers[host.name]
+            sites[host.name] = Site(machine, hold, address, said.api == TUNNEL)
+        return sites
 
 
 async def _take(holds: Sequence[Hold], forks: int) -> None:

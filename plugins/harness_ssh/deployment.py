@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import anyio
-import anyio.to_thread
 
 from harness.api import (
     Address,
@@ -20,14 +19,16 @@ from harness.api import (
     PlannedNode,
     file_name,
 )
+from harness_ssh.artifacts import ArtifactStore
 from harness_ssh.hold import Hold
 from harness_ssh.tunnels import LOOPBACK, Tunnels
 
-NODES, ARTIFACTS = "nodes", "artifacts"
+NODES = "nodes"
+TUNNEL = "tunnel"
 
 
 class SshDeployment(Deployment):
-    """See harness_ssh.deployer."""
+    """See harness_ssh.deployer. Made by `prepare`."""
 
     def __init__(
         self,
@@ -53,138 +54,91 @@ class SshDeployment(Deployment):
         return await self._store.provide(machine, artifact)
 
 
-class ArtifactStore:
-    """Artifacts on machines, each content sent to each machine once. They stay for the run: machines end as they were
-    found, so nothing is kept for the next one."""
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One machine's part: how to reach the nodes there, and what there is for them. `hold` is None where the machine is
+    only looked at; `address` is where other machines reach it."""
 
-    def __init__(self, folders: Mapping[str, PurePosixPath], forks: int) -> None:
-        self._folders = folders
-        self._slots = anyio.CapacityLimiter(forks)
-        self._hashes: dict[tuple[Path, int, int], str] = {}
-        self._hashing = anyio.Lock()
-        self._sending: dict[tuple[str, PurePosixPath], anyio.Lock] = {}
-        self._sent: set[tuple[str, PurePosixPath]] = set()
+    machine: Machine
+    hold: Hold | None
+    address: str
+    tunnelled: bool
 
-    async def provide(self, machine: Machine, artifact: Artifact) -> PurePosixPath:
-        content = artifact.content
-        digest = hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else await self._hash(content)
-        path = self._folders[machine.name] / ARTIFACTS / digest / file_name(artifact.name)
-        key = machine.name, path
-        async with self._sending.setdefault(key, anyio.Lock()):
-            if key not in self._sent:
-                async with self._slots:
-                    await machine.put(content, path, 0o755 if artifact.executable else 0o644)
-                self._sent.add(key)
-        return path
+    def place(self, node: PlannedNode, ports: Mapping[str, int], *, alone: bool) -> Placement:
+        """`alone`: nobody beyond the machine itself is to reach the node."""
+        if node.adoption is not None:
+            theirs = {port: address.port for port, address in node.adoption.endpoints.items()}
+            return Placement(node.spec, self.machine, PurePosixPath("/"), "", self.address, theirs)
+        every = "::" if ":" in self.address else "0.0.0.0"
+        bind, advertise = (LOOPBACK, LOOPBACK) if alone else (every, self.address)
+        return Placement(node.spec, self.machine, self.folder(node), bind, advertise, ports)
 
-    async def _hash(self, path: Path) -> str:
-        """A file's SHA-256, worked out once for all machines as long as nobody replaces the file."""
-        async with self._hashing:
-            seen = await anyio.to_thread.run_sync(path.stat)
-            key = path, seen.st_mtime_ns, seen.st_size
-            if key not in self._hashes:
-                self._hashes[key] = await anyio.to_thread.run_sync(_sha256, path)
-            return self._hashes[key]
+    def folder(self, node: PlannedNode) -> PurePosixPath:
+        assert self.hold is not None, "nodes are deployed on held machines"
+        return self.hold.client.folder / NODES / file_name(node.spec.name)
+
+    def reached(self, node: PlannedNode, ports: Mapping[str, int]) -> Mapping[str, Address]:
+        """Where what opens connections to the node's ports finds them: the machine itself for tunnels, else we."""
+        if node.adoption is not None:
+            return node.adoption.endpoints
+        host = LOOPBACK if self.tunnelled else self.address
+        return {port: Address(host, number) for port, number in ports.items()}
+
+    async def ready(self, nodes: Sequence[PlannedNode], between: tuple[int, int]) -> Mapping[str, Mapping[str, int]]:
+        """Have a folder and ports for each node, that are nobody else's. Raises InfrastructureError."""
+        assert self.hold is not None, "nodes are deployed on held machines"
+        numbers = iter(await self.hold.client.ports(sum(len(node.ports) for node in nodes), *between))
+        made = await self.machine.run(["mkdir", "-p", "--", *(str(self.folder(node)) for node in nodes)])
+        if made.returncode != 0:
+            said = made.stderr.decode(errors="replace").strip()
+            raise DeployError(f"ssh: host {self.machine.name}: no folder for a node: {said}")
+        return {node.spec.name: {port: next(numbers) for port in node.ports} for node in nodes}
 
 
 async def prepare(
     nodes: Sequence[PlannedNode],
     links: Sequence[Link],
-    holds: Mapping[str, Hold],
-    adopted: Mapping[str, Machine],
+    sites: Mapping[str, Site],
     tunnels: Tunnels,
-    ports: tuple[int, int],
+    between: tuple[int, int],
     forks: int,
 ) -> SshDeployment:
-    """Ports on every machine, a place for every node, an address for every link and port. Raises
-    InfrastructureError."""
-    machines: dict[str, Machine] = {**adopted, **{name: hold.machine for name, hold in holds.items()}}
+    """A place for every node, an address for every link and port; `sites` by the hosts' names, `between` the lowest and
+    highest port to use, zeros for any. Raises InfrastructureError."""
     ours = [node for node in nodes if node.adoption is None]
-    given = await _ports(ours, holds, ports, forks)
-    await _make_folders(ours, holds, forks)
-    alone = len({node.host.name for node in ours}) == 1 and all(hold.api == "tunnel" for hold in holds.values())
+    ports = await _ports(ours, sites, between, forks)
+    alone = len({node.host.name for node in ours}) == 1 and all(sites[node.host.name].tunnelled for node in ours)
     placements: dict[str, Placement] = {}
-    for node in nodes:
-        name = node.spec.name
-        machine = machines[node.host.name]
-        if node.adoption is not None:
-            known = {port: address.port for port, address in node.adoption.endpoints.items()}
-            placements[name] = Placement(node.spec, machine, PurePosixPath("/"), "", "", known)
-            continue
-        hold = holds[node.host.name]
-        placements[name] = Placement(
-            node=node.spec,
-            machine=machine,
-            directory=_directory(node, hold),
-            bind=LOOPBACK if alone else _any(hold.address),
-            advertise=LOOPBACK if alone else hold.address,
-            ports=given[name],
-        )
-    peer_port = {node.spec.name: node.peer_port for node in nodes}
     endpoints: dict[tuple[str, str], Address] = {}
     for node in nodes:
-        if node.adoption is not None:
-            endpoints |= {(node.spec.name, port): address for port, address in node.adoption.endpoints.items()}
-            continue
-        hold = holds[node.host.name]
-        for port, number in given[node.spec.name].items():
-            address = Address(hold.address, number)
-            if hold.api == "tunnel":
-                address = await tunnels.open(node.host.name, number)
-            endpoints[node.spec.name, port] = address
+        name, site = node.spec.name, sites[node.host.name]
+        placements[name] = site.place(node, ports.get(name, {}), alone=alone)
+        for port, address in site.reached(node, ports.get(name, {})).items():
+            through = await tunnels.open(node.host.name, address) if site.tunnelled else address
+            endpoints[name, port] = through
+    peer_port = {node.spec.name: node.peer_port for node in ours}
     addresses = {
         link: Address(placements[link.dst].advertise, placements[link.dst].ports[peer_port[link.dst]])
         for link in links
-        if placements[link.dst].advertise
+        if link.dst in peer_port  # who runs somebody else's node has told it whom to dial
     }
-    folders = {name: hold.client.folder for name, hold in holds.items()}
+    machines = {name: site.machine for name, site in sites.items()}
+    folders = {name: site.hold.client.folder for name, site in sites.items() if site.hold is not None}
     return SshDeployment(machines, placements, addresses, endpoints, ArtifactStore(folders, forks))
 
 
 async def _ports(
-    nodes: Sequence[PlannedNode], holds: Mapping[str, Hold], between: tuple[int, int], forks: int
-) -> dict[str, dict[str, int]]:
-    """Ports by node and name, free on their machines and kept so."""
-    given: dict[str, dict[str, int]] = {}
+    nodes: Sequence[PlannedNode], sites: Mapping[str, Site], between: tuple[int, int], forks: int
+) -> Mapping[str, Mapping[str, int]]:
+    """Ports by node and name, from all machines at once."""
+    given: dict[str, Mapping[str, int]] = {}
     slots = anyio.CapacityLimiter(forks)
 
-    async def ask(host: str) -> None:
-        mine = [node for node in nodes if node.host.name == host]
+    async def ready(host: str) -> None:
         async with slots:
-            free = iter(await holds[host].client.ports(sum(len(node.ports) for node in mine), *between))
-        given.update({node.spec.name: {port: next(free) for port in node.ports} for node in mine})
+            given.update(await sites[host].ready([node for node in nodes if node.host.name == host], between))
 
     async with anyio.create_task_group() as tasks:
         for host in dict.fromkeys(node.host.name for node in nodes):
-            tasks.start_soon(ask, host)
+            tasks.start_soon(ready, host)
     return given
-
-
-async def _make_folders(nodes: Sequence[PlannedNode], holds: Mapping[str, Hold], forks: int) -> None:
-    """Raises DeployError."""
-    slots = anyio.CapacityLimiter(forks)
-
-    async def make(host: str) -> None:
-        folders = [str(_directory(node, holds[host])) for node in nodes if node.host.name == host]
-        async with slots:
-            made = await holds[host].machine.run(["mkdir", "-p", "--", *folders])
-        if made.returncode != 0:
-            raise DeployError(f"ssh: host {host}: no folder for a node: {made.stderr.decode(errors='replace').strip()}")
-
-    async with anyio.create_task_group() as tasks:
-        for host in dict.fromkeys(node.host.name for node in nodes):
-            tasks.start_soon(make, host)
-
-
-def _directory(node: PlannedNode, hold: Hold) -> PurePosixPath:
-    return hold.client.folder / NODES / file_name(node.spec.name)
-
-
-def _any(address: str) -> str:
-    """Every address of a machine, of the kind that it is reached under."""
-    return "::" if ":" in address else "0.0.0.0"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -34,8 +34,6 @@ class Hold:
         self._pool = pool
         self._access = access
         self._spec = spec
-        self.api = host.connection.api
-        self.address = host.connection.address
         self._client: AgentClient | None = None
         self._seen = 0.0  # Unix seconds: when the machine was last known to have heard of us
         self._lost = ""  # why there is no way to the machine any more

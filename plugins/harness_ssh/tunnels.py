@@ -23,28 +23,28 @@ class Tunnels:
         self._pool = pool
         self._tasks = tasks
 
-    async def open(self, machine: str, port: int) -> Address:
-        """Where the controller reaches a port of a machine's own 127.0.0.1, from now on."""
+    async def open(self, machine: str, target: Address) -> Address:
+        """Where the controller reaches, from now on, what the machine reaches at this address."""
         listener = await anyio.create_tcp_listener(local_host=LOOPBACK)
         address = Address(LOOPBACK, listener.extra(SocketAttribute.local_port))
-        self._tasks.start_soon(self._serve, listener, machine, port)
+        self._tasks.start_soon(self._serve, listener, machine, target)
         return address
 
     async def _serve(
-        self, listener: anyio.abc.SocketListener | anyio.abc.Listener[ByteStream], machine: str, port: int
+        self, listener: anyio.abc.SocketListener | anyio.abc.Listener[ByteStream], machine: str, target: Address
     ) -> None:
         async def serve(local: ByteStream) -> None:
             async with local:
-                await self._connect(local, machine, port)
+                await self._connect(local, machine, target)
 
         async with listener:
             await listener.serve(serve, self._tasks)
 
-    async def _connect(self, local: ByteStream, machine: str, port: int) -> None:
+    async def _connect(self, local: ByteStream, machine: str, target: Address) -> None:
         """Pass on until one side is done. Who cannot be reached is refused, as if nobody listened."""
         try:
             connection = await self._pool.get(machine)
-            remote = await connection.dial(LOOPBACK, port)
+            remote = await connection.dial(target.host, target.port)
         except (HarnessError, ConnectionRefusedError):
             _refuse(local)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -12,6 +13,7 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import SocketAttribute, SocketStream
 
 from harness.api import (
     Access,
@@ -116,7 +118,7 @@ class Kit:
 
     def left(self) -> list[Path]:
         """What is on the machine of any run."""
-        return list(self.state.rglob("*")) if self.state.exists() else []
+        return [Path(folder) / name for folder, *names in os.walk(self.state) for some in names for name in some]
 
 
 @pytest.fixture
@@ -352,13 +354,25 @@ async def test_heal_ends_what_dead_runs_left(kit: Kit) -> None:
         pids = json.loads(await controller.hear())
         controller.process.kill()
         await controller.process.wait()
-    (about,) = kit.state.glob("harness-*/runs/run/about.json")
-    keeper = json.loads(about.read_text())["pid"]
-    os.kill(keeper, 9)
-    await until(lambda: not alive(keeper))
+    (lock,) = kit.state.glob("harness-*/lock")
+    keeper = json.loads(lock.read_text())["pid"]
+    line = Path(f"/proc/{keeper}/cmdline").read_bytes()
+    beside = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if _read(path) == line]
+    for pid in {keeper, *beside}:  # whoever watches over the keeper looks like it
+        os.kill(pid, signal.SIGSTOP)
+    for pid in {keeper, *beside}:
+        os.kill(pid, signal.SIGKILL)
+    await until(lambda: not any(map(alive, beside)))
     assert await kit.deployer().heal([kit.host], kit.access)
     assert not any(map(alive, pids))
     assert kit.left() == []
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 async def test_the_record_holds_no_secret(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,14 +400,24 @@ async def test_a_deploy_that_is_cancelled_leaves_nothing(kit: Kit) -> None:
         assert kit.left() == []
 
 
-async def test_an_adopted_node_is_looked_at_and_left_alone(kit: Kit, free_port: int) -> None:
-    spec = NodeSpec("theirs", "v", 0, 0)
-    endpoints = {"api": Address("127.0.0.1", free_port)}
-    for control in (False, True):
+@pytest.mark.parametrize("control", [False, True])
+@pytest.mark.parametrize("api", ["tunnel", "direct"])
+async def test_an_adopted_node_is_looked_at_and_left_alone(kit: Kit, control: bool, api: str) -> None:
+    async def answer(stream: SocketStream) -> None:
+        async with stream:
+            await stream.send(b"hello")
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as theirs, anyio.create_task_group() as tasks:
+        tasks.start_soon(theirs.serve, answer)
+        port = theirs.extra(SocketAttribute.local_port)
+        endpoints = {"api": Address("127.0.0.1", port)}
         adoption = Adoption(endpoints, unit="their.service", control=control)
-        node = PlannedNode(spec, kit.host, ("p2p", "api"), "p2p", adoption)
+        host = HostSpec("node01", kit.sshd.variables(harness_api=api))
+        node = PlannedNode(NodeSpec("theirs", "v", 0, 0), host, ("p2p", "api"), "p2p", adoption)
         async with kit.deploy(nodes=[node]) as deployment:
-            assert deployment.endpoint("theirs", "api") == endpoints["api"]
+            assert (deployment.endpoint("theirs", "api") == endpoints["api"]) is (api == "direct")
+            await calls(deployment, "theirs")
             assert (await deployment.placements["theirs"].machine.run(["echo", "hello"])).stdout == b"hello\n"
             assert bool(kit.left()) is control  # who may disturb it has the machine's lock and ledger
         assert kit.left() == []
+        tasks.cancel_scope.cancel()

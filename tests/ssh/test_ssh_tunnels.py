@@ -28,7 +28,7 @@ async def tunnel_to(sshd: Any, handler: Handler) -> AsyncIterator[tuple[Address,
         async with await anyio.create_tcp_listener(local_host="127.0.0.1") as far, anyio.create_task_group() as tasks:
             tasks.start_soon(far.serve, handler)
             port = far.extra(SocketAttribute.local_port)
-            yield await Tunnels(pool, tasks).open("node01", port), pool
+            yield await Tunnels(pool, tasks).open("node01", Address("127.0.0.1", port)), pool
             tasks.cancel_scope.cancel()
     finally:
         await pool.close()
@@ -114,7 +114,7 @@ async def test_the_address_survives_a_lost_connection(sshd: Any) -> None:
 async def test_where_nobody_listens_the_call_is_reset(sshd: Any, free_port: int) -> None:
     pool = Pool([HostSpec("node01", sshd.variables())], SshSettings(), 20)
     async with anyio.create_task_group() as tasks:
-        address = await Tunnels(pool, tasks).open("node01", free_port)
+        address = await Tunnels(pool, tasks).open("node01", Address("127.0.0.1", free_port))
         with pytest.raises((anyio.BrokenResourceError, ConnectionError)):
             await ask(address)
         tasks.cancel_scope.cancel()
