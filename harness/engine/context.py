@@ -68,8 +68,8 @@ class ComponentContext(Context):
         self.clock = shared.clock
         self.feed = shared.feed
         self.faults = shared.faults
-        self.block_interval = shared.plan.chain.timing.block_interval
-        self.finality_depth = shared.plan.chain.timing.finality_depth
+        self.block_interval = shared.plan.timing.block_interval
+        self.finality_depth = shared.plan.timing.finality_depth
 
     @property
     def quiet(self) -> bool:  # type: ignore[override]

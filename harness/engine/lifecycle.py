@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import PurePosixPath
 
@@ -12,11 +11,14 @@ import anyio
 import anyio.abc
 
 from harness import __version__
+from harness.engine.adopted import AdoptedNode
+from harness.engine.adopting import adopt_network, on_machines
 from harness.engine.budget import budget_of
 from harness.engine.context import RunShared
 from harness.engine.faults import Faults
+from harness.engine.holding import HeldDeployment
 from harness.engine.ledger import Ledger
-from harness.engine.nodes import ManagedNode, NodeHost
+from harness.engine.nodes import ManagedNode, NodeHost, ReachedNode
 from harness.engine.patience import Patience
 from harness.engine.plan import Plan
 from harness.engine.prepare import TaskOutcome, prepare
@@ -24,60 +26,18 @@ from harness.engine.recorder import Recorder
 from harness.engine.runner import Runner, journal_feed, phase
 from harness.engine.target import Target
 from harness.engine.tasks import all_of, plain
-from harness.errors import HarnessError, InfrastructureError, NotReadyError
+from harness.errors import HarnessError, InfrastructureError, NotReadyError, Unreachable
 from harness.observe.feed import BlockFeed
 from harness.plugin.contract.chain import ChainClient, Network, NetworkSpec, NodeSite, PeerAddress
 from harness.plugin.contract.deployer import Access, Deployment, DeployRequest, PlannedNode
 from harness.plugin.contract.machine import CommandRecord, Machine
-from harness.plugin.contract.node import NodeState
 from harness.plugin.contract.task import TaskResult
-from harness.record.events import CommandRan, Note, PhaseEnded, PhaseStarted, RunStarted, TaskRan
+from harness.record.events import CommandRan, NetworkAdopted, Note, PhaseEnded, PhaseStarted, RunStarted, TaskRan
 from harness.record.text import counted
+from harness.spec.topology import Link
 
 STEP_WITHIN = 120.0
 """Seconds after which a step of teardown that does not end is given up, and told as left behind."""
-
-
-class _HeldDeployment:
-    """A deployment, entered and left by a task of its own: whatever scopes its context manager opens are then closed
-    in their order, also when leaving it is given up half-way."""
-
-    def __init__(self) -> None:
-        self._entered = False
-        self._wanted_no_more = anyio.Event()
-        self._left = anyio.Event()
-        self._scope = anyio.CancelScope(shield=True)  # only `release` ends it, not the run's being cancelled
-        self._error: Exception | None = None
-
-    async def hold(
-        self, deployment: AbstractAsyncContextManager[Deployment], *, task_status: anyio.abc.TaskStatus[Deployment]
-    ) -> None:
-        """Enter it, give it to whoever started this task, leave it when released."""
-        with self._scope:
-            try:
-                async with deployment as entered:
-                    self._entered = True
-                    task_status.started(entered)
-                    await self._wanted_no_more.wait()
-            except Exception as error:
-                if not self._entered:
-                    raise
-                self._error = error
-            finally:
-                self._left.set()
-
-    async def release(self) -> None:
-        """Have it left. Raises what leaving it raised; being cancelled gives up on leaving it."""
-        if not self._entered:
-            return
-        self._wanted_no_more.set()
-        try:
-            await self._left.wait()
-        except anyio.get_cancelled_exc_class():
-            self._scope.cancel()
-            raise
-        if self._error is not None:
-            raise self._error
 
 
 class Lifecycle:
@@ -89,43 +49,83 @@ class Lifecycle:
         self.recorder = recorder
         self.patience = patience
         self.runner: Runner | None = None
-        self._held = _HeldDeployment()
-        self._nodes: dict[str, ManagedNode] = {}
+        self._held = HeldDeployment()
+        self._nodes: dict[str, ReachedNode] = {}
+        self._begun = False
         self._feed_scope = anyio.CancelScope()
         self._shared: RunShared | None = None
         self._ledger: Ledger | None = None
 
     async def bring_up(self, tasks: anyio.abc.TaskGroup) -> Runner:
         """Deploy and make ready; `tasks` holds what runs beside. Raises UsageError, DeployError, NotReadyError …"""
+        planned = await self.target.check(self.plan)
+        adopts = any(node.adoption is not None for node in planned)
+        shared = await (self._adopt(planned, tasks) if adopts else self._deploy(planned, tasks))
+        async with phase(shared, "ready", self.plan.playbook.ready_timeout):
+            await self._ready(shared, tasks)
+        self.runner = Runner(shared, self.plan)
+        return self.runner
+
+    async def _deploy(self, planned: tuple[PlannedNode, ...], tasks: anyio.abc.TaskGroup) -> RunShared:
         plan, recorder = self.plan, self.recorder
-        planned = await self.target.check(plan)
-        genesis_time = recorder.clock.wall()
-        network = plan.chain.network(
-            NetworkSpec(recorder.run_id, plan.seed, plan.topology, plan.playbook.wallets, genesis_time)
-        )
-        shared = self._share(network)
-        recorder.emit(self._started(planned))
-        async with phase(shared, "deploy"):
-            access = Access(self.target.forks, self._audit, recorder.warn)
-            request = DeployRequest(recorder.run_id, recorder.path, planned, plan.topology.links, plan.chain, access)
+        network = plan.chain.network(self._network_spec())
+        shared = self._share(network, plan)
+        self._begin(planned)
+        async with phase(recorder, "deploy"):
+            request = self._request(planned, plan.topology.links)
             deployment = await tasks.start(self._held.hold, self.target.deployer.deploy(request))
             await self._prepare(shared, planned, deployment)
             provided = await self._provide(deployment)
             host = NodeHost(network, deployment, recorder.clock, recorder.emit, tasks, shared.fail)
-            for node in planned:
-                self._nodes[node.spec.name] = self._make_node(node, host, provided)
-            await all_of(partial(self._start, node) for node in self._nodes.values())
-        async with phase(shared, "ready", plan.playbook.ready_timeout):
-            await self._ready(shared, tasks)
-        self.runner = Runner(shared)
-        return self.runner
+            nodes = [self._make_node(node, host, provided) for node in planned]
+            self._nodes |= {node.name: node for node in nodes}
+            await all_of(partial(self._start, node) for node in nodes)
+        return shared
 
-    def _share(self, network: Network) -> RunShared:
+    async def _adopt(self, planned: tuple[PlannedNode, ...], tasks: anyio.abc.TaskGroup) -> RunShared:
+        """Nodes that run already: machines are reached, nodes are asked what network they are of, and followed."""
         plan, recorder = self.plan, self.recorder
+        self._begin(planned)
+        if plan.prepare:
+            recorder.warn("prepare", f"{counted(len(plan.prepare), 'task')} skipped: adopted hosts are somebody else's")
+        async with phase(recorder, "deploy", plan.playbook.ready_timeout):
+            request = self._request(on_machines(planned), ())
+            deployment = await tasks.start(self._held.hold, self.target.deployer.deploy(request))
+            spec = self._network_spec()
+            network = await adopt_network(plan, spec, planned, deployment, plan.playbook.ready_timeout)
+            plan = plan.paced(network.timing or plan.timing)
+            recorder.emit(NetworkAdopted(plan.timing.block_interval, plan.timing.finality_depth, plan.duration))
+            shared = self._share(network, plan)
+            host = NodeHost(network, deployment, recorder.clock, recorder.emit, tasks, shared.fail)
+            logs = recorder.run_dir.log
+            nodes = [
+                AdoptedNode(node, plan.chain.roles[node.spec.role].api_port, logs(node.spec.name), host)
+                for node in planned
+            ]
+            self._nodes |= {node.name: node for node in nodes}
+            await all_of(node.attach for node in nodes)
+        return shared
+
+    def _network_spec(self) -> NetworkSpec:
+        plan, recorder = self.plan, self.recorder
+        return NetworkSpec(
+            recorder.run_id, plan.seed, plan.topology, plan.playbook.wallets, genesis_time=recorder.clock.wall()
+        )
+
+    def _request(self, nodes: tuple[PlannedNode, ...], links: tuple[Link, ...]) -> DeployRequest:
+        access = Access(self.target.forks, self._audit, self.recorder.warn)
+        return DeployRequest(self.recorder.run_id, self.recorder.path, nodes, links, self.plan.chain, access)
+
+    def _begin(self, planned: tuple[PlannedNode, ...]) -> None:
+        self._begun = True
+        self.recorder.emit(self._started(planned))
+
+    def _share(self, network: Network, plan: Plan) -> RunShared:
+        recorder = self.recorder
         self._ledger = Ledger(recorder.run_dir.ledger)
         feed = BlockFeed(
             {name: partial(self._new_client, name) for name in plan.view.node_names},
-            plan.chain.timing.finality_depth,
+            plan.timing.finality_depth,
             recorder.clock,
         )
         shared = self._shared = RunShared(
@@ -159,12 +159,15 @@ class Lifecycle:
         return self._nodes[name].new_client()
 
     def _started(self, planned: tuple[PlannedNode, ...]) -> RunStarted:
-        plan, timing = self.plan, self.plan.chain.timing
+        plan, timing = self.plan, self.plan.timing
         nodes = {
             node.spec.name: {
                 "role": node.spec.role,
                 "machine": node.host.name,
-                "links": [link.dst for link in plan.topology.links if link.src == node.spec.name],
+                # Whom adopted nodes dial is not known: the playbook's layout is not theirs.
+                "links": [
+                    link.dst for link in plan.topology.links if link.src == node.spec.name and node.adoption is None
+                ],
             }
             for node in planned
         }
@@ -250,11 +253,23 @@ class Lifecycle:
         timeout = self.plan.playbook.ready_timeout
         give_up = shared.clock.now() + timeout
         await all_of(partial(node.wait_ready, timeout) for node in self._nodes.values())
+        if any(node.adopted for node in self._nodes.values()):
+            await self._begin_near_the_head(shared.feed)
         await tasks.start(self._run_feed, shared.feed)
         if await shared.feed.wait_height(1, timeout=max(0.0, give_up - shared.clock.now())):
             return
         lacking = ", ".join(name for name, view in shared.feed.nodes.items() if view.height < 1)
         raise NotReadyError(f"no first block at {lacking} within {timeout:g} s; raise ready_timeout, or see their logs")
+
+    async def _begin_near_the_head(self, feed: BlockFeed) -> None:
+        """A chain that was there before may be long. Raises NotReadyError."""
+        heights = []
+        for node in self._nodes.values():
+            try:
+                heights.append((await node.client().head()).height)
+            except Unreachable as error:
+                raise NotReadyError(f"{node.name} answered, and then no more: {error}") from error
+        feed.begin_at(max(heights) - feed.finality_depth - 1)
 
     async def _run_feed(self, feed: BlockFeed, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         with self._feed_scope:
@@ -262,9 +277,9 @@ class Lifecycle:
 
     async def tear_down(self) -> list[str]:
         """Take down whatever there is; says what is left. Runs shielded, whatever came before."""
-        if self._shared is None:
+        if not self._begun:
             return []
-        emit, clock = self._shared.emit, self._shared.clock
+        emit, clock = self.recorder.emit, self.recorder.clock
         left: list[str] = []
         began = clock.now()
         emit(PhaseStarted("teardown"))
@@ -300,15 +315,15 @@ class Lifecycle:
             return [f"{name}: {type(error).__name__}: {error}"]
 
     async def _end_nodes(self) -> None:
-        live = [node for node in self._nodes.values() if node.state in (NodeState.RUNNING, NodeState.PAUSED)]
+        nodes = list(self._nodes.values())
 
         async def hurry() -> None:
             await self.patience.wait_hurry()
-            await all_of(node.cut_short for node in live)
+            await all_of(node.cut_short for node in nodes)
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(hurry)
-            await all_of(node.stop for node in live)
+            await all_of(node.let_go for node in nodes)
             tasks.cancel_scope.cancel()
 
     async def _close_clients(self) -> None:

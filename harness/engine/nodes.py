@@ -103,6 +103,14 @@ class ReachedNode(Node):
         )
 
     @abstractmethod
+    async def let_go(self) -> None:
+        """At the end of a run: it stops if the harness had started it; else it is as it was found. Raises
+        InfrastructureError, TeardownError."""
+
+    async def cut_short(self) -> None:
+        """For who cannot wait for a `let_go` that is under way."""
+
+    @abstractmethod
     def _gone(self) -> str:
         """How it ended, so that it cannot answer any more; "" while it may."""
 
@@ -164,8 +172,12 @@ class ManagedNode(ReachedNode):
         async with self._control:
             return await self._end(signal.SIGKILL, None)
 
+    async def let_go(self) -> None:
+        if self._state in (NodeState.RUNNING, NodeState.PAUSED):
+            await self.stop()
+
     async def cut_short(self) -> None:
-        """SIGKILL beside a `stop` that is under way, for who cannot wait for it."""
+        """SIGKILL beside the signal to stop."""
         if self._service is not None and self._service.exit is None:
             self._asked.add(signal.SIGKILL)
             await self._service.signal(signal.SIGKILL)

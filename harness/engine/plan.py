@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from harness.engine.seed import derive, fresh_seed
 from harness.errors import HarnessError, PluginLoadError, Problem, SpecError, UnknownPluginError
 from harness.plugin.contract.base import Config, MachineCapability, Plugin
-from harness.plugin.contract.chain import Chain
+from harness.plugin.contract.chain import Chain, Timing
 from harness.plugin.contract.expectation import Expectation
 from harness.plugin.contract.task import Task
 from harness.plugin.contract.workload import PlanView, Workload
@@ -63,7 +63,7 @@ class PlannedTask:
 class Plan:
     """A run without machines: `deployer.deploy(plan)` gives it some. Seconds throughout.
 
-    `settle` None: until the blocks of the drive are final."""
+    `settle` None: until the blocks of the drive are final. `pace` is that of an adopted network."""
 
     playbook: Playbook
     seed: int
@@ -75,6 +75,26 @@ class Plan:
     settle: float | None
     view: PlanView
     prepare: tuple[PlannedTask, ...] = ()
+    pace: Timing | None = None
+
+    @property
+    def timing(self) -> Timing:
+        return self.pace or self.chain.timing
+
+    def paced(self, timing: Timing) -> Plan:
+        """The same plan on a network of this pace, whatever the chain's options say: what is said in blocks takes as
+        long as they do there. Raises SpecError where that makes a plan that cannot be."""
+        view = _view(self.playbook, self.topology, timing.block_interval)
+        settle = self.playbook.settle.seconds(timing.block_interval) if self.playbook.settle else None
+        components: tuple[Component[Any], ...] = (*self.workloads, *self.expectations)
+        problems = [
+            Problem(component.where.file, component.where.line, component.where.column, component.id, complaint)
+            for component in components
+            for complaint in component.make().check(view)
+        ]
+        if problems:
+            raise SpecError(problems)
+        return replace(self, view=view, duration=view.duration, settle=settle, pace=timing)
 
     @property
     def machine_needs(self) -> Mapping[MachineCapability, tuple[str, ...]]:

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import anyio.abc
@@ -23,6 +23,7 @@ from harness.plugin.contract.node import Node
 from harness.plugin.contract.workload import Workload
 from harness.record.events import (
     BlockObserved,
+    Event,
     ExpectationJudged,
     FeedChanged,
     Note,
@@ -59,9 +60,10 @@ class Judged:
 class Runner:
     """What `deployer.deploy(plan)` gives: a network that is up, and `run`, which drives and judges it."""
 
-    def __init__(self, shared: RunShared) -> None:
+    def __init__(self, shared: RunShared, plan: Plan) -> None:
+        """`plan` is what was asked for, whose pace may not be that of the network."""
         self._shared = shared
-        self.plan: Plan = shared.plan
+        self.plan = plan
         self._judged: list[Judged] = []
         self._violated: dict[str, tuple[Violation, str]] = {}  # expectation → its first violation, where it is asked
         self._driving: set[str] = set()  # workloads that have not ended yet
@@ -98,6 +100,7 @@ class Runner:
         Raises InfrastructureError after evaluating when a workload or a fault failed of itself."""
         if plan is not self.plan:
             raise ValueError("this network was deployed for another plan")
+        plan = self._shared.plan
         async with self._phase("capture"):
             workloads = [(component, component.make()) for component in plan.workloads]
             expectations = [(component, component.make()) for component in plan.expectations]
@@ -171,7 +174,7 @@ class Runner:
         shared, clock = self._shared, self.clock
         start, start_wall = clock.now(), clock.wall()
         shared.window = Window(start, start_wall)
-        deadline = start + self.plan.duration
+        deadline = start + shared.plan.duration
         async with anyio.create_task_group() as tasks:
             async with anyio.create_task_group() as driving:
                 tasks.start_soon(self._stop_when_failed, driving.cancel_scope)
@@ -226,9 +229,9 @@ class Runner:
 
     async def _settle(self) -> None:
         """Wait until what was made during the drive is final everywhere, in protocol time."""
-        shared, timing = self._shared, self.plan.chain.timing
-        if self.plan.settle is not None:
-            await self.clock.sleep(self.plan.settle)
+        shared, plan, timing = self._shared, self._shared.plan, self._shared.plan.timing
+        if plan.settle is not None:
+            await self.clock.sleep(plan.settle)
         else:
             blocks = timing.finality_depth + 2  # one more than the last of the drive, one for clocks
             patience = max(SETTLE_LEAST, SETTLE_PATIENCE * blocks * timing.block_interval)
@@ -265,19 +268,29 @@ class Runner:
         )
 
 
+class Teller(Protocol):
+    """Whoever can put events in the journal."""
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def emit(self) -> Callable[[Event], None]: ...
+
+
 @asynccontextmanager
-async def phase(shared: RunShared, name: str, budget: float | None = None) -> AsyncIterator[None]:
+async def phase(teller: Teller, name: str, budget: float | None = None) -> AsyncIterator[None]:
     """Journal a phase: its begin, its end, how long it took, and what it failed with."""
-    began = shared.clock.now()
-    shared.emit(PhaseStarted(name, budget))
+    began = teller.clock.now()
+    teller.emit(PhaseStarted(name, budget))
     try:
         yield
     except BaseException as error:
         cancelled = isinstance(error, anyio.get_cancelled_exc_class())
         text = "interrupted" if cancelled else str(plain(error)) or type(error).__name__
-        shared.emit(PhaseEnded(name, False, shared.clock.now() - began, text))
+        teller.emit(PhaseEnded(name, False, teller.clock.now() - began, text))
         raise
-    shared.emit(PhaseEnded(name, True, shared.clock.now() - began))
+    teller.emit(PhaseEnded(name, True, teller.clock.now() - began))
 
 
 def journal_feed(shared: RunShared) -> None:

@@ -77,6 +77,7 @@ class BlockFeed:
         self._on_defect = Subscribers[str, Exception](self._note_defect)
         self.defects: list[tuple[str, Exception]] = []
         """Subscribers that raised, and were dropped for it: name and exception. What they kept is incomplete."""
+        self._floor = 0
         self._bodies = Bodies(self.window)
         self._blind = BlindSpots(clock)
         for node, source in sources.items():
@@ -191,6 +192,12 @@ class BlockFeed:
             finally:
                 self._tasks = None
 
+    def begin_at(self, height: int) -> None:
+        """Blocks up to this height are history, which nobody looks at: called before `run`, for a chain that was there
+        before. A node that is below it is followed from where it is."""
+        self._floor = max(0, height)
+        self.finality.floor = self._floor
+
     def add(self, node: str, source: Callable[[], BlockSource]) -> None:
         """Follow one more node; `source` makes a connection, again after each loss of one."""
         if node in self._views:
@@ -241,10 +248,14 @@ class BlockFeed:
             if head.height <= 0:
                 self._blind.found(view.name)  # there is nothing to be read
             # The best block known comes once more: if it has been replaced meanwhile, this shows it.
-            after = view.height - 1 if view.chain else head.height - self.window
+            after = view.height - 1 if view.chain else self._start(head.height)
             await self._read(view, source, after, head.height)
         finally:
             await _close(source)
+
+    def _start(self, head: int) -> int:
+        """The height above which to begin with a node whose head is there."""
+        return max(self._floor, head - self.window) if head > self._floor else head - 1
 
     async def _read(self, view: NodeView, source: BlockSource, after: int, history: int) -> None:
         """Take all headers above `after`; those up to height `history` are old. Raises _Lost.

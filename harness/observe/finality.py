@@ -40,6 +40,8 @@ class FinalityLedger:
         self._bits: dict[str, int] = {}
         self._gone = 0
         self._heights: dict[int, dict[str, int]] = {}  # height → hash → bit set of nodes
+        self.floor = -1
+        """Blocks up to this height are not compared: they were there before anybody looked."""
         self.highest = -1
         """The highest height that is final anywhere, -1 before the first."""
         self.lowest = -1
@@ -67,6 +69,8 @@ class FinalityLedger:
 
     def add(self, node: str, height: int, hash: str, at: float) -> Conflict | None:
         """`node` has this block final. Returns a conflict when it is a new block at this height, beside another."""
+        if height <= self.floor:
+            return None
         self.witnessed[node] += 1
         self.lowest = height if self.lowest < 0 else min(self.lowest, height)
         if height <= self._dropped:

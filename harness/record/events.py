@@ -56,6 +56,15 @@ class PhaseEnded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkAdopted(Event):
+    """The run is on a network that was there before: its pace, in the place of the one that RunStarted tells."""
+
+    block_interval: float
+    finality_depth: int
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
 class NodeChanged(Event):
     """A node's state changed (harness.plugin.contract.node.NodeState). `why` says who wanted it, or how it ended."""
 

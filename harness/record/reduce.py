@@ -12,6 +12,7 @@ from harness.record.events import (
     ExpectationJudged,
     FaultStaged,
     FeedChanged,
+    NetworkAdopted,
     NodeChanged,
     Note,
     PhaseEnded,
@@ -77,6 +78,9 @@ def _apply(state: RunState, event: Event, recorded: Recorded) -> RunState:
             return _violation(state, event)
         case ExpectationJudged():
             return _judged(state, event)
+        case NetworkAdopted(block_interval, finality_depth, duration) if state.run is not None:
+            run = replace(state.run, block_interval=block_interval, finality_depth=finality_depth, duration=duration)
+            return replace(state, run=run)
         case TaskRan():
             return _task_ran(state, event)
         case Note():
