@@ -62,10 +62,12 @@ class ProcessDeployment(Deployment):
         hosts: Mapping[str, Machine],
         placements: Mapping[str, Placement],
         targets: Mapping[Link, Address],
+        endpoints: Mapping[str, Mapping[str, Address]],
         relay: LinkRelay | None,
     ) -> None:
         self.hosts = hosts
         self.placements = placements
+        self._endpoints = endpoints
         self._addresses = relay.addresses if relay is not None else targets
         self._relay = relay
         self._artifacts = PurePosixPath(run_dir / ARTIFACTS)
@@ -76,7 +78,7 @@ class ProcessDeployment(Deployment):
         return self._addresses[link]
 
     def endpoint(self, node: str, port: str) -> Address:
-        return Address(LOOPBACK, self.placements[node].ports[port])
+        return self._endpoints[node][port]
 
     async def provide(self, machine: Machine, artifact: Artifact) -> PurePosixPath:
         """A copy in the run's folder: the file of an artifact may be replaced by a newer one in the middle of a run,
@@ -128,7 +130,8 @@ class ProcessDeployer(Deployer[ProcessConfig]):
         if problems := _told([node.host for node in request.nodes]):
             raise DeployError(problems)
         run_dir = request.run_dir.absolute()
-        leases = await anyio.to_thread.run_sync(PortLeases, sum(len(node.ports) for node in request.nodes))
+        ours = [node for node in request.nodes if node.adoption is None]
+        leases = await anyio.to_thread.run_sync(PortLeases, sum(len(node.ports) for node in ours))
         try:
             supervision = await Supervision.start(run_dir)
             try:
@@ -155,6 +158,12 @@ class ProcessDeployer(Deployer[ProcessConfig]):
         names = {node.host.name for node in request.nodes}
         machines = {name: LocalMachine(name, run_dir, supervision, request.access.audit) for name in names}
         free = iter(ports)
+        endpoints = {
+            node.spec.name: node.adoption.endpoints
+            if node.adoption
+            else {p: Address(LOOPBACK, next(free)) for p in node.ports}
+            for node in request.nodes
+        }
         placements = {
             node.spec.name: Placement(
                 node=node.spec,
@@ -162,18 +171,19 @@ class ProcessDeployer(Deployer[ProcessConfig]):
                 directory=PurePosixPath(run_dir / NODES / file_name(node.spec.name)),
                 bind=LOOPBACK,
                 advertise=LOOPBACK,
-                ports={port: next(free) for port in node.ports},
+                ports={port: at.port for port, at in endpoints[node.spec.name].items()},
             )
             for node in request.nodes
         }
+        folders = [Path(placements[node.spec.name].directory) for node in request.nodes if node.adoption is None]
         try:
-            await anyio.to_thread.run_sync(_make_folders, [Path(place.directory) for place in placements.values()])
+            await anyio.to_thread.run_sync(_make_folders, folders)
         except OSError as error:
             raise DeployError(f"process: no folder for a node: {error}") from error
         peer_port = {node.spec.name: node.peer_port for node in request.nodes}
         targets = {link: Address(LOOPBACK, placements[link.dst].ports[peer_port[link.dst]]) for link in request.links}
         relay = await LinkRelay.start(supervision, targets, run_dir) if self.config.relay else None
-        return ProcessDeployment(run_dir, machines, placements, targets, relay)
+        return ProcessDeployment(run_dir, machines, placements, targets, endpoints, relay)
 
 
 def _problems(host: HostSpec) -> list[str]:
