@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from harness_ssh.stream import Channel, Pump
 AUTHENTICATE_WITHIN = 30.0
 """Seconds that a host may take to decide on a key or password: directory services are slow, and refusals delayed."""
 SILENCE = 3
-"""So many signs of life without an answer mean that the connection is dead."""
+"""A connection is dead when it gives no sign of life for so many times the `keepalive` of its destination."""
 PROXY_ENDS_WITHIN = 2.0
 """Seconds for a ProxyCommand to end once its connection has."""
 CHANNELS_AT_ONCE = 8
@@ -61,6 +60,7 @@ class SshConnection:
         self._transport = fabric_connection.transport
         self._pump = pump
         self._threads = anyio.CapacityLimiter(CHANNELS_AT_ONCE)
+        self._watching = asyncio.create_task(self._watch(), name=f"ssh {destination}")
 
     @classmethod
     async def open(
@@ -104,11 +104,23 @@ class SshConnection:
 
     async def close(self) -> None:
         with anyio.CancelScope(shield=True):
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
             await anyio.to_thread.run_sync(self._close)
 
-    def break_off(self) -> None:
-        """Have it end at once, as if it were lost. From any thread."""
-        _shut(self._transport.sock)
+    async def _watch(self) -> None:
+        """Ask for a sign of life now and then. A link that was cut somewhere on the way tells nobody: who does not
+        answer is broken off, so that all who wait for him know."""
+        keepalive, thread = self.destination.keepalive, anyio.CapacityLimiter(1)
+        while keepalive and self.alive:
+            await anyio.sleep(keepalive)
+            with anyio.move_on_after((SILENCE - 1) * keepalive) as limit:
+                ask = partial(self._transport.global_request, "keepalive@openssh.com", wait=True)
+                with contextlib.suppress(OSError, EOFError, paramiko.SSHException):  # it is lost, as all will see
+                    await anyio.to_thread.run_sync(ask, limiter=thread, abandon_on_cancel=True)
+            if limit.cancelled_caught:
+                await anyio.to_thread.run_sync(_shut, self._transport.sock)
+                return
 
     async def _channel(self, open: Callable[[], Any]) -> Channel:
         try:
@@ -127,7 +139,7 @@ class SshConnection:
 
     def _close(self) -> None:
         self._pump.end()
-        self.break_off()
+        _shut(self._transport.sock)
         self._fabric.close()
         self._line.end()
         self._pump.join()
@@ -180,7 +192,6 @@ class _Handshake:
             with contextlib.ExitStack() as failed:
                 failed.callback(connection.client.close)
                 connection.open()
-                connection.transport.set_keepalive(to.keepalive)
                 failed.pop_all()
         except (HarnessError, paramiko.SSHException, OSError, EOFError) as error:
             raise self._explained(error, order) from None
@@ -350,21 +361,13 @@ async def _connect(to: Destination) -> socket.socket:
         except OSError as error:
             refused.append(f"{address[0]} port {to.port}: {error.strerror}")
         else:
-            _tune(sock, to.keepalive)
+            sock.setblocking(True)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
         finally:
             if sock.getblocking() is False:
                 sock.close()
     raise MachineLost("; ".join(dict.fromkeys(refused)))
-
-
-def _tune(sock: socket.socket, keepalive: float) -> None:
-    """For questions and answers, and a link that may go dead: blocking from now on."""
-    sock.setblocking(True)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if keepalive and sys.platform == "linux":
-        # What is sent and not acknowledged for so long ends the connection (tcp(7)); paramiko's signs of life are sent.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * SILENCE * keepalive))
 
 
 def _start_proxy(to: Destination) -> _Line:

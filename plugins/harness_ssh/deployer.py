@@ -40,6 +40,9 @@ from harness_ssh.tunnels import Tunnels
 
 T = TypeVar("T")
 
+LOSSES = 6
+"""That a connection is dead must be known when much of the lease is left: in each, so many signs of life are asked for."""
+
 ROOT = "root"
 
 
@@ -64,8 +67,8 @@ class SshConfig(Config):
     ssh_config: Path | None = Field(None, description="a file to read instead of ~/.ssh/config and /etc/ssh/ssh_config")
     keepalive: Duration = Field(
         5.0,
-        description="how often a sign of life is sent through a connection, where neither the inventory nor ssh's "
-        "configuration says",
+        description="how often each machine is asked for a sign of life, at least; one that gives none for three times "
+        "as long is connected with anew",
         ge=1,
     )
 
@@ -184,7 +187,9 @@ class SshDeployer(Deployer[SshConfig]):
         return done
 
     def _pool(self, hosts: Sequence[HostSpec], forks: int) -> Pool:
-        return Pool(hosts, SshSettings(self.config.ssh_config, self.config.keepalive), forks)
+        return Pool(
+            hosts, SshSettings(self.config.ssh_config, min(self.config.keepalive, self.config.lease / LOSSES)), forks
+        )
 
     def _hold(self, host: HostSpec, pool: Pool, request: DeployRequest) -> Hold:
         mechanism = "" if self.config.supervise == "auto" else self.config.supervise

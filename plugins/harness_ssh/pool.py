@@ -22,8 +22,8 @@ FIRST_TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class SshSettings:
-    """`config_file` stands in for ~/.ssh/config and /etc/ssh/ssh_config; `keepalive` (seconds) is for hosts that say
-    nothing of it."""
+    """`config_file` stands in for ~/.ssh/config and /etc/ssh/ssh_config. A sign of life is asked for every `keepalive`
+    seconds, or more often where the inventory or ssh's configuration want that."""
 
     config_file: Path | None = None
     keepalive: float = 5.0
@@ -78,7 +78,7 @@ class Pool:
         to = await anyio.to_thread.run_sync(
             partial(resolve, said, self._settings.config_file), limiter=self._threads, abandon_on_cancel=True
         )
-        to = replace(to, keepalive=to.keepalive or self._settings.keepalive)
+        to = replace(to, keepalive=min(filter(None, (to.keepalive, self._settings.keepalive))))
         jumps = tuple(jump for jump in to.jumps if jump not in before)  # a jump host is not reached through itself
         via = await self._jump(jumps, said, to, before) if jumps else None
         async for attempt in stamina.retry_context(

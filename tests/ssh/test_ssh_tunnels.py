@@ -84,14 +84,16 @@ async def test_one_that_does_not_read_holds_up_no_other(sshd: Any) -> None:
                 await anyio.sleep_forever()
             await stream.send(word)
 
-    async with tunnel_to(sshd, first_word_then_nothing) as (address, _):
-        async with await anyio.connect_tcp(address.host, address.port) as stuck:
-            with anyio.move_on_after(1.0) as limit:
-                while True:
-                    await stuck.send(b"s" * 1_000_000)
-            assert limit.cancelled_caught
-            with anyio.fail_after(10):
-                assert await ask(address, b"a") == b"a"
+    async with (
+        tunnel_to(sshd, first_word_then_nothing) as (address, _),
+        await anyio.connect_tcp(address.host, address.port) as stuck,
+    ):
+        with anyio.move_on_after(1.0) as limit:
+            while True:
+                await stuck.send(b"s" * 1_000_000)
+        assert limit.cancelled_caught
+        with anyio.fail_after(10):
+            assert await ask(address, b"a") == b"a"
 
 
 async def test_the_address_survives_a_lost_connection(sshd: Any) -> None:
