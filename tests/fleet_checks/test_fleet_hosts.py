@@ -173,6 +173,22 @@ def test_a_keeper_removes_what_a_killed_keeper_left(docker_engine: Docker, tmp_p
     eventually(lambda: not list(tmp_path.rglob("keeper.sock")), "the keeper ended")
 
 
+REJOIN = """
+import os, fleet
+for number in range(8):
+    joined = fleet.Fleet(f"{os.getpid()}-{number}")
+    assert joined.folder.exists()
+    joined.close()
+"""
+
+
+def test_sessions_that_come_as_the_keeper_ends_get_the_next_one(docker_engine: Docker, tmp_path: Path) -> None:
+    env = {**os.environ, "HARNESS_TESTS_CACHE": str(tmp_path), "DOCKER_HOST": docker_engine.host}
+    env["PYTHONPATH"] = str(SOURCE)
+    ones = [subprocess.Popen([sys.executable, "-c", REJOIN], env=env) for _ in range(3)]
+    assert [one.wait(120) for one in ones] == [0, 0, 0]
+
+
 def test_a_session_is_its_processes_together(docker_engine: Docker, fleet: Fleet) -> None:
     """Workers share a session: it ends with the last of them."""
     one, other = Fleet("together"), Fleet("together")

@@ -26,6 +26,10 @@ PATIENCE = 900.0
 """Seconds for an answer: the first one has packages installed and images built."""
 
 
+class KeeperEnded(FleetError):
+    """The keeper is no more."""
+
+
 class Fleet:
     """A session's claim to an engine and to hosts. What it gets is gone when its last connection is."""
 
@@ -34,13 +38,17 @@ class Fleet:
 
         Raises FleetUnavailable where there can be no fleet, FleetError when it fails."""
         self._asking = threading.Lock()
-        self._socket = _connect()
-        self._answers = self._socket.makefile("rb")
-        try:
-            welcome = self._ask(protocol=PROTOCOL, session=session, pin=pin)
-        except BaseException:
-            self.close()
-            raise
+        while True:
+            self._socket = _connect()
+            self._answers = self._socket.makefile("rb")
+            try:
+                welcome = self._ask(protocol=PROTOCOL, session=session, pin=pin)
+                break
+            except KeeperEnded:
+                self.close()  # it was about to end: the next one waits until it has
+            except BaseException:
+                self.close()
+                raise
         self.docker_host: str = welcome["docker_host"]
         """For DOCKER_HOST: the engine; it has debian:bookworm-slim."""
         self.folder = Path(welcome["folder"])
@@ -75,10 +83,13 @@ class Fleet:
 
     def _ask(self, **request: Any) -> dict[str, Any]:
         with self._asking:
-            self._socket.sendall(json.dumps(request).encode() + b"\n")
-            line = self._answers.readline()
+            try:
+                self._socket.sendall(json.dumps(request).encode() + b"\n")
+                line = self._answers.readline()
+            except ConnectionError:
+                line = b""
         if not line:
-            raise FleetError("the fleet's keeper has ended; its log is keeper.log in the fleet's folder")
+            raise KeeperEnded("the fleet's keeper has ended; its log is keeper.log in the fleet's folder")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise FleetError(answer["error"])

@@ -43,10 +43,14 @@ class Keeper:
         self._changed = threading.Condition()
         self._ending = 0
         self._visited = False
+        self._closed = False
         docker.remove_containers(f"label={self._label}")
 
-    def join(self, name: str, pin: bool) -> Session:
+    def join(self, name: str, pin: bool) -> Session | None:
+        """A connection's session. None: too late, the keeper is about to end."""
         with self._changed:
+            if self._closed:
+                return None
             session = self._sessions.get(name)
             if session is None:
                 session = Session(name, self.docker, self._folder, self._label, self._image)
@@ -77,6 +81,7 @@ class Keeper:
         with self._changed:
             self._changed.wait_for(lambda: self._visited, IDLE)
             self._changed.wait_for(lambda: not self._sessions and not self._ending)
+            self._closed = True
 
     def end(self) -> None:
         """End all sessions, whoever still has them."""
@@ -98,6 +103,8 @@ class Conversation(socketserver.StreamRequestHandler):
             return
         keeper = self.server.keeper
         session = keeper.join(request["session"], request["pin"])
+        if session is None:
+            return
         unpin = False
         leases: dict[int, list[ContainerHost]] = {}
         numbers = itertools.count(1)
