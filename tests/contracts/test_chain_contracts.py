@@ -12,6 +12,7 @@ from harness_cometbft.chain import CometBFT, CometConfig
 from harness_devnet.chain import Devnet, DevnetConfig
 
 
+@pytest.mark.real
 class TestDevnet(ChainContract):
     @pytest.fixture
     def chain(self) -> Chain[Any]:

@@ -201,7 +201,6 @@ class ChainContract:
                     pytest.fail("a block came from nowhere")
             await client.aclose()
 
-    @pytest.mark.real
     async def test_head_follow_and_block_agree(
         self, chain: Chain[Any], roles: Mapping[str, int], tmp_path: Path
     ) -> None:
@@ -231,7 +230,6 @@ class ChainContract:
             following = await _follow(next(iter(net.clients().values())), height, after=height - 1)
             assert [header.height for header in following] == [height]
 
-    @pytest.mark.real
     async def test_a_node_that_was_killed_comes_back_to_the_same_blocks(
         self, chain: Chain[Any], roles: Mapping[str, int], tmp_path: Path
     ) -> None:
@@ -252,7 +250,6 @@ class ChainContract:
 
             await eventually(goes_on, "the network goes on with it", self.final_within)
 
-    @pytest.mark.real
     async def test_transactions_are_included(self, chain: Chain[Any], roles: Mapping[str, int], tmp_path: Path) -> None:
         if Capability.TRANSACTIONS not in chain.capabilities:
             pytest.skip("this chain takes no transactions")

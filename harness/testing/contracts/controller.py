@@ -1,8 +1,8 @@
 """A controller to be killed: deploys nodes, then runs commands on one of them for ever.
 
-    python -m harness.testing.contracts.controller WHAT.json
+    command("harness.testing.contracts.controller", FILE)
 
-WHAT is what `describe` gives. It prints a line when it has come to each of MOMENTS."""
+FILE holds what `describe` gives. It prints a line when it has come to each of MOMENTS."""
 
 from __future__ import annotations
 
@@ -40,7 +40,11 @@ def describe(bench: Bench, run: RunDirectory) -> str:
     )
 
 
-async def main(what: Mapping[str, Any]) -> None:
+def main(file: str) -> None:
+    anyio.run(_control, json.loads(Path(file).read_text()))
+
+
+async def _control(what: Mapping[str, Any]) -> None:
     deployer: Deployer[Any] = remade(what["deployer"])
     chain: Chain[Any] = remade(what["chain"])
     run = RunDirectory(Path(what["run"]))
@@ -64,7 +68,3 @@ async def main(what: Mapping[str, Any]) -> None:
 def _tell(moment: str) -> None:
     sys.stdout.write(f"{moment}\n")
     sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    anyio.run(main, json.loads(Path(sys.argv[1]).read_text()))

@@ -11,14 +11,14 @@ from typing import Any
 from harness.plugin.contract.base import Plugin
 
 _START = """
-import json, runpy, sys
-sys.path[:] = json.loads(sys.argv.pop(1))
-runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+import importlib, json, sys
+sys.path[:] = json.loads(sys.argv[1])
+importlib.import_module(sys.argv[2]).main(*sys.argv[3:])
 """
 
 
 def command(module: str, *arguments: str) -> list[str]:
-    """Runs a module with this process's Python and `sys.path`."""
+    """Calls a module's `main` with this process's Python and `sys.path`."""
     return [sys.executable, "-c", _START, json.dumps(sys.path), module, *arguments]
 
 

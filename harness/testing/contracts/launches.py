@@ -77,7 +77,3 @@ def main(what: str) -> None:
     facts = Facts("elsewhere", asked["system"], "0", asked["architecture"], "3.11.0", 1, 2**30, 2**30)
     launches = launches_of(chain, network_of(chain, asked["roles"], asked["seed"]), facts)
     sys.stdout.write(digest(launches))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
