@@ -191,7 +191,7 @@ class AgentClient(Wire):
             )
         except Refusal as refusal:
             raise self._refused(refusal) from refusal
-        self.folder = PurePosixPath((await link.hear())["work"])
+        self.folder = PurePosixPath((await link.hear("work"))["work"])
         if self._resuming:
             self._resume(link, (await link.exchange({"do": "services"}))["services"])
 

@@ -45,14 +45,20 @@ class Link:
 
     async def greet(self) -> Header:
         """Send the program, and hear what it says of where it is."""
-        await self._transport.send(program())
+        problem: MachineLost | None = None
+        try:
+            await self._transport.send(program())
+        except MachineLost as error:
+            problem = error  # what it says for its end, if anything, is to be read
         noise = b""
         while MAGIC not in noise:
             if len(noise) > _LONGEST_NOISE:
                 raise MachineLost(f"no agent answers, but this: {_shown(noise)}")
             data = await self._transport.receive()
             if not data:
-                raise MachineLost(f"no agent answers{noise and f', but this: {_shown(noise)}'}")
+                if noise:
+                    raise MachineLost(f"no agent answers, but this: {_shown(noise)}")
+                raise problem or MachineLost("no agent answers")
             noise += data
         self._feed(noise.partition(MAGIC)[2])
         return (await self._next())[0]
@@ -60,18 +66,18 @@ class Link:
     async def exchange(self, request: Header, body: bytes = b"") -> Header:
         """Ask one question, before `serve`. Raises Refusal."""
         await self._transport.send(encode({"id": 0, **request}, body))
-        others: list[Frame] = []
-        while "id" not in (frame := await self._next())[0]:
-            others.append(frame)  # for whoever serves
-        self._frames.extendleft(reversed(others))
-        answer = frame[0]
+        answer = await self.hear("id")
         if "error" in answer:
             raise Refusal(answer)
         return answer
 
-    async def hear(self) -> Header:
-        """The next thing said, before `serve`."""
-        return (await self._next())[0]
+    async def hear(self, key: str) -> Header:
+        """The next thing said that has this key, before `serve`: what comes before it is for whoever serves."""
+        others: list[Frame] = []
+        while key not in (frame := await self._next())[0]:
+            others.append(frame)
+        self._frames.extendleft(reversed(others))
+        return frame[0]
 
     def serve(self, heard: Callable[[Iterable[Frame]], Awaitable[None]], lost: Callable[[str], None]) -> None:
         """From now on `heard` is given what comes; `lost` is told why nothing does any more. In a task of its own,
