@@ -34,6 +34,7 @@ from harness.api import (
     WalletsSpec,
 )
 from harness_cometbft import binary, files, keys
+from harness_cometbft.adopting import PANIC_PATTERNS, adopt
 from harness_cometbft.client import CometClient
 from harness_cometbft.transactions import KeyValueFactory
 
@@ -54,9 +55,6 @@ FROM ${BASE}
 COPY cometbft /usr/local/bin/cometbft
 RUN cometbft version
 """
-
-PANIC_PATTERNS = (r"^panic: ", r"CONSENSUS FAILURE", r"^fatal error: ")
-"""Go's own last words, and what the consensus engine says before it stops for good while its process lives on."""
 
 
 class CometConfig(Config):
@@ -119,6 +117,9 @@ class CometBFT(Chain[CometConfig]):
 
     def network(self, spec: NetworkSpec) -> Network:
         return CometNetwork(spec, self.config, self.timing)
+
+    async def adopt(self, spec: NetworkSpec, apis: Mapping[str, Address]) -> Network:
+        return await adopt(spec, apis, self.timing)
 
     @classmethod
     def doctor(cls) -> Sequence[tuple[str, bool, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ T = TypeVar("T")
 
 REQUEST_TIMEOUT = 5.0
 _PAGE = 20  # `blockchain` gives no more headers at once
+_VALIDATORS = 100  # `validators` gives no more at once
 _LOOKS = 10  # so often is a block that is due looked for every tick
 
 # A transaction did certainly not get in if the RPC server turned the request down (JSON-RPC 2.0: parse error, invalid
@@ -103,6 +105,20 @@ class CometClient(ChainClient):
     async def version(self) -> str:
         return await self._call("status", lambda status: f"CometBFT {status['node_info']['version']}")
 
+    async def identity(self) -> rpc.Identity:
+        """Who the node says that it is."""
+        return await self._call("status", rpc.identity)
+
+    async def powers(self) -> Mapping[str, int]:
+        """The voting power of every validator, by address, at the newest height."""
+        found: dict[str, int] = {}
+        for page in itertools.count(1):
+            powers, total = await self._call("validators", rpc.powers, page=str(page), per_page=str(_VALIDATORS))
+            found |= powers
+            if not powers or len(found) >= total:
+                break
+        return found
+
     async def peers(self) -> frozenset[str]:
         """A peer that is no node of this network appears by its id, so that it does not go unnoticed."""
         ids = await self._call("net_info", rpc.peer_ids)
@@ -143,7 +159,7 @@ class CometClient(ChainClient):
         rest, seldom, tick = 0.9 * self._interval, 0.5 * self._interval, min(0.1, 0.1 * self._interval)
         known, vain = "", 0
         while True:
-            page = await self._headers(after)
+            page = await self.headers(after)
             fresh = [header for header in page if header.height > after or (known and header.hash != known)]
             for header in fresh:
                 yield header
@@ -160,7 +176,7 @@ class CometClient(ChainClient):
                 await self._clock.sleep(rest if 1 <= vain <= _LOOKS else seldom)
                 vain = 0
 
-    async def _headers(self, first: int) -> list[BlockHeader]:
+    async def headers(self, first: int) -> list[BlockHeader]:
         """The node's headers from height `first` (1 for 0) on, a page of them; none if it is not there yet.
 
         It includes `first`, already known, because the node calls a range above its last block an error."""

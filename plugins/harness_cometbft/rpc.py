@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +20,39 @@ def head(status: Any) -> Head:
     sync = status["sync_info"]
     height = int(sync["latest_block_height"])
     return Head(height, sync["latest_block_hash"], final_height=height, syncing=bool(sync["catching_up"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Of `status`: the ids under which peers know a node and headers name it as proposer, its chain's id, its voting
+    power, 0 for one that does not vote, its height, and the lowest height that it still has."""
+
+    node_id: str
+    moniker: str
+    chain: str
+    validator: str
+    power: int
+    height: int
+    lowest: int
+
+
+def identity(status: Any) -> Identity:
+    node, sync, validator = status["node_info"], status["sync_info"], status["validator_info"]
+    return Identity(
+        node["id"],
+        str(node["moniker"]),
+        node["network"],
+        validator["address"],
+        int(validator["voting_power"]),
+        int(sync["latest_block_height"]),
+        int(sync["earliest_block_height"]),
+    )
+
+
+def powers(validators: Any) -> tuple[dict[str, int], int]:
+    """Of a page of `validators`: voting power by address, and how many validators there are in all."""
+    found = {validator["address"]: int(validator["voting_power"]) for validator in validators["validators"]}
+    return found, int(validators["total"])
 
 
 def _header(block_id: Any, header: Any, tx_count: int, proposers: Mapping[str, str]) -> BlockHeader:

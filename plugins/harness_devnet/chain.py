@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -35,12 +34,14 @@ from harness.api import (
     Wallet,
     WalletsSpec,
 )
+from harness_devnet.adopting import adopt
 from harness_devnet.bundle import NAME, devnet_pyz
 from harness_devnet.client import DevnetClient
+from harness_devnet.network import PANICS, GenesisNetwork
 from harness_devnet.node import misbehave
 from harness_devnet.node.codec import digest, encode
 from harness_devnet.node.genesis import FEE, MAX_SHARES, parse
-from harness_devnet.node.lottery import Lottery, threshold
+from harness_devnet.node.lottery import threshold
 from harness_devnet.wallets import Transfers, address, secret
 
 EPOCH_PER_K = 10
@@ -54,8 +55,6 @@ RUN command -v python3 >/dev/null || {{ apt-get update && \\
 RUN python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "devnet needs Python 3.11 or newer")'
 COPY {NAME} /opt/harness/{NAME}
 """
-
-PANICS = (r"^Traceback \(most recent call last\):", r"^\S+Z CRITICAL ", r"^Fatal Python error")
 
 
 def _known_switch(text: str) -> str:
@@ -143,34 +142,33 @@ class Devnet(Chain[DevnetConfig]):
     def network(self, spec: NetworkSpec) -> DevnetNetwork:
         return DevnetNetwork(spec, self.config)
 
+    async def adopt(self, spec: NetworkSpec, apis: Mapping[str, Address]) -> Network:
+        return await adopt(spec, apis)
+
     @classmethod
     def doctor(cls) -> Sequence[tuple[str, bool, str]]:
         return ((NAME, True, f"built in, {len(devnet_pyz()) >> 10} KiB"),)
 
 
-class DevnetNetwork(Network):
+class DevnetNetwork(GenesisNetwork):
     """One network: genesis, keys and wallets."""
 
     def __init__(self, spec: NetworkSpec, config: DevnetConfig) -> None:
-        self.spec = spec
         self._config = config
         self._secrets = {node.name: secret(spec.seed, "node", node.name) for node in spec.topology.nodes}
         self.wallets = tuple(
             Wallet(i, address(secret(spec.seed, "wallet", str(i))), spec.wallets.balance)
             for i in range(spec.wallets.count)
         )
-        self.genesis_document = encode(self._genesis())
-        self.genesis = parse(self.genesis_document)
-        self._lottery = Lottery(self.genesis)
-        self._active: list[int] = []
-        self._active_end = 1
+        self.genesis_document = encode(self._genesis(spec))
+        super().__init__(spec, parse(self.genesis_document))
 
     def power(self, node: NodeSpec) -> int:
         """A validator's stake; 0 for an executor."""
         return self._config.stakes.get(node.name, 1) if node.role == "validator" else 0
 
-    def _genesis(self) -> dict[str, Any]:
-        spec, config = self.spec, self._config
+    def _genesis(self, spec: NetworkSpec) -> dict[str, Any]:
+        config = self._config
         total = sum(self.power(node) for node in spec.topology.nodes)
         members = [
             {
@@ -226,17 +224,6 @@ class DevnetNetwork(Network):
 
     def client(self, node: NodeSpec, api: Address) -> DevnetClient:
         return DevnetClient(api)
-
-    def promised_blocks(self, start: float, end: float) -> float:
-        """The slots that begin in [start, end) and that the lottery gives a leader: exact, not the mean."""
-        first, last = self._slot_from(start), self._slot_from(end)
-        self._active += self._lottery.active_slots(self._active_end, last)
-        self._active_end = max(self._active_end, last)
-        return max(0, bisect.bisect_left(self._active, last) - bisect.bisect_left(self._active, first))
-
-    def _slot_from(self, moment: float) -> int:
-        """The first slot that begins at or after this moment (Unix seconds)."""
-        return -((self.genesis.time - round(moment * 1e6)) // self.genesis.slot)
 
     def transactions(self, rng: random.Random) -> TransactionFactory:
         return Transfers(self.genesis.hash, self.spec.seed, self.wallets, rng)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -26,10 +26,12 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 class DevnetClient(ChainClient):
     """One connection to one node's API; a second call made at the same time waits for the first.
 
-    Proxies of the environment are not used: nodes are reached directly."""
+    Proxies of the environment are not used: nodes are reached directly. `names` says how members of the network are
+    called here, those that it lacks by their own names."""
 
-    def __init__(self, api: Address) -> None:
+    def __init__(self, api: Address, names: Mapping[str, str] | None = None) -> None:
         self._api = api
+        self._names = names or {}
         self._http = httpx.AsyncClient(
             base_url=f"http://{api}",
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=60.0),
@@ -84,25 +86,32 @@ class DevnetClient(ChainClient):
         """What the node says of itself: name, role, version, peers, counters."""
         return await self._get("/status")
 
+    async def genesis(self) -> dict[str, Any]:
+        """The genesis document of its network. Raises LookupError where the node is too old to tell."""
+        return dict(await self._look_up("/genesis"))
+
+    async def accounts(self) -> dict[str, Any]:
+        """All balances and next nonces at the head, and of whom a transaction is pending (node.api)."""
+        return await self._get("/accounts")
+
     async def follow(self, after: int) -> AsyncIterator[BlockHeader]:
         height, hash = after, ""
         while True:
             value = await self._get(f"/blocks?after={height}&hash={hash}&wait={POLL}", timeout=POLL + TIMEOUT)
             for header in value["headers"]:
                 height, hash = header["height"], header["hash"]
-                yield BlockHeader(
-                    height, hash, header["parent"], header["time"], header["proposer"], header["tx_count"]
-                )
+                yield self._header(header)
 
     async def block(self, hash: str, height: int) -> Block:
         value = await self._look_up(f"/block/{quote(hash, safe='')}")
-        header = BlockHeader(
-            value["height"], value["hash"], value["parent"], value["time"], value["proposer"], value["tx_count"]
-        )
-        return Block(header, tuple(value["tx_ids"]))
+        return Block(self._header(value), tuple(value["tx_ids"]))
+
+    def _header(self, of: Mapping[str, Any]) -> BlockHeader:
+        proposer = self._names.get(of["proposer"], of["proposer"])
+        return BlockHeader(of["height"], of["hash"], of["parent"], of["time"], proposer, of["tx_count"])
 
     async def peers(self) -> frozenset[str]:
-        return frozenset((await self._get("/peers"))["peers"])
+        return frozenset(self._names.get(peer, peer) for peer in (await self._get("/peers"))["peers"])
 
     async def version(self) -> str:
         return str((await self._get("/status"))["version"])

@@ -6,7 +6,7 @@ import hashlib
 import heapq
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -31,15 +31,23 @@ def address(secret: bytes) -> str:
 class Transfers(TransactionFactory):
     """Signed transfers of 1 to MAX_AMOUNT between the wallets, the recipient and amount drawn from `rng`.
 
-    The fee goes to the proposer's account, which is no wallet, so `effects` is exact for all wallets."""
+    The fee goes to the proposer's account, which is no wallet, so `effects` is exact for all wallets. `nonces` are
+    those to begin with, where they are not 0."""
 
-    def __init__(self, chain: str, seed: int, wallets: Sequence[Wallet], rng: random.Random) -> None:
+    def __init__(
+        self,
+        chain: str,
+        seed: int,
+        wallets: Sequence[Wallet],
+        rng: random.Random,
+        nonces: Mapping[int, int] | None = None,
+    ) -> None:
         self._chain = chain
         self._wallets = wallets
         self._rng = rng
         self._seed = seed
         self._keys: dict[int, Ed25519PrivateKey] = {}  # of those that have sent: most of many wallets never do
-        self._next: defaultdict[int, int] = defaultdict(int)
+        self._next: defaultdict[int, int] = defaultdict(int, nonces or {})
         self._released: defaultdict[int, list[int]] = defaultdict(list)
 
     def make(self, sender: int) -> Transaction:

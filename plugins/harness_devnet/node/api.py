@@ -2,13 +2,15 @@
 
 GET  /head                                 best block, final height, whether the node is catching up
 GET  /status                               name, role, version, counters
+GET  /genesis                              the genesis document of its network
 GET  /blocks?after=H&hash=X&wait=S         headers above height H of the best chain; X is the hash that the client
                                            has at H: if it is no longer there, headers begin at the fork point.
                                            Where there are none, waits up to S seconds for one
 GET  /block/HASH                           a block with its transactions' ids; &full=1: whole transactions
 GET  /peers                                names of the peers connected now
 GET  /account/ADDRESS                      balance, and next nonce counting what is pending
-GET  /accounts?final=1                     all balances and their sum, at the head or at the last final block
+GET  /accounts?final=1                     all balances and their sum, at the head or at the last final block; next
+                                           nonces counting what is pending, and of whom something is pending
 GET  /mempool                              how many transactions wait
 POST /tx        {transaction}              -> {id}
 POST /channel   {channel, data}            -> {id}    data in base64; executors only
@@ -48,6 +50,7 @@ class Api:
         self._get: dict[str, Callable[..., Any]] = {
             "head": self._head,
             "status": self._status,
+            "genesis": lambda query: core.genesis.document,
             "blocks": self._blocks,
             "peers": self._peers,
             "mempool": self._mempool,
@@ -180,9 +183,17 @@ class Api:
         }
 
     def _accounts(self, query: dict[str, str]) -> dict[str, Any]:
-        balances = {a: self._shown(a, account.balance) for a, account in self._state(query).accounts()}
+        accounts = dict(self._state(query).accounts())
+        balances = {a: self._shown(a, account.balance) for a, account in accounts.items()}
+        nonces = {a: self._chain.mempool.next_nonce(a) for a in accounts}
         height = self._chain.tree.final_height if query.get("final") else self._chain.head.height
-        return {"height": height, "balances": balances, "supply": sum(balances.values())}
+        return {
+            "height": height,
+            "balances": balances,
+            "supply": sum(balances.values()),
+            "nonces": nonces,
+            "pending": sorted(a for a, account in accounts.items() if nonces[a] != account.nonce),
+        }
 
     async def _blob(self, blob: str, query: dict[str, str]) -> dict[str, Any]:
         if not is_hex(blob, 32):

@@ -42,7 +42,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class Genesis:
-    """Times in microseconds, Unix. Slot s ≥ 1 lasts from time + s·slot to time + (s+1)·slot; slot 0 is genesis."""
+    """Times in microseconds, Unix. Slot s ≥ 1 lasts from time + s·slot to time + (s+1)·slot; slot 0 is genesis.
+
+    `document` is the JSON object that all this was read from."""
 
     time: int
     slot: int
@@ -53,6 +55,7 @@ class Genesis:
     balances: Mapping[str, int]
     limits: Limits
     hash: str
+    document: Mapping[str, Any]
     validators: tuple[Member, ...] = field(init=False)
     by_key: Mapping[str, Member] = field(init=False)
 
@@ -109,6 +112,7 @@ def parse(data: bytes | dict[str, Any]) -> Genesis:
         balances={address: natural(doc["balances"], address) for address in json_field(doc, "balances", dict)},
         limits=Limits(**{name: natural(limits, name) for name in Limits.__slots__}),
         hash=digest(encode(doc)),
+        document=doc,
     )
     if not (genesis.slot and genesis.epoch_slots and genesis.k):
         raise Malformed("slot, epoch_slots and k must be positive")

@@ -1,0 +1,143 @@
+"""A CometBFT network that somebody else runs, from what its nodes say of it."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+
+from harness.api import (
+    Address,
+    Launch,
+    Network,
+    NetworkSpec,
+    NodeSite,
+    NodeSpec,
+    Timing,
+    TransactionFactory,
+    Unsupported,
+    UsageError,
+    Wallet,
+)
+from harness_cometbft.client import CometClient
+from harness_cometbft.rpc import Identity
+from harness_cometbft.transactions import KeyValueFactory
+
+PANIC_PATTERNS = (r"^panic: ", r"CONSENSUS FAILURE", r"^fatal error: ")
+"""Go's own last words, and what the consensus engine says before it stops for good while its process lives on."""
+
+MEASURED = 100
+"""So many blocks, the newest, tell how long one takes."""
+LEAST_MEASURED = 10
+"""Of fewer no interval is made: then that of the playbook's options is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a node says of itself, and where it was asked."""
+
+    node: NodeSpec
+    api: Address
+    client: CometClient
+    identity: Identity
+
+    @property
+    def role(self) -> str:
+        return "validator" if self.identity.power else "full"
+
+    def __str__(self) -> str:
+        return f"{self.node.name} ({self.api})"
+
+
+class AdoptedComet(Network):
+    """A network as its nodes tell it. `powers` are those of all its validators, by address."""
+
+    panic_patterns = PANIC_PATTERNS
+
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        genesis_time: float,
+        members: Mapping[str, Identity],
+        powers: Mapping[str, int],
+        timing: Timing,
+    ) -> None:
+        self.spec = replace(spec, genesis_time=genesis_time)
+        self.wallets = [Wallet(i, f"wallet-{i}", balance=0) for i in range(spec.wallets.count)]
+        self.timing: Timing = timing
+        self.other_power = sum(powers.values()) - sum(member.power for member in members.values())
+        self._members = members
+
+    def power(self, node: NodeSpec) -> int:
+        return self._members[node.name].power
+
+    def launch(self, site: NodeSite) -> Launch:
+        raise Unsupported("nodes of an adopted network are not launched")
+
+    def client(self, node: NodeSpec, api: Address) -> CometClient:
+        return CometClient(
+            node.name,
+            api,
+            node_ids={member.node_id: name for name, member in self._members.items()},
+            proposers={member.validator: name for name, member in self._members.items() if member.power},
+            block_interval=self.timing.block_interval,
+        )
+
+    def promised_blocks(self, start: float, end: float) -> float:
+        """One each block interval, as it was measured."""
+        return (end - start) / self.timing.block_interval
+
+    def transactions(self, rng: random.Random) -> TransactionFactory:
+        """Keys of this run alone: the network may have seen others with this seed."""
+        return KeyValueFactory(self.wallets, rng, hashlib.sha256(self.spec.run_id.encode()).hexdigest()[:12])
+
+
+async def adopt(spec: NetworkSpec, apis: Mapping[str, Address], otherwise: Timing) -> AdoptedComet:
+    """Ask all nodes who they are, and one of them for the validators and how long blocks take; `otherwise` is for a
+    network that is too young to tell.
+
+    Raises Unreachable, and UsageError with everything that is not as `spec` has it."""
+    async with AsyncExitStack() as stack:
+        told = []
+        for name, api in apis.items():
+            client = CometClient(name, api, node_ids={}, proposers={}, block_interval=otherwise.block_interval)
+            stack.push_async_callback(client.aclose)
+            told.append(_Told(spec.topology.node(name), api, client, await client.identity()))
+        if problems := list(_strangers(told)):
+            raise UsageError("\n".join(problems))
+        ahead = max(told, key=lambda one: one.identity.height)
+        members = {one.node.name: one.identity for one in told}
+        genesis_time, interval = await _history(ahead, spec.genesis_time, otherwise.block_interval)
+        timing = Timing(interval, otherwise.finality_depth)
+        return AdoptedComet(spec, genesis_time, members, await ahead.client.powers(), timing)
+
+
+def _strangers(told: Sequence[_Told]) -> Iterator[str]:
+    """What is wrong with who the nodes are."""
+    first: dict[str, _Told] = {}
+    for one in told:
+        identity = one.identity
+        if identity.chain != told[0].identity.chain:
+            yield f"{one} is of the network {identity.chain!r}, and {told[0]} of {told[0].identity.chain!r}"
+        elif identity.node_id in first:
+            yield f"{one} and {first[identity.node_id]} are one and the same node, {identity.moniker!r}"
+        elif one.role != one.node.role:
+            voting = "has no voting power" if one.role == "full" else f"votes, with a power of {identity.power}"
+            yield f"{one}, {identity.moniker!r}, {voting}, and the playbook has a {one.node.role} node there"
+        first.setdefault(identity.node_id, one)
+
+
+async def _history(one: _Told, now: float, otherwise: float) -> tuple[float, float]:
+    """When the oldest block that the node still has was made (`now`: there is none), and seconds from block to block
+    lately."""
+    height, lowest = one.identity.height, max(1, one.identity.lowest)
+    if height < 1:
+        return now, otherwise
+    oldest, newest = (await one.client.headers(lowest))[0], (await one.client.headers(height))[0]
+    first = max(lowest, 2, height - MEASURED)  # that of block 1 is when the network was planned
+    if height - first < LEAST_MEASURED:
+        return oldest.time, otherwise
+    before = (await one.client.headers(first))[0]
+    return oldest.time, round((newest.time - before.time) / (height - first), 6)
