@@ -66,12 +66,13 @@ class NodesHealthy(Expectation[NoConfig]):
         evidence: dict[str, Any] = {}
         lines = 0
         for node in ctx.nodes.values():
-            ends = [{"how": str(end), "at": end.at} for end, expected in node.exits if not expected]
             try:
                 await node.sync_log()
                 scan = await anyio.to_thread.run_sync(scan_log, node.log_path, node.launch.panic_patterns)
             except InfrastructureError as error:
                 scan = LogScan(0, 0, (), str(error))
+            # After its log was asked for: of a node that is only looked at, that may tell of an end, too.
+            ends = [{"how": str(end), "at": end.at} for end, expected in node.exits if not expected]
             lines += scan.lines
             evidence[node.name] = {
                 "unexpected_exits": ends,
