@@ -41,7 +41,7 @@ from harness_ssh.tunnels import Tunnels
 T = TypeVar("T")
 
 LOSSES = 6
-"""That a connection is dead must be known when much of the lease is left: in each, so many signs of life are asked for."""
+"""So many signs of life are asked for in each lease: that a connection is dead must be known when much of it is left."""
 
 ROOT = "root"
 

@@ -13,6 +13,7 @@ from harness.api import Access, HostSpec, MachineLost
 from harness_agent import AgentClient, AgentMachine, KeeperGone, KeeperSpec
 from harness_ssh import agents
 from harness_ssh.pool import Pool, may_pass
+from harness_ssh.transport import LAST_WORDS
 
 ANSWERS_WITHIN = 15.0
 """Seconds after which a machine that owes an answer is taken for lost: long for one that is busy, and soon enough to
@@ -38,6 +39,7 @@ class Hold:
         self._seen = 0.0  # Unix seconds: when the machine was last known to have heard of us
         self._lost = ""  # why there is no way to the machine any more
         self._letting_go = False
+        self._ended = anyio.Event()
 
     @property
     def client(self) -> AgentClient:
@@ -69,7 +71,7 @@ class Hold:
         """Connect again whenever the connection is lost, until the machine's lease must be over."""
         while True:
             why = await self.client.lost()
-            if self._letting_go and self.client.gone:
+            if self._letting_go and await self._has_ended():
                 return
             lost_at = anyio.current_time()
             self._seen = time.time()
@@ -96,12 +98,19 @@ class Hold:
         try:
             with anyio.move_on_after(LET_GO_WITHIN) as limit:
                 left = await self._client.end()
+                self._ended.set()
                 await self._client.aclose()
                 return [f"{self.host.name}: {line}" for line in left]
         except MachineLost as error:
             return [self._unreachable(str(error))]
         assert limit.cancelled_caught
         return [self._unreachable(f"no answer within {LET_GO_WITHIN:g} s")]
+
+    async def _has_ended(self) -> bool:
+        """Whether the connection was lost because the keeper has ended, as it was asked to: it says so just before."""
+        with anyio.move_on_after(LAST_WORDS):
+            await self._ended.wait()
+        return self._ended.is_set()
 
     async def _connect_again(self) -> None:
         async for attempt in stamina.retry_context(
