@@ -41,16 +41,18 @@ async def run_playbook(
     deployer: str = "",
     options: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
+    inventory: Inventory | None = None,
     on_event: Subscriber | None = None,
 ) -> Finished:
-    """Run the first combination of a playbook's matrix on this machine, with run directories under `runs`.
+    """Run the first combination of a playbook's matrix on this machine, or on the `inventory`, with run directories
+    under `runs`.
 
     `options` are the deployer's; `on_event` is told of every event as it happens. Raises SpecError and UsageError for
     what is wrong before there is a run."""
     registry = registry or Registry()
     file = PlaybookFile(TomlDocument.parse(text, "playbook.toml"))
     plan = resolve_file(file, registry, extra=extra)[0]
-    target = choose_target(registry, Inventory.implicit(), deployer=deployer, options=options)
+    target = choose_target(registry, inventory or Inventory.implicit(), deployer=deployer, options=options)
     recorder = Recorder.create(runs, plan, target)
     if on_event is not None:
         recorder.subscribe(on_event)

@@ -98,7 +98,10 @@ async def adopt(spec: NetworkSpec, apis: Mapping[str, Address]) -> AdoptedDevnet
         for name, api in apis.items():
             client = DevnetClient(api)
             stack.push_async_callback(client.aclose)
-            status = await client.status()
+            try:
+                status = await client.status()
+            except Unreachable as error:
+                raise Unreachable(f"{name}: {error}") from error
             told.append(
                 _Told(spec.topology.node(name), api, client, str(status["name"]), status["genesis"], status["height"])
             )

@@ -86,9 +86,9 @@ class DevnetClient(ChainClient):
         """What the node says of itself: name, role, version, peers, counters."""
         return await self._get("/status")
 
-    async def genesis(self) -> dict[str, Any]:
+    async def genesis(self) -> bytes:
         """The genesis document of its network. Raises LookupError where the node is too old to tell."""
-        return dict(await self._look_up("/genesis"))
+        return encode(await self._look_up("/genesis"))
 
     async def accounts(self) -> dict[str, Any]:
         """All balances and next nonces at the head, and of whom a transaction is pending (node.api)."""
