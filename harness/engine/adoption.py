@@ -131,6 +131,8 @@ class _Reader:
             return Address(self._itself(there), _port(value))
         if not isinstance(value, str):
             raise ValueError(f'must be "host:port", a URL, or a port, not {shown(value)}')
+        if not value.isprintable() or re.search(r"[\s{}]", value):
+            raise ValueError(f'must be "host:port", not {shown(value)}')
         scheme, separator, rest = value.partition("://")
         if separator and scheme not in _SCHEMES:
             tls = scheme in ("https", "wss")
@@ -140,7 +142,7 @@ class _Reader:
         parts = urlsplit(f"//{rest if separator else value}")
         if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
             raise ValueError(f'must be "host:port" and no more, not {shown(value)}')
-        if not parts.hostname or re.search(r"[\s\x00-\x1f\x7f{}]", parts.netloc):
+        if not parts.hostname:
             raise ValueError(f'must be "host:port", not {shown(value)}')
         try:
             port = parts.port

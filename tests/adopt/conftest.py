@@ -164,7 +164,7 @@ class Testnet:
             process.wait()
 
     def inventory(self, of: Callable[[str], str], more: str = "") -> Inventory:
-        """Each role's nodes in the group of that role; `of` gives a node's variables beside `manage` and `endpoints`."""
+        """Nodes in the groups of their roles; `of` gives a node's variables beside `manage` and `endpoints`."""
         lines = []
         for role in dict.fromkeys(node.role for node in self.nodes):
             for node in self.nodes:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.api import NotReadyError, UsageError
-from harness.errors import ExitCode, SpecError
+from harness.errors import ExitCode
 from harness.record.events import BlockObserved
 from harness.record.journal import read_journal
 from harness.testing import run_playbook
