@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import anyio
 import pytest
 
 from harness.plugin.contract.chain import Chain
@@ -65,8 +66,10 @@ class DeployerSuite:
     ) -> Bench:
         return Bench(deployer, hosts, contract_chain, tmp_path)
 
-    async def assert_nothing_left(self, bench: Bench) -> None:
-        """Of any run of this test."""
+    async def assert_nothing_left(self, bench: Bench, patience: float = 0.0) -> None:
+        """Of any run of this test, in so many seconds."""
+        give_up = anyio.current_time() + patience
         for run in bench.runs:
-            left = await self.leftovers(run.run_id, run.path)
-            assert not left, f"of the run {run.run_id} there still is: {', '.join(left)}"
+            while left := await self.leftovers(run.run_id, run.path):
+                assert anyio.current_time() < give_up, f"of the run {run.run_id} there still is: {', '.join(left)}"
+                await anyio.sleep(0.05)

@@ -58,7 +58,7 @@ async def _control(what: Mapping[str, Any]) -> None:
         _tell("started")
         for node in net.nodes.values():
             await node.wait_ready(READY_WITHIN)
-            await net.ask(node.name, "child")
+            await net.ask(node.name, "child", request.run_id)
         _tell("busy")
         while True:
             await net.machine.run(("sleep", "0.05"))

@@ -64,11 +64,7 @@ class DeathsSuite(DeployerSuite):
         async with victim(bench, moment, then):
             run = bench.runs[-1]
             await bench.deployer.clean(run.run_id, run.path)
-
-            async def gone() -> bool:
-                return not await self.leftovers(run.run_id, run.path)
-
-            await eventually(gone, "nothing of the dead run is there", UNRECORDED)
+            await self.assert_nothing_left(bench, UNRECORDED)
             assert not await bench.deployer.clean(run.run_id, run.path), "there was more to clean the second time"
         async with bench.up(2) as net:
             assert {node.state for node in net.nodes.values()} == {NodeState.RUNNING}
@@ -103,3 +99,5 @@ class DeathsSuite(DeployerSuite):
                 return not await self.active(run.run_id, run.path)
 
             await eventually(gone, "all of the dead run has ended by itself", self.dies_alone)
+            await bench.deployer.clean(run.run_id, run.path)
+            await self.assert_nothing_left(bench)

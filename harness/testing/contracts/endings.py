@@ -83,7 +83,7 @@ class EndingsSuite(DeployerSuite):
                 await paused.pause()
             await stopped.stop()
             await killed.kill()
-            await net.ask(running.name, "child")
+            await net.ask(running.name, "child", bench.runs[-1].run_id)
             await net.ask(stubborn.name, "ignore", 15)
             ends = [net.deployment.endpoint(name, "api") for name in net.nodes]
         await self.assert_nothing_left(bench)

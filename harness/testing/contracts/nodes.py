@@ -133,16 +133,17 @@ class NodesSuite(DeployerSuite):
     async def test_when_a_node_ends_what_it_started_ends(self, bench: Bench) -> None:
         """Also what has a session of its own; by whatever a node ends."""
         async with bench.up(2) as net:
-            alive = "import time\nwhile True: time.sleep(1000)"
+            mark = f"child-of-{bench.runs[-1].run_id}"
             for node in net.nodes.values():
-                await net.ask(node.name, "child")
-                await net.ask(node.name, "child")
+                await net.ask(node.name, "child", mark)
+                await net.ask(node.name, "child", mark)
+            assert await net.find(mark)
             await net.nodes[NAME].stop()
             await net.nodes["member-1"].kill()
             for node in net.nodes.values():
                 await node.start()
                 await node.wait_ready(READY_WITHIN)
-            assert not await net.find(alive), "a child of a node has outlived it"
+            assert not await net.find(mark), "a child of a node has outlived it"
 
     async def test_what_cannot_be_started_says_why(self, bench: Bench) -> None:
         async with bench.deploy() as deployment:

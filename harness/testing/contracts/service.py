@@ -10,7 +10,8 @@ answers a JSON value on a line:
     ["dial", HOST, PORT]      the name of the node at that peer port, or {"error"}
     ["write", FD, BASE64]     writes these bytes to its stdout (1) or stderr (2), all of them before it answers
     ["count", FROM, TO]       writes a line for each number to stdout
-    ["child"]                 starts a process in a session of its own that does nothing, for ever; its pid
+    ["child", MARK]           starts a process in a session of its own that does nothing, for ever; its pid. MARK is the
+                              last of its arguments
     ["ignore", NUMBER]        ignores this signal from now on
     ["exit", CODE]            ends at once; no answer"""
 
@@ -59,7 +60,7 @@ class Node:
             write(1, b"".join(b"%d\n" % number for number in range(*arguments)))
         elif word == "child":
             return subprocess.Popen(
-                [sys.executable, "-c", "import time\nwhile True: time.sleep(1000)"], start_new_session=True
+                [sys.executable, "-c", "import time\nwhile True: time.sleep(1000)", *arguments], start_new_session=True
             ).pid
         elif word == "ignore":
             signal.signal(arguments[0], signal.SIG_IGN)
