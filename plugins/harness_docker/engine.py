@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import socket
 import tarfile
@@ -45,31 +46,40 @@ class Refused(InfrastructureError):
 
 
 class Interrupt:
-    """Ends what a worker thread waits for, from another thread: the sockets on which it waits are shut down."""
+    """The responses that a worker thread reads from, so that another thread can end what it waits for."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
+        self._responses: list[requests.Response] = []
         self.stopped = False
 
-    def watch(self, connected: socket.socket) -> None:
+    def watch(self, response: requests.Response) -> None:
         with self._lock:
-            self._sockets.append(connected)
+            self._responses.append(response)
             if self.stopped:
-                _shut(connected)
+                cut(response)
 
     def stop(self) -> None:
         with self._lock:
             self.stopped = True
-            for connected in self._sockets:
-                _shut(connected)
+            for response in self._responses:
+                cut(response)
+
+    def close(self) -> None:
+        """Nobody reads from them any more. One that is not read to its end would keep the engine waiting, and with it
+        whoever wants something of the same container."""
+        with self._lock:
+            for response in self._responses:
+                response.close()
+            self._responses.clear()
 
 
-def _shut(connected: socket.socket) -> None:
-    try:
-        connected.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # it has ended by itself
+def cut(response: requests.Response) -> None:
+    """End the connection of a response that may still be coming."""
+    connected = socket_of(response)
+    if connected is not None:
+        with contextlib.suppress(OSError):  # it has ended by itself
+            connected.shutdown(socket.SHUT_RDWR)
 
 
 _thread = threading.local()
@@ -81,8 +91,8 @@ class _Client(docker.APIClient):
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         response = super().send(request, **kwargs)
         interrupt: Interrupt | None = getattr(_thread, "interrupt", None)
-        if interrupt is not None and (connected := socket_of(response)) is not None:
-            interrupt.watch(connected)
+        if interrupt is not None:
+            interrupt.watch(response)
         return response
 
 
@@ -125,6 +135,7 @@ class Engine:
                 return _told(self.url, partial(call, interrupt))
             finally:
                 _thread.interrupt = None
+                interrupt.close()
 
         thread = asyncio.ensure_future(anyio.to_thread.run_sync(work, limiter=self._streams))
         try:

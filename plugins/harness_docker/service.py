@@ -103,7 +103,8 @@ class DockerService(Service):
                         return
                     await self._ended.wait()
                 else:
-                    if any(not row[-1].startswith(INIT) for row in processes["Processes"] or ()):
+                    names = {row[-1] for row in processes["Processes"] or ()}
+                    if INIT in names and len(names) > 1:  # its child, too, is called so until it is the program
                         return
                     await anyio.sleep(LOOK_AGAIN)
         said = self._log.head.decode(errors="replace")
@@ -201,13 +202,13 @@ class DockerService(Service):
             self._ended.set()
 
     def _follow(self, output: Hijacked, interrupt: Interrupt) -> None:
-        interrupt.watch(output.socket)
+        interrupt.watch(output.response)
         try:
             for stream, data in output.frames():
                 self._log.write(stream, data)
         finally:
-            output.close()
             self._log.close()
+            output.close()
 
     async def _see_end(self) -> Exit:
         """Its output ends with it, unless it closed that before. In slices: a request that waits cannot be cut."""

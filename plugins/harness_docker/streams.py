@@ -21,10 +21,10 @@ class Hijacked:
 
     def __init__(self, raw: Any) -> None:
         """`raw` is what the SDK returns for `socket=True`."""
-        self._response = raw._response
-        self._reader = self._response.raw._fp.fp
-        self.socket: socket.socket = getattr(raw, "_sock", raw)
-        self.socket.settimeout(None)
+        self.response = raw._response
+        self._reader = self.response.raw._fp.fp
+        self._socket: socket.socket = getattr(raw, "_sock", raw)
+        self._socket.settimeout(None)
 
     def frames(self) -> Iterator[tuple[int, bytes]]:
         """(stream, data) until the stream ends, or is cut."""
@@ -39,16 +39,18 @@ class Hijacked:
     def write_all(self, data: bytes) -> None:
         """Send it all as the input, then end that. Whoever has ended meanwhile need not read it."""
         with contextlib.suppress(OSError):
-            self.socket.sendall(data)
-            self.socket.shutdown(socket.SHUT_WR)
+            self._socket.sendall(data)
+            self._socket.shutdown(socket.SHUT_WR)
 
     def cut(self) -> None:
         """End it, so that nobody waits for it any more."""
         with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        self._response.close()
+        self.response.close()
+        self._reader.close()
+        self._socket.close()  # urllib3 does not know that it is still open
 
 
 class MarkerFilter:
