@@ -106,29 +106,41 @@ class NodesSuite(DeployerSuite):
 
     async def test_signals_arrive(self, bench: Bench) -> None:
         async with bench.up() as net:
-            service = net.node._service
-            assert service is not None
-            await service.signal(signal.SIGUSR1)
+            await net.node.stop()
+            launch, log = net.node.launch, net.node.log_path
+            service = await net.machine.spawn(ServiceSpec(NAME, launch.argv, net.folder, log, launch.env))
+
+            async def answers() -> bool:
+                return not await silent(net)
 
             async def arrived() -> bool:
                 return signal.SIGUSR1 in (await net.ask(NAME, "facts"))["signals"]
 
+            await eventually(answers, "the node answers")
+            assert service.pid > 0 and service.exit is None and await service.state() == "running"
+            await service.signal(signal.SIGUSR1)
             await eventually(arrived, "the node was sent the signal")
-            await net.node.kill()
+            await service.signal(signal.SIGKILL)
+            with anyio.fail_after(30):
+                how = await service.wait()
+            assert was_killed(how) and service.exit == how and await service.wait() == how
             await service.signal(signal.SIGUSR1)  # nothing happens
             assert await service.state() == "gone"
 
     @pytest.mark.parametrize("code", [0, 1, 77])
     async def test_an_end_that_nobody_asked_for_is_seen(self, bench: Bench, code: int) -> None:
         async with bench.up() as net:
-            service = net.node._service
-            assert service is not None and service.exit is None
-            with anyio.fail_after(30):
-                with pytest.raises(Unreachable):  # it ends before it answers
-                    await net.ask(NAME, "exit", code)
-                how = await service.wait()
-            assert how == Exit(code, None, how.at) and service.exit == how
-            assert await service.state() == "gone"
+            with pytest.raises(Unreachable):  # it ends before it answers
+                await net.ask(NAME, "exit", code)
+
+            async def seen() -> bool:
+                return bool(net.node.exits)
+
+            await eventually(seen, "its end is seen")
+            ((how, expected),) = net.node.exits
+            assert (how, expected) == (Exit(code, None, how.at), False)
+            assert (net.node.state, await net.node.process_state()) == (NodeState.EXITED, "gone")
+        assert not net.lost
 
     async def test_when_a_node_ends_what_it_started_ends(self, bench: Bench) -> None:
         """Also what has a session of its own; by whatever a node ends."""
