@@ -203,7 +203,16 @@ class LightFleet:
 
     def _stop(self) -> None:
         for process in self._processes:
-            process.kill()
+            _end(process)
         for process in self._processes:
             with process:
                 pass  # waits, and closes its pipes
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill the first process of its namespace, if it has made one: `unshare` ends when all in there have ended."""
+    if process.poll() is not None:
+        return
+    first = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for pid in first or [str(process.pid)]:
+        os.kill(int(pid), signal.SIGKILL)
