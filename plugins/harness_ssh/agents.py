@@ -19,7 +19,7 @@ from harness.api import (
     Service,
     ServiceSpec,
 )
-from harness_agent import AgentClient, AgentMachine, Become, command_line
+from harness_agent import AgentClient, AgentMachine, Become, SweepReport, command_line, sweep
 from harness_ssh.pool import Pool
 from harness_ssh.transport import ChannelTransport
 
@@ -44,6 +44,16 @@ async def attach(pool: Pool, host: HostSpec, access: Access) -> AgentClient:
     become = await becoming(host.connection)
     transport = await start(pool, host)
     return await AgentClient.attach(transport, host.name, become=become, audit=access.audit)
+
+
+async def clear(pool: Pool, host: HostSpec, access: Access, state: str, run_id: str = "") -> SweepReport:
+    """End and remove what dead runs have on the machine, or what this one has, be it dead or not. Raises MachineLost,
+    InfrastructureError."""
+    client = await attach(pool, host, access)
+    try:
+        return await sweep(client, state, run_id=run_id)
+    finally:
+        await client.aclose()
 
 
 class LazyMachine(Machine):

@@ -30,9 +30,10 @@ from harness.api import (
     SpecError,
     TeardownError,
 )
-from harness_agent import AgentClient, AgentMachine, KeeperSpec, sweep
+from harness_agent import AgentClient, AgentMachine, KeeperSpec
 from harness_ssh import agents, record
 from harness_ssh.deployment import TUNNEL, Site, prepare
+from harness_ssh.heart import Heart
 from harness_ssh.hold import Hold, owner
 from harness_ssh.pool import Pool, SshSettings
 from harness_ssh.record import Record, unique
@@ -41,7 +42,7 @@ from harness_ssh.tunnels import Tunnels
 T = TypeVar("T")
 
 LOSSES = 6
-"""So many signs of life are asked for in each lease: that a connection is dead must be known when much of it is left."""
+"""So many signs of life are asked for in each lease: who is lost must be known while much of it is left."""
 
 ROOT = "root"
 
@@ -119,12 +120,14 @@ class SshDeployer(Deployer[SshConfig]):
         hosts_held = tuple(hold.host for hold in holds.values())
         written = Record(request.run_id, hosts_held, self.config.state, self.config.ssh_config)
         await anyio.to_thread.run_sync(record.write, request.run_dir, written)
-        failure: BaseException | None = None
+        heart = Heart(list(holds.values()), self.config.lease)
+        failure: Exception | None = None
         left: list[str] = []
         try:
             async with anyio.create_task_group() as tasks:
                 try:
                     await _take(list(holds.values()), request.access.forks)
+                    heart.start()
                     for hold in holds.values():
                         tasks.start_soon(hold.watch)
                     tunnels = Tunnels(pool, tasks)
@@ -140,6 +143,7 @@ class SshDeployer(Deployer[SshConfig]):
                     tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(heart.stop)
                 await _for_all(lookers.values(), request.access.forks, agents.LazyMachine.close)
                 await pool.close()
         if not left:
@@ -167,11 +171,7 @@ class SshDeployer(Deployer[SshConfig]):
 
         async def one(host: HostSpec) -> tuple[list[str], list[str]]:
             try:
-                client = await agents.attach(pool, host, access)
-                try:
-                    report = await sweep(client, self.config.state, run_id=run_id)
-                finally:
-                    await client.aclose()
+                report = await agents.clear(pool, host, access, self.config.state, run_id)
             except HarnessError as error:
                 return [], [f"{host.name}: {error}"]
             return [f"{host.name}: {line}" for line in report.done], [f"{host.name}: {line}" for line in report.left]

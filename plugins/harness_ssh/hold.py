@@ -13,7 +13,7 @@ from harness.api import Access, HostSpec, MachineLost
 from harness_agent import AgentClient, AgentMachine, KeeperGone, KeeperSpec
 from harness_ssh import agents
 from harness_ssh.pool import Pool, may_pass
-from harness_ssh.transport import LAST_WORDS
+from harness_ssh.transport import LAST_WORDS, ChannelTransport
 
 ANSWERS_WITHIN = 15.0
 """Seconds after which a machine that owes an answer is taken for lost: long for one that is busy, and soon enough to
@@ -36,6 +36,7 @@ class Hold:
         self._access = access
         self._spec = spec
         self._client: AgentClient | None = None
+        self._transport: ChannelTransport | None = None
         self._seen = 0.0  # Unix seconds: when the machine was last known to have heard of us
         self._lost = ""  # why there is no way to the machine any more
         self._letting_go = False
@@ -57,7 +58,7 @@ class Hold:
     async def take(self) -> None:
         """Raises MachineLocked, MachineLost, InfrastructureError."""
         become = await agents.becoming(self.host.connection)
-        transport = await agents.start(self._pool, self.host)
+        self._transport = transport = await agents.start(self._pool, self.host)
         self._client = await AgentClient.keep(
             transport,
             self.host.name,
@@ -66,6 +67,11 @@ class Hold:
             audit=self._access.audit,
             answer_within=ANSWERS_WITHIN,
         )
+
+    def send_soon(self, frame: bytes) -> None:
+        """Something to the keeper, besides what its client says; from any thread. Raises BrokenResourceError."""
+        if self._transport is not None:
+            self._transport.send_soon(frame)
 
     async def watch(self) -> None:
         """Connect again whenever the connection is lost, until the machine's lease must be over."""
@@ -93,7 +99,7 @@ class Hold:
         if self._client is None:
             return []
         if self._lost:
-            return [self._unreachable(self._lost)]
+            return await self._clear()
         self._letting_go = True
         try:
             with anyio.move_on_after(LET_GO_WITHIN) as limit:
@@ -105,6 +111,17 @@ class Hold:
             return [self._unreachable(str(error))]
         assert limit.cancelled_caught
         return [self._unreachable(f"no answer within {LET_GO_WITHIN:g} s")]
+
+    async def _clear(self) -> list[str]:
+        """The same, when it is held no more: it may be there again, and then says itself that nothing is left."""
+        try:
+            with anyio.fail_after(LET_GO_WITHIN):
+                report = await agents.clear(
+                    self._pool, self.host, self._access, self._spec.base, run_id=self._spec.run_id
+                )
+        except (MachineLost, TimeoutError):
+            return [self._unreachable(self._lost)]
+        return [f"{self.host.name}: {line}" for line in report.left]
 
     async def _has_ended(self) -> bool:
         """Whether the connection was lost because the keeper has ended, as it was asked to: it says so just before."""
@@ -119,6 +136,7 @@ class Hold:
             with attempt:
                 transport = await agents.start(self._pool, self.host)
                 await self.client.reattach(transport)
+                self._transport = transport
 
     def _unreachable(self, why: str) -> str:
         until = time.strftime("%H:%M:%S", time.localtime((self._seen or time.time()) + self._spec.lease))

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path, PurePosixPath
@@ -35,6 +36,7 @@ from harness.api import (
 from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
 from harness.testing.fakes import FakeChain, FakeChainConfig
+from harness_ssh import heart
 from harness_ssh.deployer import SshConfig, SshDeployer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
@@ -287,6 +289,27 @@ async def test_after_its_lease_a_machine_has_cleaned_itself(kit: Kit) -> None:
     assert await SshDeployer(SshConfig()).clean("run", kit.run_dir()) == []
     assert await SshDeployer(SshConfig()).clean("run", kit.run_dir()) == []
     assert not (kit.run_dir() / "machines.json").exists()
+
+
+async def test_a_loop_that_stands_still_is_not_dead(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with kit.deploy("a") as deployment:
+        place = deployment.placements["a"]
+        service = await place.machine.spawn(kit.talker(place))
+        time.sleep(3 * LEASE)  # somebody's plugin
+        assert alive(service.pid)
+        assert await service.state() == "running"
+        await calls(deployment, "a")
+    assert kit.left() == []
+    # One that does so for ever is.
+    monkeypatch.setattr(heart, "LONGEST_HANG", 0.0)
+    async with kit.deploy("a") as deployment:
+        place = deployment.placements["a"]
+        service = await place.machine.spawn(kit.talker(place))
+        time.sleep(3 * LEASE)
+        how = await service.wait()
+        assert (how.code, how.signal) == (None, None)
+        assert not alive(service.pid)
+    assert kit.left() == []  # the machine says so itself: no TeardownError
 
 
 class Controller:
