@@ -9,7 +9,7 @@ from harness_agent.client import AgentClient
 from harness_agent.link import Refusal
 from harness_agent.machine import AgentMachine
 from harness_agent.service import AgentService
-from harness_agent.sweeping import sweep
+from harness_agent.sweeping import holder, sweep
 from harness_agent.transport import SubprocessTransport, Transport
 from harness_agent.values import (
     Become,
@@ -40,5 +40,6 @@ __all__ = [
     "Transport",
     "Undo",
     "command_line",
+    "holder",
     "sweep",
 ]

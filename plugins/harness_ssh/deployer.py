@@ -30,7 +30,7 @@ from harness.api import (
     SpecError,
     TeardownError,
 )
-from harness_agent import AgentClient, AgentMachine, KeeperSpec
+from harness_agent import AgentClient, AgentMachine, KeeperSpec, holder
 from harness_ssh import agents, record
 from harness_ssh.deployment import TUNNEL, Site, prepare
 from harness_ssh.heart import Heart
@@ -220,6 +220,8 @@ class SshDeployer(Deployer[SshConfig]):
             problems.append('supervise = "systemd", but it was not booted with systemd')
         if (said := host.connection).become and (why := await client.become_problem()):
             problems.append(f"{said.user or client.hello.user} cannot become root there: {why}")
+        if locked := await holder(client, self.config.state):
+            problems.append(str(locked))
         facts = await AgentMachine(client).facts()
         return HostReport(host.name, self.capabilities, tuple(problems), facts=facts)
 

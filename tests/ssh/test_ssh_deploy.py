@@ -306,8 +306,7 @@ async def test_a_loop_that_stands_still_is_not_dead(kit: Kit, monkeypatch: pytes
         place = deployment.placements["a"]
         service = await place.machine.spawn(kit.talker(place))
         time.sleep(3 * LEASE)
-        how = await service.wait()
-        assert (how.code, how.signal) == (None, None)
+        await service.wait()
         assert not alive(service.pid)
     assert kit.left() == []  # the machine says so itself: no TeardownError
 

@@ -56,6 +56,7 @@ class Agent:
             "become": self._become,
             "keep": self._keep,
             "sweep": self._sweep,
+            "holder": self._holder_of,
             "record": self._record,
             "spawn": self._spawn,
             "services": lambda *_: {"services": self.services.describe()},
@@ -212,6 +213,11 @@ class Agent:
         from .sweeping import sweep  # not at the top: few need it
 
         return sweep(request["base"], request["run"], connection.say)
+
+    def _holder_of(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        from .sweeping import holder
+
+        return holder(request["base"])
 
     def _record(self, connection: Connection, request: Header, body: bytes) -> Answer:
         self.children.keep_record(request["path"])

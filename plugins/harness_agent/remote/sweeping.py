@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 
 from . import leftovers
 from .frames import Header
 from .ledger import Audit
-from .runs import Run, take, tidy
+from .runs import PATIENCE, Run, take, tidy
 from .state import Locked, Place, read_lock
 
 
@@ -22,6 +23,9 @@ def sweep(base: str, only: str, audit: Audit) -> Header:
     holder = read_lock(place)
     if only and holder is not None and holder.run == only and holder.lives:
         leftovers.kill(holder.pid, holder.start)
+        give_up = time.monotonic() + PATIENCE
+        while holder.lives and time.monotonic() < give_up:  # no child of ours: nobody tells us
+            time.sleep(leftovers.LOOK_AGAIN)
         done.append(f"run {only}: killed its keeper (pid {holder.pid})")
     try:
         lock = take(place)
@@ -40,3 +44,11 @@ def sweep(base: str, only: str, audit: Audit) -> Header:
         lock.release()
         tidy(place.run("x"))
     return {"done": done, "left": left, "alive": []}
+
+
+def holder(base: str) -> Header:
+    """The run of this user's that holds the machine, where one does. Only looks."""
+    found = read_lock(Place.of(base, os.geteuid(), os.getegid()))
+    if found is None or not found.lives:
+        return {}
+    return {"run": found.run, "owner": found.owner, "since": found.since, "expires_in": found.expires_in}
