@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,9 @@ import anyio
 from harness.api import MachineLost
 from harness_agent.remote import boot
 from harness_agent.remote.frames import CHUNK
+
+PATIENCE = 5.0
+"""Seconds that an agent may take to end everything that it holds."""
 
 
 class Transport(Protocol):
@@ -37,7 +41,7 @@ class SubprocessTransport:
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
         self._process = process
         self._to, self._from, self._complaints = process.stdin, process.stdout, process.stderr
-        self._closing = ""
+        self._closing = False
 
     @classmethod
     async def start(cls, argv: Sequence[str] | None = None) -> SubprocessTransport:
@@ -78,12 +82,17 @@ class SubprocessTransport:
         return data
 
     async def aclose(self) -> None:
-        """At the end of its stdin an agent ends all that it holds, and itself."""
-        self._closing = "closed"
+        """At the end of its stdin an agent ends all that it holds, and itself; one that does not is killed."""
+        self._closing = True
         with contextlib.suppress(ConnectionError):
             self._to.close()
+        with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(PATIENCE):
+                await self._process.wait()
+            self.kill()
+            await self._process.wait()
 
     def kill(self) -> None:
-        """SIGKILL to one that does not answer."""
+        """SIGKILL to one that does not answer, and to what it was started through."""
         if self._process.returncode is None:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
