@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NoReturn
 
+import anyio
+
 from harness.engine.adopting import endpoint_of
 from harness.engine.adoption import allowed
 from harness.engine.foreign import ForeignProcess, PidFileProcess, Seen, UnitProcess
@@ -46,6 +48,8 @@ class AdoptedNode(ReachedNode):
         self._why_no_log = f"nothing is known of the log of {self.name}: name its unit, or its log, in the inventory"
         self._seen = _UNSEEN
         self._asked = False  # whether the harness has ended the process that was there
+        self._watching = anyio.CancelScope()
+        self._unwatched: anyio.Event | None = None  # set when nobody watches any more
 
     @property
     def pid(self) -> int | None:
@@ -68,7 +72,8 @@ class AdoptedNode(ReachedNode):
                 self._log, self._why_no_log = None, f"the log of {self.name} cannot be read: {error}"
         self._change(NodeState.RUNNING, "adopted")
         if self._process is not None:
-            self._host.tasks.start_soon(self._watch, self._process, name=f"watch {self.name}")
+            self._unwatched = anyio.Event()
+            self._host.tasks.start_soon(self._watch, self._process, self._unwatched, name=f"watch {self.name}")
 
     def _refuse(self, process: ForeignProcess, seen: Seen) -> NoReturn:
         variable = "unit" if self._adoption.unit else "pid_file"
@@ -83,16 +88,20 @@ class AdoptedNode(ReachedNode):
 
     # What happens to it
 
-    async def _watch(self, process: ForeignProcess) -> None:
+    async def _watch(self, process: ForeignProcess, ended: anyio.Event) -> None:
         """Until cancelled. A machine that does not answer tells nothing; whoever needs to know asks himself."""
-        while True:
-            await self._host.clock.sleep(LOOK_EVERY)
-            try:
-                await self._catch_up(process)
-                if self._log is not None:
-                    await self._log.pull()
-            except InfrastructureError:
-                continue
+        try:
+            with self._watching:
+                while True:
+                    await self._host.clock.sleep(LOOK_EVERY)
+                    try:
+                        await self._catch_up(process)
+                        if self._log is not None:
+                            await self._log.pull()
+                    except InfrastructureError:
+                        continue
+        finally:
+            ended.set()
 
     async def _catch_up(self, process: ForeignProcess) -> None:
         """See what has become of it without our doing."""
@@ -189,6 +198,9 @@ class AdoptedNode(ReachedNode):
     async def let_go(self) -> None:
         """Have it run again if the harness has stopped or suspended it: faults heal what they do, this is for when one
         could not. Raises TeardownError."""
+        self._watching.cancel()
+        if self._unwatched is not None:
+            await self._unwatched.wait()  # its machine is about to be left
         try:
             if self._state is NodeState.PAUSED:
                 await self.resume()
