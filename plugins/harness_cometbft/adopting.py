@@ -17,6 +17,7 @@ from harness.api import (
     NodeSpec,
     Timing,
     TransactionFactory,
+    Unreachable,
     Unsupported,
     UsageError,
     Wallet,
@@ -43,10 +44,6 @@ class _Told:
     client: CometClient
     identity: Identity
 
-    @property
-    def role(self) -> str:
-        return "validator" if self.identity.power else "full"
-
     def __str__(self) -> str:
         return f"{self.node.name} ({self.api})"
 
@@ -67,11 +64,12 @@ class AdoptedComet(Network):
         self.spec = replace(spec, genesis_time=genesis_time)
         self.wallets = [Wallet(i, f"wallet-{i}", balance=0) for i in range(spec.wallets.count)]
         self.timing: Timing = timing
-        self.other_power = sum(powers.values()) - sum(member.power for member in members.values())
+        self._powers = {name: powers.get(member.validator, 0) for name, member in members.items()}
+        self.other_power = sum(powers.values()) - sum(self._powers.values())
         self._members = members
 
     def power(self, node: NodeSpec) -> int:
-        return self._members[node.name].power
+        return self._powers[node.name]
 
     def launch(self, site: NodeSite) -> Launch:
         raise Unsupported("nodes of an adopted network are not launched")
@@ -81,7 +79,7 @@ class AdoptedComet(Network):
             node.name,
             api,
             node_ids={member.node_id: name for name, member in self._members.items()},
-            proposers={member.validator: name for name, member in self._members.items() if member.power},
+            proposers={member.validator: name for name, member in self._members.items() if self._powers[name]},
             block_interval=self.timing.block_interval,
         )
 
@@ -105,36 +103,37 @@ async def adopt(spec: NetworkSpec, apis: Mapping[str, Address], otherwise: Timin
             client = CometClient(name, api, node_ids={}, proposers={}, block_interval=otherwise.block_interval)
             stack.push_async_callback(client.aclose)
             told.append(_Told(spec.topology.node(name), api, client, await client.identity()))
-        if problems := list(_strangers(told)):
-            raise UsageError("\n".join(problems))
         ahead = max(told, key=lambda one: one.identity.height)
+        if ahead.identity.height < 1:
+            raise Unreachable(f"{ahead} has no block so far: only a network that runs can be adopted")
+        powers = await ahead.client.powers()
+        if problems := list(_strangers(told, powers)):
+            raise UsageError("\n".join(problems))
         members = {one.node.name: one.identity for one in told}
-        genesis_time, interval = await _history(ahead, spec.genesis_time, otherwise.block_interval)
+        genesis_time, interval = await _history(ahead, otherwise.block_interval)
         timing = Timing(interval, otherwise.finality_depth)
-        return AdoptedComet(spec, genesis_time, members, await ahead.client.powers(), timing)
+        return AdoptedComet(spec, genesis_time, members, powers, timing)
 
 
-def _strangers(told: Sequence[_Told]) -> Iterator[str]:
+def _strangers(told: Sequence[_Told], powers: Mapping[str, int]) -> Iterator[str]:
     """What is wrong with who the nodes are."""
     first: dict[str, _Told] = {}
     for one in told:
         identity = one.identity
+        power = powers.get(identity.validator, 0)  # what a node says of its own is 0 before the first block
         if identity.chain != told[0].identity.chain:
             yield f"{one} is of the network {identity.chain!r}, and {told[0]} of {told[0].identity.chain!r}"
         elif identity.node_id in first:
             yield f"{one} and {first[identity.node_id]} are one and the same node, {identity.moniker!r}"
-        elif one.role != one.node.role:
-            voting = "has no voting power" if one.role == "full" else f"votes, with a power of {identity.power}"
+        elif ("validator" if power else "full") != one.node.role:
+            voting = f"votes, with a power of {power}" if power else "has no voting power"
             yield f"{one}, {identity.moniker!r}, {voting}, and the playbook has a {one.node.role} node there"
         first.setdefault(identity.node_id, one)
 
 
-async def _history(one: _Told, now: float, otherwise: float) -> tuple[float, float]:
-    """When the oldest block that the node still has was made (`now`: there is none), and seconds from block to block
-    lately."""
+async def _history(one: _Told, otherwise: float) -> tuple[float, float]:
+    """When the oldest block that the node still has was made, and seconds from block to block lately."""
     height, lowest = one.identity.height, max(1, one.identity.lowest)
-    if height < 1:
-        return now, otherwise
     oldest, newest = (await one.client.headers(lowest))[0], (await one.client.headers(height))[0]
     first = max(lowest, 2, height - MEASURED)  # that of block 1 is when the network was planned
     if height - first < LEAST_MEASURED:

@@ -24,26 +24,24 @@ def head(status: Any) -> Head:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Of `status`: the ids under which peers know a node and headers name it as proposer, its chain's id, its voting
-    power, 0 for one that does not vote, its height, and the lowest height that it still has."""
+    """Of `status`: the ids under which peers know a node and headers name it as proposer, its chain's id, its height,
+    and the lowest height that it still has."""
 
     node_id: str
     moniker: str
     chain: str
     validator: str
-    power: int
     height: int
     lowest: int
 
 
 def identity(status: Any) -> Identity:
-    node, sync, validator = status["node_info"], status["sync_info"], status["validator_info"]
+    node, sync = status["node_info"], status["sync_info"]
     return Identity(
         node["id"],
         str(node["moniker"]),
         node["network"],
-        validator["address"],
-        int(validator["voting_power"]),
+        status["validator_info"]["address"],
         int(sync["latest_block_height"]),
         int(sync["earliest_block_height"]),
     )

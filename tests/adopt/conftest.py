@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import anyio
 import pytest
 
 from harness.api import Address, Chain, Launch, Network, NetworkSpec, NodeSite, PeerAddress, TopologySpec, WalletsSpec
@@ -83,8 +84,9 @@ def network_of(
     seed: int = 5,
     wallets: int = 6,
     balance: int = 10_000,
+    run_id: str = "somebody-elses",
 ) -> Network:
-    spec = NetworkSpec("somebody-elses", seed, topology(layout, roles), WalletsSpec(wallets, balance), time.time())
+    spec = NetworkSpec(run_id, seed, topology(layout, roles), WalletsSpec(wallets, balance), time.time())
     return chain.network(spec)
 
 
@@ -142,6 +144,17 @@ class Testnet:
             except OSError:
                 assert time.monotonic() < deadline, self.log(name).read_text()[-2000:]
                 time.sleep(0.02)
+
+    async def reach(self, height: int) -> None:
+        """Wait until all nodes have a block of this height."""
+        with anyio.fail_after(30):
+            for node in self.nodes:
+                client = self.network.client(node, self.apis[node.name])
+                try:
+                    while (await client.head()).height < height:
+                        await anyio.sleep(0.05)
+                finally:
+                    await client.aclose()
 
     @property
     def pids(self) -> dict[str, int]:
