@@ -29,7 +29,7 @@ from harness.api import (
 from harness_agent.client import AgentClient
 from harness_agent.link import Refusal
 from harness_agent.service import AgentService
-from harness_agent.values import Limits
+from harness_agent.values import Limits, Undo
 from harness_agent.wire import Answer
 
 PIECE = 1024 * 1024
@@ -148,6 +148,13 @@ class AgentMachine(Machine):
     async def facts(self) -> Facts:
         told = (await self.client.request("facts")).header
         return Facts(**{key: value for key, value in told.items() if key != "id"})
+
+    async def ledger_add(self, entry: str, undo: Sequence[Sequence[str]], what: str) -> None:
+        """See Machine.ledger_add. Refused by agents that keep no run's lease."""
+        await self.client.ledger_add(entry, [Undo(tuple(argv)) for argv in undo], what)
+
+    async def ledger_remove(self, entry: str) -> None:
+        await self.client.ledger_remove(entry)
 
     async def _upload(self, content: bytes | Path, path: str, mode: int) -> None:
         sha256 = await anyio.to_thread.run_sync(_digest, content)
