@@ -18,6 +18,7 @@ from typing import Any
 import anyio
 import pytest
 
+from fleet.host import inventory
 from harness.api import Address, Chain, Launch, Network, NetworkSpec, NodeSite, PeerAddress, TopologySpec, WalletsSpec
 from harness.spec.inventory import Inventory
 from harness.spec.topology import Topology, build_topology
@@ -233,3 +234,92 @@ def testnet(tmp_path: Path) -> Iterator[Callable[..., Testnet]]:
 @pytest.fixture
 def comet() -> Chain[Any]:
     return CometBFT(CometBFT.Config.model_validate({"timeout_commit": "300ms"}))
+
+
+UNTIL_IT_LISTENS = "for i in $(seq 300); do (exec 3<>/dev/tcp/127.0.0.1/7002) && exit; sleep 0.1; done; exit 1"
+
+
+class UnitTestnet:
+    """Nodes as systemd units of hosts that are reached by ssh, one on each. They listen for us on 127.0.0.1 alone."""
+
+    __test__ = False
+
+    def __init__(self, hosts: list[Any], chain: Chain[Any], network: Network) -> None:
+        self.network = network
+        self.nodes = network.spec.topology.nodes
+        self.at = {node.name: host for node, host in zip(self.nodes, hosts, strict=True)}
+        self.units = {node.name: f"testnet-{node.name}.service" for node in self.nodes}
+        folder = PurePosixPath("/opt/testnet")
+        where = {
+            node.name: Where(folder, "0.0.0.0", self.at[node.name].address, {"p2p": 7001, "api": 7002})
+            for node in self.nodes
+        }
+        artifacts = {artifact.name: artifact.content for artifact in chain.artifacts(FACTS)}
+        paths = {name: folder / name for name in artifacts}
+        for name, launch in launches(chain, network, where, paths, "/usr/bin/python3").items():
+            host = self.at[name]
+            for artifact, content in artifacts.items():
+                assert isinstance(content, bytes)
+                put(host, paths[artifact], content)
+            for file in launch.files:
+                put(host, folder / file.path, file.content)
+            command = " ".join(launch.argv)
+            unit = f"[Service]\nExecStart={command}\nRestart=always\nRestartSec=100ms\nWorkingDirectory={folder}\n"
+            put(host, PurePosixPath("/etc/systemd/system") / self.units[name], unit.encode())
+            host.exec("systemctl", "daemon-reload")
+
+    def start(self) -> None:
+        for name, host in self.at.items():
+            host.exec("systemctl", "start", self.units[name])
+        for host in self.at.values():
+            host.exec("bash", "-c", UNTIL_IT_LISTENS)
+
+    def show(self, name: str) -> dict[str, str]:
+        """State and main pid of a node's unit."""
+        shown = self.at[name].exec("systemctl", "show", "--property=ActiveState,MainPID", self.units[name])
+        return dict(line.split("=", 1) for line in shown.stdout.decode().splitlines())
+
+    @property
+    def pids(self) -> dict[str, str]:
+        return {name: self.show(name)["MainPID"] for name in self.at}
+
+    def all_active(self) -> bool:
+        return all(self.show(name)["ActiveState"] == "active" for name in self.at)
+
+    def remove(self) -> None:
+        for name, host in self.at.items():
+            host.exec("systemctl", "stop", self.units[name])
+            host.exec("rm", "-rf", "/opt/testnet", f"/etc/systemd/system/{self.units[name]}")
+            host.exec("systemctl", "daemon-reload")
+
+    def inventory(self, path: Path, **variables: str | int | bool) -> Inventory:
+        hosts = [self.at[node.name] for node in self.nodes]
+        text = inventory(hosts, manage="adopt", **variables)
+        text += "[all.vars.endpoints]\napi = 7002\n"
+        for node in self.nodes:
+            text += f'[{node.role}s.hosts."{self.at[node.name].name}"]\nunit = "{self.units[node.name]}"\n'
+        path.write_text(text)
+        return Inventory.read(path)
+
+
+def put(host: Any, path: PurePosixPath, content: bytes) -> None:
+    host.exec("mkdir", "-p", str(path.parent))
+    host.exec("tee", str(path), input=content)
+
+
+@pytest.fixture
+def unit_testnet(ssh_hosts: Any) -> Iterator[Callable[..., UnitTestnet]]:
+    """Starts devnets as units of leased hosts, which are as they were after the test."""
+    with ExitStack() as stack:
+
+        def make(roles: Mapping[str, int] | None = None, **options: Any) -> UnitTestnet:
+            roles = roles or {"validator": 2}
+            hosts = stack.enter_context(ssh_hosts.lease(sum(roles.values())))
+            quick = {"slot_duration": "200ms", "security_param": 3}
+            chain = Devnet(Devnet.Config.model_validate({**quick, **options}))
+            made = UnitTestnet(hosts, chain, network_of(chain, roles, layout="full"))
+            stack.callback(made.remove)
+            made.start()
+            return made
+
+        yield make
