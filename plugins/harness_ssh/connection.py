@@ -140,7 +140,7 @@ class SshConnection:
     def _close(self) -> None:
         self._pump.end()
         _shut(self._transport.sock)
-        self._fabric.close()
+        _close(self._fabric)
         self._line.end()
         self._pump.join()
 
@@ -163,7 +163,7 @@ class _Handshake:
             connection = self._connection
         _shut(self._sock)
         if connection is not None:
-            connection.client.close()
+            _close(connection)
 
     def run(self) -> Any:
         """A connected fabric.Connection."""
@@ -190,7 +190,7 @@ class _Handshake:
             self._connection = connection
         try:
             with contextlib.ExitStack() as failed:
-                failed.callback(connection.client.close)
+                failed.callback(_close, connection)
                 connection.open()
                 failed.pop_all()
         except (HarnessError, paramiko.SSHException, OSError, EOFError) as error:
@@ -199,7 +199,7 @@ class _Handshake:
             agent.close()
         with self._lock:
             if self._abandoned:
-                connection.client.close()
+                _close(connection)
         return connection
 
     def _explained(self, error: Exception, order: OpenSSHOrder) -> Exception:
@@ -386,6 +386,12 @@ def _start_proxy(to: Destination) -> _Line:
             ours.close()
             raise MachineLost(f"the ProxyCommand to {to} cannot be run: {error.strerror}") from None
     return _Line(ours, process)
+
+
+def _close(connection: Any) -> None:
+    """Also what Fabric takes for closed, half open as it is. One that goes through another may say so to a dead one."""
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+        connection.client.close()
 
 
 def _shut(sock: Any) -> None:

@@ -9,7 +9,7 @@ import time
 import anyio
 import stamina
 
-from harness.api import Access, HostSpec, MachineLost
+from harness.api import Access, HarnessError, HostSpec, InfrastructureError, MachineLost
 from harness_agent import AgentClient, AgentMachine, KeeperGone, KeeperSpec
 from harness_ssh import agents
 from harness_ssh.pool import Pool, may_pass
@@ -39,6 +39,7 @@ class Hold:
         self._transport: ChannelTransport | None = None
         self._seen = 0.0  # Unix seconds: when the machine was last known to have heard of us
         self._lost = ""  # why there is no way to the machine any more
+        self._asked = False  # whether there may be something of the run on the machine
         self._letting_go = False
         self._ended = anyio.Event()
 
@@ -48,25 +49,30 @@ class Hold:
         return self._client
 
     @property
-    def taken(self) -> bool:
-        return self._client is not None
-
-    @property
     def machine(self) -> AgentMachine:
         return AgentMachine(self.client)
 
     async def take(self) -> None:
-        """Raises MachineLocked, MachineLost, InfrastructureError."""
+        """Not to be cancelled half-way: whoever is being given a machine gets it, and can let it go. Raises
+        MachineLocked, MachineLost, InfrastructureError."""
         become = await agents.becoming(self.host.connection)
         self._transport = transport = await agents.start(self._pool, self.host)
-        self._client = await AgentClient.keep(
-            transport,
-            self.host.name,
-            self._spec,
-            become=become,
-            audit=self._access.audit,
-            answer_within=ANSWERS_WITHIN,
-        )
+        self._asked = True
+        try:
+            with anyio.CancelScope(shield=True):
+                self._client = await AgentClient.keep(
+                    transport,
+                    self.host.name,
+                    self._spec,
+                    become=become,
+                    audit=self._access.audit,
+                    answer_within=ANSWERS_WITHIN,
+                )
+        except MachineLost:
+            raise
+        except InfrastructureError:
+            self._asked = False  # it was refused: nothing of ours is there
+            raise
 
     def send_soon(self, frame: bytes) -> None:
         """Something to the keeper, besides what its client says; from any thread. Raises BrokenResourceError."""
@@ -96,31 +102,33 @@ class Hold:
 
     async def let_go(self) -> list[str]:
         """End everything that the run has on the machine. Says what is left, a line each."""
-        if self._client is None:
+        if not self._asked:
             return []
-        if self._lost:
+        if self._client is None or self._lost:
             return await self._clear()
         self._letting_go = True
         try:
-            with anyio.move_on_after(LET_GO_WITHIN) as limit:
+            with anyio.fail_after(LET_GO_WITHIN):
                 left = await self._client.end()
                 self._ended.set()
                 await self._client.aclose()
-                return [f"{self.host.name}: {line}" for line in left]
-        except MachineLost as error:
-            return [self._unreachable(str(error))]
-        assert limit.cancelled_caught
-        return [self._unreachable(f"no answer within {LET_GO_WITHIN:g} s")]
+        except TimeoutError:
+            return [self._unreachable(f"no answer within {LET_GO_WITHIN:g} s")]
+        except MachineLost:
+            return await self._clear()
+        return [f"{self.host.name}: {line}" for line in left]
 
     async def _clear(self) -> list[str]:
-        """The same, when it is held no more: it may be there again, and then says itself that nothing is left."""
+        """The same where it is not held, or no more: it may be there again, and then says itself what is left."""
         try:
             with anyio.fail_after(LET_GO_WITHIN):
                 report = await agents.clear(
                     self._pool, self.host, self._access, self._spec.base, run_id=self._spec.run_id
                 )
-        except (MachineLost, TimeoutError):
-            return [self._unreachable(self._lost)]
+        except TimeoutError:
+            return [self._unreachable(f"no answer within {LET_GO_WITHIN:g} s")]
+        except HarnessError as error:
+            return [self._unreachable(str(error))]
         return [f"{self.host.name}: {line}" for line in report.left]
 
     async def _has_ended(self) -> bool:
