@@ -65,7 +65,8 @@ def deploy(
 
 def left(host: Any) -> str:
     """What the harness has on a host, looked at past ssh."""
-    return str(host.exec("sh", "-c", "ls -d /var/tmp/harness-* 2>/dev/null; true").stdout).strip()
+    listed: bytes = host.exec("sh", "-c", "ls -d /var/tmp/harness-* 2>/dev/null; true").stdout
+    return listed.decode().strip()
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -129,11 +130,17 @@ async def test_a_password_is_nowhere_afterwards(hosts: Sequence[Any], tmp_path: 
     async with deploy(tmp_path / "run", [spec(host, ansible_become_password=password)]) as deployment:
         (place,) = deployment.placements.values()
         assert (await place.machine.run(["id", "-u"], become=True)).stdout == b"0\n"
-        search = (
-            "grep -rlaF -f - /proc/[0-9]*/cmdline /proc/[0-9]*/environ /var/tmp /tmp /var/log /run 2>/dev/null; true"
-        )
-        found = await place.machine.run(["sh", "-c", search], input=host.ops_password.encode() + b"\n", become=True)
-        assert found.stdout == b""
+        places = "/proc/[0-9]*/cmdline /proc/[0-9]*/environ /var/tmp /tmp /var/log /run"
+        search = ("sh", "-c", f"grep -rlaF -f - {places} 2>/dev/null; true")
+
+        async def found() -> bytes:
+            line = host.ops_password.encode() + b"\n"
+            return (await place.machine.run(search, input=line, become=True)).stdout
+
+        assert await found() == b""
+        await place.machine.put(host.ops_password.encode(), place.directory / "planted")
+        assert await found() == f"{place.directory}/planted\n".encode()
+        await place.machine.remove(place.directory / "planted")
         here = [path for path in tmp_path.rglob("*") if path.is_file()]
         assert here and not any(host.ops_password.encode() in path.read_bytes() for path in here)
     assert left(host) == ""
