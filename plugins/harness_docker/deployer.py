@@ -332,7 +332,7 @@ async def _take_down(
     try:
         await _remove(engine, deployment)
     except TeardownError:
-        reaper.abandon()  # it goes on trying
+        await reaper.abandon()  # it goes on trying
         raise
     finally:
         for machine in machines:

@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 OLDEST_API = (1, 40)
 """Docker 19.03, the first with everything that is used here."""
+KNOCK_WITHIN = 10.0
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 FAILURES = (DockerException, RequestException, HTTPError, ConnectionError, TimeoutError, tarfile.ReadError)
 """What comes out of the SDK when an engine refuses, is not there (any more), or stops in the middle of an archive."""
@@ -168,71 +169,57 @@ def explanation(error: APIError) -> str:
 def _open(url: str, forks: int) -> Engine:
     try:
         reach = settings(url)
-    except (
-        *FAILURES,
-        OSError,
-        ValueError,
-        LookupError,
-    ) as error:  # of files
+    except (*FAILURES, OSError, ValueError, LookupError) as error:  # of files
         raise NoEngine(f"how to reach the Docker engine is not clear: {error}") from error
-    shown = str(reach.get("base_url") or "unix:///var/run/docker.sock")
+    shown = str(reach.get("base_url") or "unix:///var/run/docker.sock").replace("http+unix://", "unix://")
+    _knock(shown)
     try:
         client = _Client(version="auto", timeout=int(TIMEOUT), max_pool_size=max(10, forks), **reach)
     except FAILURES as error:
-        raise NoEngine(_why_not(shown, error)) from error
+        raise NoEngine(f"the Docker engine at {shown} cannot be used: {error}") from error
     try:
         info = client.info()
     except FAILURES as error:
         client.close()
-        raise NoEngine(_why_not(shown, error)) from error
-    if problem := _unusable(shown, str(client.api_version), info):
+        raise NoEngine(f"the Docker engine at {shown} cannot be used: {error}") from error
+    if problem := unusable(shown, str(client.api_version), info):
         client.close()
         raise NoEngine(problem)
     return Engine(client, shown, info, forks)
 
 
-def _why_not(url: str, error: BaseException) -> str:
-    """The cause behind what the SDK says, and what to do about it."""
-    causes = list(_causes(error))
-    if any(isinstance(cause, PermissionError) for cause in causes):
-        return (
-            f"there is no permission to use the Docker engine at {url}; join the group that owns the socket "
-            "(usermod -aG docker USER, then log in again), or name another engine: DOCKER_HOST"
-        )
-    if any(isinstance(cause, FileNotFoundError | ConnectionRefusedError) for cause in causes):
-        return (
-            f"no Docker engine runs at {url}; start it (systemctl start docker), or name another one: DOCKER_HOST, "
-            "a docker context, or the deployer's option engine"
-        )
-    return f"the Docker engine at {url} cannot be used: {causes[-1]}"
-
-
-def _causes(error: BaseException | None) -> list[BaseException]:
-    """An error and what led to it, also where a library only wrapped it in its arguments."""
-    found: list[BaseException] = []
-    while error is not None and error not in found:
-        found.append(error)
-        wrapped = next((argument for argument in error.args if isinstance(argument, BaseException)), None)
-        error = wrapped or getattr(error, "reason", None) or error.__cause__ or error.__context__
-        if not isinstance(error, BaseException):
-            break
-    return found
-
-
-def _unusable(url: str, api: str, info: Mapping[str, Any]) -> str:
-    if not _is_local(url):
-        return (
+def _knock(url: str) -> None:
+    """Connect once, past the SDK: it buries what was wrong, and leaves the socket open. Raises NoEngine."""
+    parts = urlsplit(url)
+    if parts.scheme != "npipe" and not (parts.scheme == "unix" or parts.hostname in LOOPBACK):
+        raise NoEngine(
             f"the Docker engine at {url} is another machine's: ports that it publishes on 127.0.0.1 cannot be reached "
             "from here; use this machine's engine, or the deployer ssh for that machine"
         )
+    try:
+        if parts.scheme == "unix":
+            with socket.socket(socket.AF_UNIX) as connected:
+                connected.settimeout(KNOCK_WITHIN)
+                connected.connect(parts.path)
+        elif parts.scheme != "npipe":
+            socket.create_connection((parts.hostname, parts.port or 2375), KNOCK_WITHIN).close()
+    except PermissionError as error:
+        raise NoEngine(
+            f"there is no permission to use the Docker engine at {url}; join the group that owns the socket "
+            "(usermod -aG docker USER, then log in again), or name another engine: DOCKER_HOST"
+        ) from error
+    except OSError as error:
+        raise NoEngine(
+            f"no Docker engine runs at {url} ({error.strerror or error}); start it (systemctl start docker), or name "
+            "another one: DOCKER_HOST, a docker context, or the deployer's option engine"
+        ) from error
+
+
+def unusable(url: str, api: str, info: Mapping[str, Any]) -> str:
+    """Why an engine that answers will not do; "" if it will."""
     if tuple(int(part) for part in api.split(".")) < OLDEST_API:
         oldest = ".".join(map(str, OLDEST_API))
         return f"the Docker engine at {url} is too old: it speaks API {api}, and {oldest} (Docker 19.03) is needed"
     if info.get("OSType") != "linux":
         return f"the Docker engine at {url} runs {info.get('OSType')} containers, and Linux ones are needed"
     return ""
-
-
-def _is_local(url: str) -> bool:
-    parts = urlsplit(url if "://" in url else f"unix://{url}" if url.startswith("/") else f"tcp://{url}")
-    return parts.scheme in ("unix", "http+unix", "npipe") or (parts.scheme != "ssh" and parts.hostname in LOOPBACK)

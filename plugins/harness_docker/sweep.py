@@ -4,16 +4,16 @@ Also a program of its own, the *reaper*, which imports nothing of the harness:
 
     python -P sweep.py DEPLOYMENT [ENGINE]
 
-It says "ready" once the engine has answered, then waits for the end of its input, which is held open by the controller
-alone. When the last line was "done" it leaves; else the controller has died, and everything of the deployment is
-removed. A controller that is merely stopped (Ctrl-Z) keeps its network."""
+It leaves its parent, says "ready" once the engine has answered, and waits for the end of its input, which is held open
+by the controller alone. When the input was "done" it leaves; else the controller has died, and everything of the
+deployment is removed. A controller that is merely stopped (Ctrl-Z) keeps its network."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +27,7 @@ from requests.exceptions import RequestException
 DEPLOYMENT, RUN, NODE, OWNER = "harness.deployment", "harness.run", "harness.node", "harness.owner"
 """The labels of everything that a run makes: what is removed is found by the first, random, one; the run's id may come
 again in another folder of runs."""
-DONE = b"done"
+READY, DONE = b"ready\n", b"done\n"
 TIMEOUT = 120.0
 """Seconds that an engine may take to answer: starting fifty containers at once keeps it busy for a while."""
 AT_ONCE = 8
@@ -120,18 +120,13 @@ def _reap(client: APIClient, deployment: str) -> None:
         time.sleep(LOOK_AGAIN)
 
 
-def _last_line(lines: Iterator[bytes]) -> bytes:
-    last = b""
-    for line in lines:
-        last = line
-    return last.strip()
-
-
 def main(deployment: str, engine: str = "") -> None:
+    if os.fork():
+        os._exit(0)  # whoever started it has nobody to wait for
     client = APIClient(version="auto", timeout=int(TIMEOUT), **settings(engine))
     client.ping()
-    print("ready", flush=True)  # noqa: T201 - this is what its parent waits for
-    if _last_line(iter(sys.stdin.buffer)) != DONE:
+    os.write(sys.stdout.fileno(), READY)
+    if sys.stdin.buffer.read() != DONE:
         _reap(client, deployment)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -45,6 +44,7 @@ class Kit:
         self.audited: list[CommandRecord] = []
         self.warned: list[tuple[str, str]] = []
         self.chain = FakeChain(FakeChainConfig())
+        self.run_id = f"test-{uuid.uuid4().hex[:8]}"
 
     def planned(self, *names: str, **host_vars: Any) -> tuple[PlannedNode, ...]:
         host = HostSpec("here", {"ansible_connection": "docker", **host_vars})
@@ -57,11 +57,11 @@ class Kit:
         return DockerDeployer(DockerConfig(**{"image": BASE, "pull": "never", **options}))
 
     def request(
-        self, *names: str, links: Sequence[Link] = (), run_id: str = "run", run_dir: Path | None = None, **vars: Any
+        self, *names: str, links: Sequence[Link] = (), run_dir: Path | None = None, **vars: Any
     ) -> DeployRequest:
         access = Access(audit=self.audited.append, warn=lambda machine, text: self.warned.append((machine, text)))
         nodes = self.planned(*names, **vars)
-        return DeployRequest(run_id, run_dir or self.folder / "run", nodes, tuple(links), self.chain, access)
+        return DeployRequest(self.run_id, run_dir or self.folder / "run", nodes, tuple(links), self.chain, access)
 
     def deploy(self, *names: str, **options: Any) -> AbstractAsyncContextManager[Deployment]:
         return self.deployer(**options).deploy(self.request(*names))
@@ -89,17 +89,17 @@ class Kit:
         """The docker command, in a thread."""
         return await anyio.to_thread.run_sync(lambda: self.docker(*args))
 
-    async def container(self, node: str = "v-0", run_id: str = "run") -> Mapping[str, Any]:
+    async def container(self, node: str = "v-0") -> Mapping[str, Any]:
         """What the engine says of a node's container."""
         found = await self.ask(
-            "ps", "-aq", f"--filter=label=harness.node={node}", f"--filter=label=harness.run={run_id}"
+            "ps", "-aq", f"--filter=label=harness.node={node}", f"--filter=label=harness.run={self.run_id}"
         )
         [container] = json.loads(await self.ask("inspect", *found.split()))
         return dict(container)
 
     def left(self) -> list[str]:
-        """Everything of the harness's on the engine."""
-        label = "--filter=label=harness.deployment"
+        """Everything of this test's run on the engine: others may have theirs there."""
+        label = f"--filter=label=harness.run={self.run_id}"
         kinds = {"container": ("ps", "-a"), "network": ("network", "ls"), "volume": ("volume", "ls")}
         return [f"{kind} {id}" for kind, argv in kinds.items() for id in self.docker(*argv, "-q", label).split()]
 
@@ -116,12 +116,17 @@ class Kit:
 
     async def cancel_while(self, work: Callable[[], Any], moment: Callable[[], bool], what: str) -> None:
         """Start something, cancel it when the moment has come, and wait for its end."""
-        task = asyncio.ensure_future(work())
-        await self.eventually(lambda: task.done() or moment(), what)
-        assert not task.done(), f"it was over before {what}"
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        over = anyio.Event()
+
+        async def whole() -> None:
+            await work()
+            over.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(whole)
+            await self.eventually(lambda: over.is_set() or moment(), what)
+            tasks.cancel_scope.cancel()
+        assert not over.is_set(), f"it was over before {what}"
 
 
 @pytest.fixture
