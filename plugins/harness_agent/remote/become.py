@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -59,7 +60,8 @@ class RootAgent:
         self._loop.watch(self._listening, read=self._complain)
         self._loop.watch(ours.fileno(), read=self._greet)
         ours.settimeout(None)
-        ours.sendall(boot.packed(self._source))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended already: that is told
+            ours.sendall(boot.packed(self._source))
 
     def forward(self, connection: Connection, request: Header, body: bytes) -> None:
         """Pass a request on; its answer goes to the connection that it came from. Raises PermissionError."""

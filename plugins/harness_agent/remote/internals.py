@@ -24,8 +24,16 @@ class Internals:
     def __init__(self, loop: Loop, children: Children, env: Mapping[str, str], user: str, tell: Tell) -> None:
         self._loop, self._children = loop, children
         self._env, self._user, self._tell = env, user, tell
+        self._closed = False
+
+    def close(self) -> None:
+        """From now on nothing is run any more: everything is being ended."""
+        self._closed = True
 
     def run(self, argv: Sequence[str], done: Done) -> None:
+        if self._closed:
+            done(None, "")
+            return
         began = time.monotonic()
         said = bytearray()
         listening, saying = os.pipe()

@@ -5,6 +5,7 @@ until its lease is over, the guardian ends and undoes what is the run's in its s
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -40,6 +41,9 @@ def main(source: bytes, rest: bytes) -> None:
         rest += data
     ((config, _),) = Decoder().feed(rest)
     ready = os.open(config["ready"], os.O_WRONLY | os.O_CLOEXEC)
+    for path in (config["ready"], config["program"]):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
     try:
         keeper = Keeper(source, config)
     except Locked as locked:
@@ -63,17 +67,17 @@ class Keeper(Agent):
         user = User(config["user"], config["env"])
         self._lock = take(place)
         try:
-            for run in place.runs():  # nobody else has the lock: they are dead
-                if left := Run(place, run).clear_dead(lambda _: None)[1]:
-                    raise Uncleared("; ".join(left))
-            about = {key: config[key] for key in ("run", "owner", "user", "env", "mechanism", "unit")}
-            self._held = Run.make(place, config["run"], about, user)
             self._lease: float = config["lease"]
             me = look(os.getpid())
             assert me is not None
             self._holder = Holder(config["run"], config["owner"], config["since"], me.pid, me.start, boot_id(), 0.0)
             self._renew()
             self._guardian = guard(place, config["run"], self._lock)
+            for run in place.runs():  # nobody else has the lock: they are dead
+                if left := Run(place, run).clear_dead(lambda _: None)[1]:
+                    raise Uncleared("; ".join(left))
+            about = {key: config[key] for key in ("run", "owner", "user", "env", "mechanism", "unit")}
+            self._held = Run.make(place, config["run"], about, user)
         except BaseException:
             self._lock.release()
             tidy(place.run(config["run"]))
@@ -172,6 +176,7 @@ class Keeper(Agent):
         return self._cleared
 
     def _end_processes(self) -> Cleared:
+        self.services.close()
         done, left = self._held.end_units(self.tell)
         self.end()
         me = os.getpid()
@@ -187,6 +192,9 @@ class UnitServices(Services):
         self._manager, self._held, self._about = manager, held, about
         user = "" if manager.user else "root"
         self._internals = Internals(self.loop, self.children, manager.environment(), user, self.tell)
+
+    def close(self) -> None:
+        self._internals.close()
 
     def make(self, request: Mapping[str, Any], env: Mapping[str, str], user: User, log: int, path: str) -> Service:
         if request.get("attach"):

@@ -85,6 +85,7 @@ class Start:
             unit=systemd.keeper_unit(self._run.name),
             since=time.time(),
             ready=self._pipe,
+            program=self._program,
         )
         content = boot.packed(self._agent.source) + encode(config)
         fd = os.open(self._program, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -193,6 +193,9 @@ class Services:
             self._services[key] = service
         return self._services[key]
 
+    def close(self) -> None:
+        """Begin nothing any more: everything is being ended."""
+
     def make(self, request: Mapping[str, Any], env: Mapping[str, str], user: User, log: int, path: str) -> Service:
         if request.get("limits"):
             raise ValueError("CPU and memory are limited under systemd only")
