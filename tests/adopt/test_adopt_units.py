@@ -25,24 +25,25 @@ name = "on units"
 chain = "devnet"
 duration = "20s"
 seed = 5
-budget = "unlimited"
 [topology]
 layout = "full"
 validators = 3
 [wallets]
 count = 4
 balance = 10000
-[[workloads]]
-use = "transactions"
-rate = "3/block"
 [[expectations]]
 use = "consensus-liveness"
 [[expectations]]
 use = "no-forks"
 [[expectations]]
-use = "balances-conserved"
-[[expectations]]
 use = "nodes-healthy"
+"""
+TRAFFIC = """
+[[workloads]]
+use = "transactions"
+rate = "3/block"
+[[expectations]]
+use = "balances-conserved"
 """
 CHAOS = """
 [[workloads]]
@@ -57,7 +58,7 @@ ROLES = {"validator": 3}
 async def test_looking_on_leaves_every_process_as_it_was(unit_testnet: Callable[..., Any], tmp_path: Path) -> None:
     net = unit_testnet(ROLES)
     pids = net.pids
-    text = PLAYBOOK.replace('"20s"', '"6s"')
+    text = PLAYBOOK.replace('"20s"', '"6s"') + TRAFFIC
     finished = await run_playbook(text, tmp_path / "runs", inventory=net.inventory(tmp_path / "i.toml"))
     assert finished.outcome.exit_code is ExitCode.PASS, finished.outcome.reason
     assert net.pids == pids

@@ -57,11 +57,16 @@ class FileShares:
 
 
 class _LoopHost:
-    """The event loop's clocks and timers, and TCP gossip."""
+    """The event loop's clocks and timers, and TCP gossip. Once it is closed no timer fires any more: the loop turns
+    on for a while after the store was closed."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, gossip: Gossip) -> None:
         self._loop = loop
         self._gossip = gossip
+        self._closed = False
+
+    def close(self) -> None:
+        self._closed = True
 
     def wall(self) -> float:
         return time.time()
@@ -70,7 +75,11 @@ class _LoopHost:
         return self._loop.time()
 
     def later(self, delay: float, call: Callable[[], None]) -> None:
-        self._loop.call_later(delay, call)
+        self._loop.call_later(delay, self._fire, call)
+
+    def _fire(self, call: Callable[[], None]) -> None:
+        if not self._closed:
+            call()
 
     def send(self, peer: str, message: bytes) -> None:
         self._gossip.send(peer, message)
@@ -107,7 +116,8 @@ async def run(config: NodeConfig) -> int:
     store = FileStore(config.data / "blocks")
     shares = FileShares(config.data / "shares", config.genesis.limits.blob_bytes)
     gossip = Gossip()
-    core = Core(config.genesis, config.who, store, shares, _LoopHost(loop, gossip), config.conduct)
+    host = _LoopHost(loop, gossip)
+    core = Core(config.genesis, config.who, store, shares, host, config.conduct)
     _restore(core, store)
     api = Api(core)
     server = Server(api.handle, api.max_body())
@@ -125,6 +135,7 @@ async def run(config: NodeConfig) -> int:
     for task in dialling:
         task.add_done_callback(report_failure)
     code = await stopped
+    host.close()
     for task in dialling:
         task.cancel()
     server.close()
