@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import subprocess
 
 import anyio
 import pytest
-from anyio.streams.buffered import BufferedByteReceiveStream
 
 from harness.plugin.contract.node import NodeState
+from harness.record.rundir import RunDirectory
 from harness.testing.contracts import controller
 from harness.testing.contracts.base import DeployerSuite
 from harness.testing.contracts.bench import Bench, eventually
@@ -22,29 +21,32 @@ UNRECORDED = 2.0
 """Seconds for what had been begun, and not been written down yet, to see by itself that nobody wants it."""
 
 
-@asynccontextmanager
-async def victim(bench: Bench, moment: str, then: float = 0.0) -> AsyncIterator[None]:
-    """A controller that was killed with SIGKILL, so many seconds after it had come to a moment."""
+async def die(bench: Bench, moment: str, then: float = 0.0) -> RunDirectory:
+    """Have a controller that is killed with SIGKILL, so many seconds after it has come to a moment; returns its run."""
     run = bench.run()
-    what = bench.folder / f"{run.run_id}.json"
+    process, said, complained = _start_controller(bench, run)
+
+    async def there() -> bool:
+        if process.poll() is not None:
+            pytest.fail(f"the controller has ended: {await complained.read_text()}")
+        return moment in (await said.read_text()).split()
+
+    try:
+        await eventually(there, f"the controller has {moment}", COMES_UP_WITHIN)
+        await anyio.sleep(then)  # the moment itself, not to wait for anything
+    finally:
+        process.kill()
+        process.wait()
+    return run
+
+
+def _start_controller(bench: Bench, run: RunDirectory) -> tuple[subprocess.Popen[bytes], anyio.Path, anyio.Path]:
+    """With files for stdout and stderr: whatever else it starts may hold their ends."""
+    what, said, complained = (bench.folder / f"{run.run_id}.{suffix}" for suffix in ("json", "out", "err"))
     what.write_text(controller.describe(bench, run))
-    complained = bench.folder / "controller.err"
-    with complained.open("wb") as complaints:
-        async with await anyio.open_process(command(controller.__name__, str(what)), stderr=complaints) as process:
-            try:
-                assert process.stdout is not None
-                said = BufferedByteReceiveStream(process.stdout)
-                with anyio.fail_after(COMES_UP_WITHIN):
-                    while (await said.receive_until(b"\n", 1000)).decode() != moment:
-                        pass
-                await anyio.sleep(then)  # the moment itself, not to wait for anything
-            except anyio.IncompleteRead:
-                pytest.fail(f"the controller has ended: {await anyio.Path(complained).read_text()}")
-            finally:
-                with anyio.CancelScope(shield=True):
-                    process.kill()
-                    await process.wait()
-            yield
+    with said.open("wb") as out, complained.open("wb") as err:
+        process = subprocess.Popen(command(controller.__name__, str(what)), stdout=out, stderr=err)
+    return process, anyio.Path(said), anyio.Path(complained)
 
 
 class DeathsSuite(DeployerSuite):
@@ -61,11 +63,10 @@ class DeathsSuite(DeployerSuite):
         ],
     )
     async def test_clean_removes_what_a_killed_controller_left(self, bench: Bench, moment: str, then: float) -> None:
-        async with victim(bench, moment, then):
-            run = bench.runs[-1]
-            await bench.deployer.clean(run.run_id, run.path)
-            await self.assert_nothing_left(bench, UNRECORDED)
-            assert not await bench.deployer.clean(run.run_id, run.path), "there was more to clean the second time"
+        run = await die(bench, moment, then)
+        await bench.deployer.clean(run.run_id, run.path)
+        await self.assert_nothing_left(bench, UNRECORDED)
+        assert not await bench.deployer.clean(run.run_id, run.path), "there was more to clean the second time"
         async with bench.up(2) as net:
             assert {node.state for node in net.nodes.values()} == {NodeState.RUNNING}
         await self.assert_nothing_left(bench)
@@ -82,8 +83,8 @@ class DeathsSuite(DeployerSuite):
         if self.exclusive:
             pytest.skip("there is one run to a machine")
         async with bench.up() as net:
-            async with victim(bench, "busy"):
-                await bench.deployer.clean(bench.runs[-1].run_id, bench.runs[-1].path)
+            dead = await die(bench, "busy")
+            await bench.deployer.clean(dead.run_id, dead.path)
             assert await net.ask("member-0", "facts")
             assert await net.node.process_state() == "running"
             assert not net.node.exits
@@ -92,12 +93,11 @@ class DeathsSuite(DeployerSuite):
     async def test_all_of_it_ends_by_itself(self, bench: Bench) -> None:
         if self.dies_alone is None:
             pytest.skip("what this deployer makes stays until somebody cleans")
-        async with victim(bench, "busy"):
-            run = bench.runs[-1]
+        run = await die(bench, "busy")
 
-            async def gone() -> bool:
-                return not await self.active(run.run_id, run.path)
+        async def gone() -> bool:
+            return not await self.active(run.run_id, run.path)
 
-            await eventually(gone, "all of the dead run has ended by itself", self.dies_alone)
-            await bench.deployer.clean(run.run_id, run.path)
-            await self.assert_nothing_left(bench)
+        await eventually(gone, "all of the dead run has ended by itself", self.dies_alone)
+        await bench.deployer.clean(run.run_id, run.path)
+        await self.assert_nothing_left(bench)
