@@ -26,6 +26,14 @@ from harness_ssh.transport import ChannelTransport
 CAPABILITIES = frozenset({MachineCapability.NODE_CONTROL, MachineCapability.PAUSE})
 
 
+def told(host: HostSpec, error: Exception) -> str:
+    """What an error says, without the host's name before it: for those who say it themselves."""
+    text, name = str(error), f"{host.name}: "
+    while text.startswith(name):
+        text = text.removeprefix(name)
+    return text
+
+
 async def start(pool: Pool, host: HostSpec) -> ChannelTransport:
     """Have the machine's own Python wait for the agent. Raises MachineLost, UsageError."""
     connection = await pool.get(host.name)

@@ -24,8 +24,8 @@ from paramiko.config import SSHConfig
 from harness.api import HarnessError, MachineLost
 from harness_ssh import known_hosts
 from harness_ssh.auth import Agent, Credentials, OpenSSHOrder
-from harness_ssh.known_hosts import Trust
-from harness_ssh.openssh import Destination, keygen_remove, proxy_argv
+from harness_ssh.host_keys import HostKeys
+from harness_ssh.openssh import Destination, proxy_argv
 from harness_ssh.stream import Channel, Pump
 
 AUTHENTICATE_WITHIN = 30.0
@@ -40,10 +40,6 @@ CHANNELS_AT_ONCE = 8
 # What paramiko and its like have to say is in the errors; nothing of it belongs on the terminal.
 for _name in ("paramiko", "invoke", "fabric", "stamina"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
-
-
-class HostKeyRefused(MachineLost):
-    """The machine could not show that it is the one that is meant."""
 
 
 class AuthenticationFailed(MachineLost):
@@ -185,7 +181,7 @@ class _Handshake:
                 "transport_factory": partial(_transport, known_hosts.types(entries, to.known_as), to.connect_timeout),
             },
         )
-        connection.client.set_missing_host_key_policy(_HostKeys(to, entries))
+        connection.client.set_missing_host_key_policy(HostKeys(to, entries))
         with self._lock:
             self._connection = connection
         try:
@@ -224,56 +220,6 @@ class _FabricConnection(fabric.Connection):  # type: ignore[misc]  # fabric has 
         return {"user": None, "host": host_string, "port": None}
 
 
-class _HostKeys(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
-    """Fabric's client knows no keys, so that every host's key comes here to be judged."""
-
-    def __init__(self, destination: Destination, entries: tuple[known_hosts.Entry, ...]) -> None:
-        self._to = destination
-        self._entries = entries
-
-    def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
-        to, type, blob = self._to, key.get_name(), key.asbytes()
-        if to.host_keys == "off":
-            return
-        verdict = known_hosts.judge(self._entries, to.known_as, type, blob)
-        shown = f"{_short(type)} {known_hosts.fingerprint(blob)}"
-        match verdict.trust, verdict.entry:
-            case Trust.KNOWN, _:
-                return
-            case Trust.REVOKED, entry:
-                assert entry is not None
-                raise HostKeyRefused(f"the host key of {to} ({shown}) is revoked in {entry.file}:{entry.line}")
-            case Trust.CHANGED, entry:
-                assert entry is not None
-                raise HostKeyRefused(
-                    f"the host key of {to} has changed: it is {shown}, not that of {entry.file}:{entry.line}; either "
-                    "the machine was set up anew, or somebody is in between: if you know it to be the former, remove "
-                    f"the old one with: {keygen_remove(to.known_as, entry.file)}"
-                )
-        if to.host_keys == "accept-new":
-            self._accept(type, blob)
-            return
-        raise HostKeyRefused(
-            f"the host key of {to} is not known ({shown}): compare it with the machine's own, then accept it by "
-            f'connecting once with ssh, or set harness_host_keys = "accept-new"'
-        )
-
-    def _accept(self, type: str, blob: bytes) -> None:
-        to = self._to
-        if not to.known_hosts:
-            return
-        try:
-            with _accepting:
-                known_hosts.add(to.known_hosts[0], to.known_as, type, blob, hashed=to.hash_known_hosts)
-        except OSError as error:
-            raise HostKeyRefused(
-                f"the new host key of {to} cannot be kept in {to.known_hosts[0]}: {error.strerror}"
-            ) from None
-
-
-_accepting = threading.Lock()
-
-
 class _Transport(paramiko.Transport):  # type: ignore[misc]
     """Prefers what is quickest of what is strong."""
 
@@ -297,10 +243,6 @@ def _transport(types: tuple[str, ...], handshake_within: float, sock: Any, **opt
 def _algorithms(type: str) -> tuple[str, ...]:
     """Signature algorithms of a key type: RSA keys have several, of which the one named like the type is broken."""
     return ("rsa-sha2-512", "rsa-sha2-256") if type == "ssh-rsa" else (type,)
-
-
-def _short(type: str) -> str:
-    return type.removeprefix("ssh-").split("-")[0].upper()
 
 
 def _open_direct(transport: Any, host: str, port: int, timeout: float) -> Any:

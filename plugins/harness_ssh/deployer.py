@@ -173,7 +173,7 @@ class SshDeployer(Deployer[SshConfig]):
             try:
                 report = await agents.clear(pool, host, access, self.config.state, run_id)
             except HarnessError as error:
-                return [], [f"{host.name}: {error}"]
+                return [], [f"{host.name}: {agents.told(host, error)}"]
             return [f"{host.name}: {line}" for line in report.done], [f"{host.name}: {line}" for line in report.left]
 
         try:
@@ -210,7 +210,7 @@ class SshDeployer(Deployer[SshConfig]):
         except SpecError as error:
             return HostReport(host.name, problems=tuple(f"{each.path}: {each.message}" for each in error.problems))
         except HarnessError as error:
-            return HostReport(host.name, problems=(str(error),))
+            return HostReport(host.name, problems=(agents.told(host, error),))
 
     async def _report(self, host: HostSpec, client: AgentClient) -> HostReport:
         problems = []
@@ -218,10 +218,10 @@ class SshDeployer(Deployer[SshConfig]):
             problems.append(f"nodes need Python 3.11 or newer, and it has {client.hello.version}; install python3")
         if self.config.supervise == "systemd" and not client.hello.systemd:
             problems.append('supervise = "systemd", but it was not booted with systemd')
-        if (said := host.connection).become and (why := await client.become_problem()):
-            problems.append(f"{said.user or client.hello.user} cannot become root there: {why}")
+        if host.connection.become and (why := await client.become_problem()):
+            problems.append(f"{client.hello.user} cannot become root there: {why.removeprefix(f'{host.name}: ')}")
         if locked := await holder(client, self.config.state):
-            problems.append(str(locked))
+            problems.append(str(locked).replace(f"{host.name} is", "it is", 1))
         facts = await AgentMachine(client).facts()
         return HostReport(host.name, self.capabilities, tuple(problems), facts=facts)
 
@@ -251,7 +251,7 @@ async def _take(holds: Sequence[Hold], forks: int) -> None:
         try:
             await hold.take()
         except HarnessError as error:
-            reasons.append(f"host {hold.host.name}: {error}")
+            reasons.append(f"host {hold.host.name}: {agents.told(hold.host, error)}")
 
     for some in (holds[:1], holds[1:]):
         await _for_all(some, forks, take)

@@ -94,8 +94,8 @@ class Hold:
             try:
                 await self._connect_again()
             except MachineLost as error:
-                self._lost = str(error)
-                self._access.warn(self.host.name, f"given up: {error}")
+                self._lost = agents.told(self.host, error)
+                self._access.warn(self.host.name, f"given up: {self._lost}")
                 self.client.abandon(self._lost)
                 return
             self._access.warn(self.host.name, f"connected again after {anyio.current_time() - lost_at:.1f} s")
@@ -128,7 +128,7 @@ class Hold:
         except TimeoutError:
             return [self._unreachable(f"no answer within {LET_GO_WITHIN:g} s")]
         except HarnessError as error:
-            return [self._unreachable(str(error))]
+            return [self._unreachable(agents.told(self.host, error))]
         return [f"{self.host.name}: {line}" for line in report.left]
 
     async def _has_ended(self) -> bool:

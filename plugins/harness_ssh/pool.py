@@ -13,7 +13,8 @@ import stamina
 
 from harness.api import Connection, HostSpec, JumpHost, MachineLost
 from harness_ssh.auth import Credentials
-from harness_ssh.connection import AuthenticationFailed, HostKeyRefused, SshConnection
+from harness_ssh.connection import AuthenticationFailed, SshConnection
+from harness_ssh.host_keys import HostKeyRefused
 from harness_ssh.openssh import Destination, resolve
 
 FIRST_TRIES = 3

@@ -18,7 +18,8 @@ import pytest
 from anyio.abc import ByteStream, SocketAttribute
 
 from harness.api import HostSpec, MachineLost, UsageError
-from harness_ssh.connection import AuthenticationFailed, HostKeyRefused, SshConnection
+from harness_ssh.connection import AuthenticationFailed, SshConnection
+from harness_ssh.host_keys import HostKeyRefused
 from harness_ssh.pool import Pool, SshSettings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
