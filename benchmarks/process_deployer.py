@@ -18,8 +18,8 @@ import anyio
 import anyio.abc
 
 from harness.api import DeployRequest, HostSpec, Link, NodeSpec, Placement, PlannedNode, Service, ServiceSpec
+from harness_agent.remote.leftovers import find
 from harness_process.deployer import ProcessConfig, ProcessDeployer
-from harness_process.leftovers import find
 from harness_process.supervision import RECORD
 
 NODES, MANY = 5, 200
@@ -79,7 +79,7 @@ async def measure(run_dir: Path) -> None:
         for service in services:
             await service.wait()
         show(f"{MANY} processes ended by SIGTERM", time.perf_counter() - began)
-        (supervisor,) = [held for held in find(run_dir / RECORD) if held.name == "the supervisor"]
+        (supervisor,) = [held for held in find(run_dir / RECORD) if held.name == "the agent"]
         status = await anyio.Path(f"/proc/{supervisor.pid}/status").read_text()
         print(f"{'memory of the supervisor':40} {int(status.split('VmRSS:')[1].split()[0]) / 1024:9.1f} MB")
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=place.ports["p2p"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -17,7 +17,7 @@ from harness_agent.remote.frames import Frame, Header
 from harness_agent.service import AgentService, append, exit_of, unseen
 from harness_agent.transport import Transport
 from harness_agent.values import Become, KeeperGone, KeeperSpec, LedgerEntry, MachineLocked, Undo
-from harness_agent.wire import ANSWER_WITHIN, UNAUDITED, Wire
+from harness_agent.wire import ANSWER_WITHIN, UNAUDITED, Wire, no_aftermath
 
 RENEWALS = 4
 """How often a lease is renewed while it lasts."""
@@ -36,9 +36,10 @@ class AgentClient(Wire):
         become: Become | None,
         audit: Callable[[CommandRecord], None],
         answer_within: float,
+        aftermath: Callable[[], Awaitable[None]] = no_aftermath,
         spec: KeeperSpec | None = None,
     ) -> None:
-        super().__init__(name, become, audit, answer_within)
+        super().__init__(name, become, audit, answer_within, aftermath)
         self.folder: PurePosixPath
         """On the machine: of an attached agent the home of the user who logged in, of a keeper the run's folder,
         which is that user's too."""
@@ -57,10 +58,12 @@ class AgentClient(Wire):
         become: Become | None = None,
         audit: Callable[[CommandRecord], None] = UNAUDITED,
         answer_within: float = ANSWER_WITHIN,
+        aftermath: Callable[[], Awaitable[None]] = no_aftermath,
     ) -> AgentClient:
         """An agent that ends with its connection, and all that it started with it. `name` is the machine's, `become`
-        how to become root where one is not; None: one may not. Raises MachineLost, the transport being closed."""
-        client = cls(name, become, audit, answer_within)
+        how to become root where one is not; None: one may not. `aftermath` is waited for when the connection has ended,
+        before anybody is told. Raises MachineLost, the transport being closed."""
+        client = cls(name, become, audit, answer_within, aftermath)
         await client._open(transport)
         return client
 
@@ -78,7 +81,7 @@ class AgentClient(Wire):
         """The keeper of a run, started where there is none yet: as root where one is or may become it, else as the
         user who logged in. Its lease is renewed as long as there is a connection, until `aclose`. The transport is
         closed when this raises: MachineLocked, MachineLost, InfrastructureError."""
-        client = cls(name, become, audit, answer_within, spec)
+        client = cls(name, become, audit, answer_within, spec=spec)
         await client._open(transport)
         client._renewing = asyncio.create_task(client._keep_renewing(spec.lease), name="lease")
         return client
@@ -153,8 +156,8 @@ class AgentClient(Wire):
         await self.request("renew")
 
     async def end(self) -> tuple[str, ...]:
-        """Have everything of the run undone, ended and removed, and its keeper with it: what is left in spite of
-        that, a line each."""
+        """Have everything of the run undone, ended and removed, and its keeper with it; of an attached agent all that
+        it started. What is left in spite of that, a line each."""
         self._stop_renewing()
         answer = await self.request("end", within=END_WITHIN)
         with anyio.move_on_after(GONE_WITHIN):

@@ -19,6 +19,9 @@ _LONGEST_NOISE = 64 * 1024
 _LAST_WORDS = 1.0
 """Seconds for what was on its way when nothing could be sent any more."""
 
+Heard = Callable[[Iterable[Frame]], Awaitable[None]]
+Lost = Callable[[str], Awaitable[None]]
+
 
 class Refusal(InfrastructureError):
     """What an agent answers to a request that it cannot fulfil. `kind` is for programs, the text for people."""
@@ -79,7 +82,7 @@ class Link:
         self._frames.extendleft(reversed(others))
         return frame[0]
 
-    def serve(self, heard: Callable[[Iterable[Frame]], Awaitable[None]], lost: Callable[[str], None]) -> None:
+    def serve(self, heard: Heard, lost: Lost) -> None:
         """From now on `heard` is given what comes; `lost` is told why nothing does any more. In a task of its own,
         out of the reach of any caller's cancellation, so that teardown still hears."""
         self._life = asyncio.create_task(self._serve(heard, lost), name="agent link")
@@ -100,7 +103,7 @@ class Link:
         else:
             await self._transport.aclose()
 
-    async def _serve(self, heard: Callable[[Iterable[Frame]], Awaitable[None]], lost: Callable[[str], None]) -> None:
+    async def _serve(self, heard: Heard, lost: Lost) -> None:
         try:
             with self._scope:
                 async with anyio.create_task_group() as tasks:
@@ -110,9 +113,9 @@ class Link:
         finally:
             with anyio.CancelScope(shield=True):
                 await self._transport.aclose()
-            lost(self._why or "the connection has ended")
+                await lost(self._why or "the connection has ended")
 
-    async def _read(self, heard: Callable[[Iterable[Frame]], Awaitable[None]]) -> None:
+    async def _read(self, heard: Heard) -> None:
         try:
             while True:
                 frames, self._frames = self._frames, collections.deque()

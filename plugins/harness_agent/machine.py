@@ -50,6 +50,7 @@ class AgentMachine(Machine):
         self.name = name or client.name
         self.python = client.hello.python or "python3"
         self.client = client
+        self._audit = client.audit
         self._folder = str(folder) if folder is not None else str(client.folder)
         self._shared_files = shared_files
 
@@ -76,7 +77,7 @@ class AgentMachine(Machine):
             raise
         finally:
             user = "root" if become else ""
-            self.client.audit(CommandRecord(self.name, tuple(argv), status, time.monotonic() - began, user, error))
+            self._audit(CommandRecord(self.name, tuple(argv), status, time.monotonic() - began, user, error))
 
     async def _run(
         self, argv: Sequence[str], input: bytes, env: dict[str, str], cwd: str, timeout: float, become: bool

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,10 @@ from harness_agent.values import Become, Hello
 ANSWER_WITHIN = 60.0
 """Seconds without a sign of life after which a machine that owes an answer counts as lost."""
 UNAUDITED = Access().audit
+
+
+async def no_aftermath() -> None:
+    """For whoever has nothing to do when a connection has ended."""
 
 
 @dataclass(slots=True)
@@ -50,7 +54,12 @@ class Wire(ABC):
     `gone` says why there will never be an answer again; "" while there may be."""
 
     def __init__(
-        self, name: str, become: Become | None, audit: Callable[[CommandRecord], None], answer_within: float
+        self,
+        name: str,
+        become: Become | None,
+        audit: Callable[[CommandRecord], None],
+        answer_within: float,
+        aftermath: Callable[[], Awaitable[None]],
     ) -> None:
         self.name = name
         self.audit = audit
@@ -60,6 +69,7 @@ class Wire(ABC):
         """Whether who answers is root: there is no need to become it."""
         self._become = become
         self._answer_within = answer_within
+        self._aftermath = aftermath
         self._link: Link | None = None
         self._numbers = itertools.count(1)
         self._pending: dict[int, _Request] = {}
@@ -159,7 +169,8 @@ class Wire(ABC):
     async def _heard(self, frames: Iterable[Frame]) -> None:
         """What came; answers are for `_take`."""
 
-    def _lost(self, why: str) -> None:
+    async def _lost(self, why: str) -> None:
+        await self._aftermath()
         self._link = None
         for request in self._pending.values():
             request.scope.shield = False

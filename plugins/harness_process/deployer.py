@@ -33,10 +33,11 @@ from harness.api import (
     UsageError,
     file_name,
 )
+from harness_agent import AgentClient
 from harness_agent.ports import PortLeases
-from harness_process import leftovers
+from harness_agent.remote import files, leftovers
 from harness_process.links import LinkRelay
-from harness_process.machine import COMMANDS, LocalMachine, remove_tree
+from harness_process.machine import LocalMachine
 from harness_process.supervision import PATIENCE, RECORD, Supervision
 
 LOOPBACK = "127.0.0.1"
@@ -118,9 +119,9 @@ class ProcessDeployer(Deployer[ProcessConfig]):
         if problems := _told(hosts):
             raise UsageError(problems)
         with tempfile.TemporaryDirectory(prefix="harness-") as folder:
-            supervision = await Supervision.start(Path(folder))
+            supervision = await Supervision.start(Path(folder), access.audit)
             try:
-                yield {host.name: LocalMachine(host.name, Path(folder), supervision, access.audit) for host in hosts}
+                yield {host.name: LocalMachine(host.name, Path(folder), supervision.client) for host in hosts}
             finally:
                 with anyio.CancelScope(shield=True):
                     await supervision.close()
@@ -133,9 +134,9 @@ class ProcessDeployer(Deployer[ProcessConfig]):
         ours = [node for node in request.nodes if node.adoption is None]
         leases = await anyio.to_thread.run_sync(PortLeases, sum(len(node.ports) for node in ours))
         try:
-            supervision = await Supervision.start(run_dir)
+            supervision = await Supervision.start(run_dir, request.access.audit)
             try:
-                yield await self._ready(request, run_dir, supervision, leases.ports)
+                yield await self._ready(request, run_dir, supervision.client, leases.ports)
             finally:
                 with anyio.CancelScope(shield=True):
                     left = await supervision.close()
@@ -153,10 +154,10 @@ class ProcessDeployer(Deployer[ProcessConfig]):
         return [*(f"killed {leftover}" for leftover in killed), *(f"removed {path}" for path in removed)]
 
     async def _ready(
-        self, request: DeployRequest, run_dir: Path, supervision: Supervision, ports: Sequence[int]
+        self, request: DeployRequest, run_dir: Path, client: AgentClient, ports: Sequence[int]
     ) -> ProcessDeployment:
         names = {node.host.name for node in request.nodes}
-        machines = {name: LocalMachine(name, run_dir, supervision, request.access.audit) for name in names}
+        machines = {name: LocalMachine(name, run_dir, client) for name in names}
         free = iter(ports)
         endpoints = {
             node.spec.name: node.adoption.endpoints
@@ -182,7 +183,7 @@ class ProcessDeployer(Deployer[ProcessConfig]):
             raise DeployError(f"process: no folder for a node: {error}") from error
         peer_port = {node.spec.name: node.peer_port for node in request.nodes}
         targets = {link: Address(LOOPBACK, placements[link.dst].ports[peer_port[link.dst]]) for link in request.links}
-        relay = await LinkRelay.start(supervision, targets, run_dir) if self.config.relay else None
+        relay = await LinkRelay.start(client, targets, run_dir) if self.config.relay else None
         return ProcessDeployment(run_dir, machines, placements, targets, endpoints, relay)
 
 
@@ -215,8 +216,8 @@ def _make_folders(folders: Sequence[Path]) -> None:
 
 
 def _remove_inputs(run_dir: Path) -> list[Path]:
-    """Remove what a run needed but did not make: artifacts, and what its commands had open."""
-    there = [path for path in (run_dir / ARTIFACTS, run_dir / COMMANDS) if path.exists()]
+    """Remove what a run needed but did not make: artifacts."""
+    there = [path for path in (run_dir / ARTIFACTS,) if path.exists()]
     for path in there:
-        remove_tree(path)
+        files.remove(str(path))
     return there

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,33 +12,33 @@ from typing import Any
 import anyio
 
 from harness.api import Address, DeployError, FaultError, InfrastructureError, Link, ServiceSpec
-from harness_process.machine import base_environment
-from harness_process.supervision import PYTHON, LocalService, Pipes, Supervision
+from harness_agent import AgentClient, AgentService
 
+PYTHON = (sys.executable, "-I", "-S", "-X", "utf8")
+"""Our own script needs the standard library alone: isolated, without site, it starts quickly."""
 PATIENCE = 10.0
 """Seconds that the relay may take to do what it is asked."""
 
 
 class LinkRelay:
-    """A relay process, held by the run's supervisor as the nodes are."""
+    """A relay process, held by the run's agent as the nodes are."""
 
-    def __init__(self, supervision: Supervision, links: tuple[Link, ...]) -> None:
-        self._supervision = supervision
+    def __init__(self, links: tuple[Link, ...]) -> None:
         self._number = {link: number for number, link in enumerate(links)}
         self._asking = anyio.Lock()
         self._asked = 0
         self._answer: asyncio.Future[dict[str, Any]] | None = None
-        self._service: LocalService | None = None
+        self._service: AgentService | None = None
         self.addresses: Mapping[Link, Address] = {}
 
     @classmethod
-    async def start(cls, supervision: Supervision, targets: Mapping[Link, Address], run_dir: Path) -> LinkRelay:
+    async def start(cls, client: AgentClient, targets: Mapping[Link, Address], run_dir: Path) -> LinkRelay:
         """A relay with a port of its own in front of each link's target. Raises DeployError."""
-        relay = cls(supervision, tuple(targets))
+        relay = cls(tuple(targets))
         script = Path(__file__).with_name("relay.py")
         spec = ServiceSpec("the link relay", (*PYTHON, str(script)), PurePosixPath(run_dir), run_dir / "relay.log")
         try:
-            relay._service = await supervision.spawn(spec, base_environment(), Pipes(hear=relay._hear))
+            relay._service = await client.spawn(spec, hear=relay._hear, log=str(spec.log))
             answer = await relay._ask(listen=[(target.host, target.port) for target in targets.values()])
         except InfrastructureError as error:
             raise DeployError(f"process: no link relay: {error}") from error
@@ -67,7 +68,7 @@ class LinkRelay:
             self._answer = answer
             self._asked += 1
             with anyio.CancelScope(shield=True):
-                await self._supervision.tell(service, json.dumps({"id": self._asked, **request}))
+                await service.tell(json.dumps({"id": self._asked, **request}))
                 ended = asyncio.ensure_future(service.wait())
                 await asyncio.wait((answer, ended), timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
                 ended.cancel()

@@ -13,8 +13,8 @@ import pytest
 
 from harness.api import Deployment, DeployRequest, HostSpec, Link, NodeSpec, Placement, PlannedNode, ServiceSpec
 from harness.testing.fakes import FakeChain, FakeChainConfig
+from harness_agent.remote.processes import look
 from harness_process.deployer import ProcessConfig, ProcessDeployer
-from harness_process.supervisor import look
 
 PATIENCE = 20.0
 """Seconds for a thing to come true before a test calls it untrue; generous, as the machine may be busy."""

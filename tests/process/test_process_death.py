@@ -13,19 +13,18 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import anyio
 import pytest
 
-from harness.api import TeardownError
-from harness_agent import ports as port_module
-from harness_process import leftovers, supervisor
+from harness.api import ServiceSpec, TeardownError
+from harness_agent import AgentClient, AgentMachine, SubprocessTransport
+from harness_agent.remote import boot, leftovers, processes
+from harness_agent.remote import ports as port_module
 from harness_process.deployer import ProcessConfig, ProcessDeployer
-from harness_process.supervision import PYTHON
 
 pytestmark = [
     pytest.mark.anyio,
@@ -64,12 +63,12 @@ class Victim:
         return self.process.stdout.readline().strip()
 
     def supervisor(self) -> int:
-        return int(json.loads((self.run_dir / "processes.jsonl").read_text().splitlines()[0])["supervisor"])
+        return int(json.loads((self.run_dir / "processes.jsonl").read_text().splitlines()[0])["agent"])
 
     def processes(self) -> list[str]:
         """The living processes that name the run's folder in their arguments or stand in it."""
         found = []
-        for process in supervisor.everyone():
+        for process in processes.everyone():
             with contextlib.suppress(OSError):  # gone meanwhile
                 line = Path(f"/proc/{process.pid}/cmdline").read_text(errors="replace").replace("\0", " ")
                 where = str(Path(f"/proc/{process.pid}/cwd").readlink())
@@ -138,7 +137,7 @@ async def test_clean_ends_a_supervisor_that_stands_still(victim: Victim, kit: An
     victim.process.wait()
     (victim.run_dir / "artifacts").mkdir()
     done = await ProcessDeployer(ProcessConfig()).clean("run", victim.run_dir)
-    assert f"killed the supervisor (pid {victim.supervisor()})" in done
+    assert f"killed the agent (pid {victim.supervisor()})" in done
     assert f"removed {victim.run_dir / 'artifacts'}" in done
     await victim.gone(kit, [])
 
@@ -149,16 +148,16 @@ async def test_clean_touches_no_stranger(tmp_path: Path) -> None:
     assert await deployer.clean("run", tmp_path) == []
     stranger = subprocess.Popen(["sleep", "1000"])
     try:
-        seen = supervisor.look(stranger.pid)
+        seen = processes.look(stranger.pid)
         assert seen is not None
-        boot = supervisor.boot_id()
+        boot = processes.boot_id()
         rows = [
-            {"supervisor": 2**22 + 1, "start": 1.0, "boot": boot},
+            {"agent": 2**22 + 1, "start": 1.0, "boot": boot},
             {"pid": stranger.pid, "start": seen.start - 1, "name": "before it"},
-            {"supervisor": 2**22 + 1, "start": 1.0, "boot": "another"},
+            {"agent": 2**22 + 1, "start": 1.0, "boot": "another"},
             {"pid": stranger.pid, "start": seen.start, "name": "the same numbers in another boot"},
         ]
-        torn = json.dumps({"supervisor": stranger.pid, "start": seen.start, "boot": boot})[:-1]
+        torn = json.dumps({"agent": stranger.pid, "start": seen.start, "boot": boot})[:-1]
         (tmp_path / "processes.jsonl").write_text("\n".join([*map(json.dumps, rows), torn]))
         assert await deployer.clean("run", tmp_path) == []
         assert stranger.poll() is None
@@ -172,7 +171,7 @@ async def test_the_terminals_interrupt_is_for_the_controller_alone(victim: Victi
     ours = {victim.process.pid, os.getpid()}
     groups = {os.getpgid(pid) for pid in ours}
     for found in leftovers.find(victim.run_dir / "processes.jsonl"):
-        process = supervisor.look(found.pid)
+        process = processes.look(found.pid)
         if process is not None:
             assert os.getpgid(found.pid) not in groups and process.session not in groups
 
@@ -212,11 +211,11 @@ async def test_what_cannot_be_ended_is_named(kit: Any, monkeypatch: pytest.Monke
     """A process that the record says is ours and that no signal ends; here because we do not let it be sent one."""
     stubborn = subprocess.Popen(["sleep", "1000"])
     monkeypatch.setattr("harness_process.supervision.PATIENCE", 0.1)
-    monkeypatch.setattr("harness_process.leftovers._kill", lambda leftover: None)
+    monkeypatch.setattr(leftovers, "kill", lambda pid, start: None)
     try:
         with pytest.raises(TeardownError, match=rf"still running: stubborn \(pid {stubborn.pid}\)"):
             async with kit.deploy("v"):
-                seen = supervisor.look(stubborn.pid)
+                seen = processes.look(stubborn.pid)
                 assert seen is not None
                 with (kit.folder / "processes.jsonl").open("a") as record:
                     record.write(json.dumps({"pid": seen.pid, "start": seen.start, "name": "stubborn"}) + "\n")
@@ -225,89 +224,29 @@ async def test_what_cannot_be_ended_is_named(kit: Any, monkeypatch: pytest.Monke
         stubborn.wait()
 
 
-class Raw:
-    """A supervisor, spoken to directly."""
-
-    def __init__(self, folder: Path, *arguments: str, preamble: str = "") -> None:
-        run = f"import sys; sys.path.insert(0, {str(Path(supervisor.__file__).parent)!r})\n{preamble}\n"
-        run += "import supervisor\n" + ("supervisor.HAS_PROC = False\n" if preamble else "") + "supervisor.main()"
-        self.folder = folder
-        self.process = subprocess.Popen(
-            [*PYTHON, "-c", run, str(folder / "record"), *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        self.services = 0
-
-    def __enter__(self) -> Raw:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-
-    def ask(self, do: str, **what: Any) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"id": 0, "do": do, **what}).encode() + b"\n")
-        self.process.stdin.flush()
-        return self.hear()
-
-    def hear(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        return dict(json.loads(self.process.stdout.readline()))
-
-    def spawn(self, *argv: str) -> int:
-        self.services += 1
-        return int(
-            self.ask(
-                "spawn",
-                service=self.services,
-                name="n",
-                argv=argv,
-                env={"PATH": os.environ["PATH"]},
-                cwd="/",
-                stdin=None,
-                stdout=str(self.folder / "log"),
-                stderr=None,
-                attach=False,
-            )["pid"]
-        )
-
-
-def test_a_lease_that_is_not_renewed_ends_everything(kit: Any, tmp_path: Path) -> None:
-    with Raw(tmp_path, "--lease", "0.5") as raw:
-        began = time.monotonic()
-        pid = raw.spawn("sleep", "1000")
-        while time.monotonic() < began + 1.0:  # longer than the lease: renewing is what keeps it
-            assert raw.ask("renew") == {"id": 0}
-            time.sleep(0.05)
-        assert kit.is_alive(pid)
-        assert raw.hear()["signal"] == signal.SIGKILL
-        assert raw.process.wait(timeout=20) == 0
-        assert not kit.is_alive(pid)
-
-
 @pytest.mark.skipif(shutil.which("ps") is None, reason="needs ps")
-def test_without_proc_prctl_and_waitid(kit: Any, tmp_path: Path) -> None:
+async def test_without_proc_prctl_and_waitid(kit: Any, tmp_path: Path) -> None:
     """As on macOS: groups and the tree of parents are what is ended."""
-    without = "import os, sys; sys.platform = 'darwin'; del os.waitid"
-    with Raw(tmp_path, preamble=without) as raw:
-        pid = raw.spawn("sh", "-c", "sleep 1000 & echo $!; sleep 1000")
-        while not (child := (tmp_path / "log").read_text().strip()):
-            time.sleep(0.01)
-        assert raw.ask("signal", service=1, number=int(signal.SIGTERM)) == {"id": 0}
-        ended = raw.hear()
-        assert (ended["exit"], ended["signal"]) == (1, signal.SIGTERM)
-        other = raw.spawn("sh", "-c", "sleep 1000 & exec sleep 1000")
-        assert raw.process.stdin is not None
-        raw.process.stdin.close()
-        assert raw.hear()["signal"] == signal.SIGKILL
-        assert raw.process.wait(timeout=20) == 0
-        assert not [gone for gone in (pid, int(child), other) if kit.is_alive(gone)]
+    without = "import os,sys;sys.platform='darwin';del os.waitid;there=os.path.exists;"
+    without += "os.path.exists=lambda path:not path.startswith('/proc')and there(path);"
+    *python, bootstrap = boot.argv(sys.executable, boot.ATTACHED)
+    client = await AgentClient.attach(await SubprocessTransport.start([*python, without + bootstrap]), "here")
+    machine = AgentMachine(client)
+
+    async def spawn(script: str) -> Any:
+        spec = ServiceSpec("n", ("sh", "-c", script), PurePosixPath(tmp_path), tmp_path / "log")
+        return await machine.spawn(spec)
+
+    service = await spawn("sleep 1000 & echo $!; sleep 1000")
+    await kit.eventually(lambda: (tmp_path / "log").exists() and (tmp_path / "log").read_text(), "it has forked")
+    child = int((tmp_path / "log").read_text())
+    await service.signal(signal.SIGTERM)
+    assert (await service.wait()).signal == signal.SIGTERM
+    other = await spawn("sleep 1000 & exec sleep 1000")
+    await client.end()
+    assert (await other.wait()).signal == signal.SIGKILL
+    assert not [gone for gone in (service.pid, child, other.pid) if kit.is_alive(gone)]
+    await client.aclose()
 
 
 def test_leases_go_with_the_process_that_holds_them(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from harness.api import Access, Address, Artifact, DeployError, HostSpec, Link, 
 from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
 from harness.testing.fakes import FakeChain, FakeChainConfig
-from harness_process import ports, supervisor
+from harness_agent import ports as local_ports
+from harness_agent.remote import ports, processes
 from harness_process.deployer import ProcessConfig, ProcessDeployer, is_local
 
 pytestmark = pytest.mark.anyio
@@ -133,10 +134,10 @@ def test_a_port_that_is_in_use_or_leased_is_not_chosen(monkeypatch: pytest.Monke
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
     ):
         datagrams.bind(("127.0.0.1", chosen[1]))
-        leases = ports.PortLeases(1)
+        leases = local_ports.PortLeases(1)
         assert leases.ports == [chosen[3]]
         with pytest.raises(DeployError, match="1 ports are needed, only 0 are free"):
-            ports.PortLeases(1)
+            local_ports.PortLeases(1)
         leases.close()
     everything = ports.PortLeases(4)
     assert sorted(everything.ports) == sorted(chosen)
@@ -178,8 +179,7 @@ async def test_cancelled_in_the_middle_of_deploying(kit: Any, checkpoint: int, r
         tasks.cancel_scope.cancel()
     record = kit.folder / "processes.jsonl"
     entries = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
-    assert not [entry for entry in entries if kit.is_alive(entry.get("pid") or entry["supervisor"])]
-    assert not (kit.folder / "commands").exists()
+    assert not [entry for entry in entries if kit.is_alive(entry.get("pid") or entry["agent"])]
 
 
 @real
@@ -194,7 +194,7 @@ async def test_what_the_body_raises_comes_out_as_it_is(kit: Any) -> None:
 
 async def test_a_supervisor_that_cannot_start(kit: Any) -> None:
     (kit.folder / "processes.jsonl").mkdir()  # its record cannot be written
-    with pytest.raises(DeployError, match=r"supervisor of this run has ended .status 1.: (?s:.*)IsADirectory"):
+    with pytest.raises(DeployError, match="no supervisor for this run: .*Is a directory"):
         async with kit.deploy("a"):
             pass
 
@@ -202,10 +202,10 @@ async def test_a_supervisor_that_cannot_start(kit: Any) -> None:
 def test_processes_look_the_same_through_proc_and_ps(monkeypatch: pytest.MonkeyPatch) -> None:
     if sys.platform != "linux" or shutil.which("ps") is None:
         pytest.skip("needs both /proc and ps")
-    by_proc = supervisor.look(os.getpid())
-    monkeypatch.setattr(supervisor, "HAS_PROC", False)
-    by_ps = supervisor.look(os.getpid())
+    by_proc = processes.look(os.getpid())
+    monkeypatch.setattr(processes, "HAS_PROC", False)
+    by_ps = processes.look(os.getpid())
     assert by_proc is not None and by_ps is not None
     assert (by_proc.pid, by_proc.parent, by_proc.alive) == (by_ps.pid, by_ps.parent, by_ps.alive)
-    assert os.getpid() in [process.pid for process in supervisor.everyone()]
-    assert supervisor.look(2**22 + 1) is None
+    assert os.getpid() in [process.pid for process in processes.everyone()]
+    assert processes.look(2**22 + 1) is None

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from harness.api import Exit, InfrastructureError, Link, ServiceSpec
-from harness_process.supervisor import look
+from harness_agent.remote.processes import look
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
@@ -235,7 +235,7 @@ async def test_a_spawn_that_is_cancelled_leaves_nothing(kit: Any) -> None:
             await place.machine.spawn(kit.program(place, SLEEP))
     for line in (kit.folder / "processes.jsonl").read_text().splitlines():
         entry = json.loads(line)
-        assert not kit.is_alive(entry.get("pid") or entry["supervisor"])
+        assert not kit.is_alive(entry.get("pid") or entry["agent"])
 
 
 async def test_when_the_supervisor_is_killed_its_services_end_and_say_so(kit: Any) -> None:
@@ -244,7 +244,7 @@ async def test_when_the_supervisor_is_killed_its_services_end_and_say_so(kit: An
         plain = await place.machine.spawn(ServiceSpec("p", ("sleep", "1000"), place.directory, kit.folder / "p"))
         service = await place.machine.spawn(kit.program(place, ESCAPE))
         await kit.eventually(lambda: bool(pids(kit, "escaped")), "it has forked")
-        supervisor = json.loads((kit.folder / "processes.jsonl").read_text().splitlines()[0])["supervisor"]
+        supervisor = json.loads((kit.folder / "processes.jsonl").read_text().splitlines()[0])["agent"]
         os.kill(supervisor, signal.SIGKILL)
         with anyio.fail_after(2):
             for ended in (plain, service):
@@ -252,9 +252,9 @@ async def test_when_the_supervisor_is_killed_its_services_end_and_say_so(kit: An
                 assert (how.code, how.signal) == (None, None) and isinstance(how, Exit)
         assert not [pid for pid in (plain.pid, service.pid, *pids(kit, "escaped")) if kit.is_alive(pid)]
         await service.signal(signal.SIGTERM)  # nothing happens
-        with pytest.raises(InfrastructureError, match=r"supervisor of this run has ended \(SIGKILL\)"):
+        with pytest.raises(InfrastructureError, match=r"agent has ended \(SIGKILL\)"):
             await place.machine.spawn(kit.program(place, SLEEP))
-        with pytest.raises(InfrastructureError, match="supervisor"):
+        with pytest.raises(InfrastructureError, match="agent has ended"):
             await place.machine.run(["true"])
         with pytest.raises(InfrastructureError, match="links were not cut"):
             await deployment.set_links(frozenset({Link("v", "v")}))
@@ -264,8 +264,9 @@ async def test_a_supervisor_that_stands_still_holds_nobody_up(kit: Any, monkeypa
     async with kit.deploy("v") as deployment:
         place = deployment.placements["v"]
         service = await place.machine.spawn(kit.program(place, SLEEP))
-        monkeypatch.setattr("harness_process.supervision.ANSWER_WITHIN", 0.5)  # only now: what came before may be slow
-        os.kill(json.loads((kit.folder / "processes.jsonl").read_text().splitlines()[0])["supervisor"], signal.SIGSTOP)
+        monkeypatch.setattr(place.machine.client, "_answer_within", 0.5)  # only now: what came before may be slow
+        monkeypatch.setattr("harness_agent.transport.PATIENCE", 0.5)
+        os.kill(json.loads((kit.folder / "processes.jsonl").read_text().splitlines()[0])["agent"], signal.SIGSTOP)
         await service.signal(signal.SIGTERM)  # unanswered: the supervisor is ended, and what it held with it
         with anyio.fail_after(2):
             how = await service.wait()

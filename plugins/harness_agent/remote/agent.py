@@ -65,7 +65,7 @@ class Agent:
             "tell": self._tell,
             "follow": self._follow,
             "log-size": lambda _, request, body: {"size": self.services[request["key"]].log_size()},
-            "ping": lambda *_: {},
+            "end": self._end,
         }
 
     def connect(self, reading: int, writing: int, ended: Callable[[], None]) -> Connection:
@@ -256,6 +256,13 @@ class Agent:
 
     def _state(self, connection: Connection, request: Header, body: bytes) -> Answer:
         return {"state": self.services[request["key"]].state(request["pid"], request["start"])}
+
+    def _end(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        """End everything that is held; how each ended is told before the answer."""
+        self.end()
+        connection.say({"id": request["id"], "left": []})
+        connection.when_written(self.loop.stop)
+        return None
 
     def _tell(self, connection: Connection, request: Header, body: bytes) -> Answer:
         self.services[request["key"]].say(request["line"])
