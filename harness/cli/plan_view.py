@@ -10,6 +10,7 @@ import click
 
 from harness.cli.interrupts import Interrupted
 from harness.cli.preparing import do_tasks
+from harness.engine.adoption import allowed
 from harness.engine.budget import budget_of
 from harness.engine.plan import Plan
 from harness.engine.target import Target
@@ -52,7 +53,8 @@ def _check_tasks(plan: Plan, target: Target, planned: Sequence[PlannedNode]) -> 
 
 def plan_lines(plan: Plan, target: Target, planned: Sequence[PlannedNode]) -> Iterator[str]:
     """The plan, line by line."""
-    playbook, timing = plan.playbook, plan.chain.timing
+    playbook, timing = plan.playbook, plan.timing
+    adopts = any(node.adoption is not None for node in planned)
     yield f"playbook      {playbook.name}" + (f" ({playbook.source})" if playbook.source else "")
     if playbook.variables:
         yield "variables     " + ", ".join(f"{k} = {v}" for k, v in playbook.variables.items())
@@ -67,12 +69,12 @@ def plan_lines(plan: Plan, target: Target, planned: Sequence[PlannedNode]) -> It
     yield f"wallets       {playbook.wallets.count}, each funded with {playbook.wallets.balance}"
     network = plan.chain.network(NetworkSpec("check", plan.seed, plan.topology, playbook.wallets, genesis_time=0.0))
     yield f"fault budget  {budget_of(plan, network)}"
+    if adopts:
+        yield "adopted       the network runs already: its own pace, powers and wallets will be in the place of these"
     yield ""
-    yield f"nodes ({len(planned)}, layout {plan.topology.layout})"
+    yield f"nodes ({len(planned)}" + (")" if adopts else f", layout {plan.topology.layout})")
     for node in planned:
-        peers = ", ".join(sorted(plan.topology.peers_of(node.spec.name))) or "nobody"
-        ports = ", ".join(node.ports)
-        yield f"  {node.spec.name:<14} on {node.host.name:<12} ports {ports} (chosen at start); peers with {peers}"
+        yield f"  {node.spec.name:<14} on {node.host.name:<12} " + _node(plan, node)
     yield ""
     if plan.prepare:
         yield from _task_lines(plan)
@@ -91,6 +93,16 @@ def plan_lines(plan: Plan, target: Target, planned: Sequence[PlannedNode]) -> It
         yield f"  {expectation.id:<22} {options}" + (
             f" (brought by {expectation.brought_by})" if expectation.brought_by else ""
         )
+
+
+def _node(plan: Plan, node: PlannedNode) -> str:
+    if (adoption := node.adoption) is not None:
+        known = adoption.unit or adoption.pid_file or "its endpoints alone"
+        at = ", ".join(f"{port} at {address}" for port, address in adoption.endpoints.items())
+        can = sorted(allowed(adoption))
+        return f"adopted by {known}, {at}; " + (f"{' and '.join(can)} allowed" if can else "only looked at")
+    peers = ", ".join(sorted(plan.topology.peers_of(node.spec.name))) or "nobody"
+    return f"ports {', '.join(node.ports)} (chosen at start); peers with {peers}"
 
 
 def _task_lines(plan: Plan) -> Iterator[str]:
