@@ -24,7 +24,7 @@ for attempt in 1 2 3 4 5; do
     found=
     for file in $(grep -ls -- "$1" /proc/[0-9]*/environ); do
         pid=${file#/proc/}
-        kill -9 "${pid%/environ}" && found=1
+        kill -9 "${pid%/environ}" 2>/dev/null && found=1
     done
     [ "$found" ] || exit 0
 done

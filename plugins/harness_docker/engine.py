@@ -39,9 +39,9 @@ class NoEngine(InfrastructureError):
 
 
 class Refused(InfrastructureError):
-    """The engine answered with an error: its HTTP `status` and its own words."""
+    """The engine answered with an error: its own words, and the HTTP `status`."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, text: str, status: int = 0) -> None:
         super().__init__(text)
         self.status = status
 
@@ -156,7 +156,7 @@ def _told(url: str, call: Callable[[], T]) -> T:
     try:
         return call()
     except APIError as error:
-        raise Refused(error.status_code or 0, explanation(error)) from error
+        raise Refused(explanation(error), error.status_code or 0) from error
     except FAILURES as error:
         raise MachineLost(f"the Docker engine at {url} does not answer: {error}") from error
 

@@ -140,8 +140,7 @@ class DockerMachine(Machine):
     async def fetch(self, path: PurePosixPath, to: Path) -> None:
         if not self._container:
             kept = self._spool.find(path)
-            with kept.open("rb") as source:
-                await anyio.to_thread.run_sync(write_atomically, to, partial(shutil.copyfileobj, source))
+            await anyio.to_thread.run_sync(_copy, kept, to)
             return
         await self._engine.stream(lambda _: write_atomically(to, partial(self._download, path)))
 
@@ -248,6 +247,11 @@ class DockerMachine(Machine):
             )
         if status:
             raise InfrastructureError(f"{self.name}: {said.decode(errors='replace').strip() or f'status {status}'}")
+
+
+def _copy(source: Path, to: Path) -> None:
+    with source.open("rb") as file:
+        write_atomically(to, partial(shutil.copyfileobj, file))
 
 
 def _runs_the_same(one: ServiceSpec, other: ServiceSpec) -> bool:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 from anyio.abc import Process
 
 from harness.api import DeployError
@@ -32,9 +33,10 @@ class Reaper:
         """Before anything is made. Raises DeployError."""
         log = run_dir / LOG
         argv = [sys.executable, "-P", str(Path(sweep.__file__)), deployment, engine]
-        with log.open("ab") as complaints, anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True):
             try:
-                process = await anyio.open_process(argv, stderr=complaints, start_new_session=True)
+                with await anyio.to_thread.run_sync(log.open, "ab") as complaints:
+                    process = await anyio.open_process(argv, stderr=complaints, start_new_session=True)
             except OSError as error:
                 raise DeployError(f"docker: no reaper: {error}") from error
         return cls(process, log)

@@ -84,10 +84,10 @@ class DockerService(Service):
         try:
             await self._engine.ask(client.start, self._container)
             self._state = await self._inspect()
-        except InfrastructureError:
+        except InfrastructureError as error:
             output.cut()
             await asyncio.wait({self._life})
-            raise
+            raise type(error)(f"{self.spec.name} cannot be started: {error}") from error
         if self._init:
             await self._confirm()
 

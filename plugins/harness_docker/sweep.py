@@ -20,7 +20,7 @@ from typing import Any
 
 from docker import APIClient
 from docker.context import ContextAPI
-from docker.errors import APIError, DockerException
+from docker.errors import APIError, DockerException, NotFound
 from docker.utils import kwargs_from_env
 from requests.exceptions import RequestException
 
@@ -31,12 +31,14 @@ READY, DONE = b"ready\n", b"done\n"
 TIMEOUT = 120.0
 """Seconds that an engine may take to answer: starting fifty containers at once keeps it busy for a while."""
 AT_ONCE = 8
+PATIENCE = 30.0
+"""Seconds for which what the engine refuses to remove is tried again."""
 QUIET = 10.0
 """Seconds for which nothing new must have come, until it is believed that nothing comes: what had been asked for when
 the controller died may still be in the making."""
 GIVE_UP = 600.0
 """Seconds after which an engine that does not answer, or does not let go of something, is left to `harness clean`."""
-LOOK_AGAIN = 0.5
+LOOK_AGAIN = 0.25
 
 
 def settings(engine: str = "") -> dict[str, Any]:
@@ -78,21 +80,37 @@ def find(client: APIClient, label: str) -> list[Thing]:
 
 
 def remove(client: APIClient, deployment: str) -> tuple[list[Thing], list[str]]:
-    """Remove everything of a deployment: what was there, and what is left, each with the engine's reason."""
-    there = find(client, f"{DEPLOYMENT}={deployment}")
-    refusals: dict[str, str] = {}
+    """Remove everything of a deployment: what was there, and what is left, each with the engine's reason.
 
-    def one(thing: Thing) -> None:
+    What the engine refuses is tried again for a while: somebody else may be removing just that."""
+    seen: dict[str, Thing] = {}
+    give_up = time.monotonic() + PATIENCE
+    while there := find(client, f"{DEPLOYMENT}={deployment}"):
+        seen.update({thing.id: thing for thing in there})
+        refusals = _try_to_remove(client, there)
+        if refusals and time.monotonic() > give_up:
+            return list(seen.values()), refusals
+        if refusals:
+            time.sleep(LOOK_AGAIN)
+    return list(seen.values()), []
+
+
+def _try_to_remove(client: APIClient, things: list[Thing]) -> list[str]:
+    """Containers first: they hold the others. Says what was refused, but for what is gone already."""
+
+    def one(thing: Thing) -> str:
         try:
             _remover(client, thing)()
+        except NotFound:
+            return ""
         except APIError as error:
-            refusals[thing.id] = str(error.explanation or error)
+            return f"{thing}: {error.explanation or error}"
+        return ""
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(one, (thing for thing in there if thing.kind == "container")))
-        list(pool.map(one, (thing for thing in there if thing.kind != "container")))
-    left = find(client, f"{DEPLOYMENT}={deployment}") if refusals else []
-    return there, [f"{thing}: {refusals.get(thing.id, 'new')}" for thing in left]
+        containers = [thing for thing in things if thing.kind == "container"]
+        others = [thing for thing in things if thing.kind != "container"]
+        return [refusal for some in (containers, others) for refusal in list(pool.map(one, some)) if refusal]
 
 
 def _remover(client: APIClient, thing: Thing) -> Callable[[], object]:
