@@ -73,7 +73,7 @@ def _files(client: Path, host_key: Path) -> bytes:
 def _flags(docker: Docker, systemd: bool) -> list[str]:
     if not systemd:
         return ["--init", "--cap-add=NET_ADMIN"]
-    flags = ["--cap-add=SYS_ADMIN", "--cap-add=NET_ADMIN", "--cap-add=SYS_TIME", "--security-opt=seccomp=unconfined"]
+    flags = ["--cap-add=SYS_ADMIN", "--cap-add=NET_ADMIN", "--security-opt=seccomp=unconfined"]
     flags += ["--tmpfs=/run", "--tmpfs=/run/lock"]
     if docker("info", "--format", "{{.CgroupVersion}}") == "2":
         # The unified hierarchy is one mount, so that systemd writes to it or not at all.
