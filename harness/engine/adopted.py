@@ -229,7 +229,7 @@ def _process(planned: PlannedNode, machine: Machine) -> ForeignProcess | None:
     assert adoption is not None
     if adoption.unit:
         return UnitProcess(machine, adoption.unit)
-    return PidFileProcess(machine, adoption.pid_file, adoption.control) if adoption.pid_file else None
+    return PidFileProcess(machine, adoption.pid_file) if adoption.pid_file else None
 
 
 def _log(planned: PlannedNode, machine: Machine, to: Path) -> ForeignLog | None:

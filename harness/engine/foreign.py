@@ -21,6 +21,7 @@ from harness.plugin.contract.machine import Completed, Exit, Machine
 CONTROL_WITHIN = 110.0
 """Seconds that systemctl may take: a unit has 90 to stop unless it says otherwise (systemd.service(5), TimeoutStopSec);
 less than what a healing is given."""
+_NOT_ALLOWED = 13  # what our script exits with then: EACCES
 _PROPERTIES = (
     "LoadState,ActiveState,Result,MainPID,ExecMainStartTimestampMonotonic,ExecMainPID,ExecMainCode,ExecMainStatus"
 )
@@ -150,20 +151,19 @@ def _seen(shown: Mapping[str, str]) -> Seen:
 class PidFileProcess(ForeignProcess):
     """The one process whose pid is in a file."""
 
-    def __init__(self, machine: Machine, path: str, become: bool) -> None:
+    def __init__(self, machine: Machine, path: str) -> None:
         super().__init__(machine)
         self.what = path
-        self._become = become
 
     async def look(self) -> Seen:
-        told = await _ask(self._machine, "look", self.what, become=self._become)
+        told = await _ask(self._machine, "look", self.what)
         return Seen(told["pid"], told["start"], told["why"])
 
     async def _signal(self, number: signal.Signals) -> None:
         seen = await self.look()
         if seen.pid is None:
             raise InfrastructureError(f"{self._machine.name}: {self.what}: {seen.why}")
-        await _ask(self._machine, "signal", str(seen.pid), seen.start, str(int(number)), become=self._become)
+        await _ask(self._machine, "signal", str(seen.pid), seen.start, str(int(number)))
 
     def undo_suspend(self, seen: Seen) -> Sequence[Sequence[str]]:
         script = _script().decode()
@@ -171,9 +171,13 @@ class PidFileProcess(ForeignProcess):
         return ((self._machine.python, "-I", "-S", "-c", script, "signal", str(seen.pid), seen.start, continued),)
 
 
-async def _ask(machine: Machine, *words: str, become: bool = False) -> dict[str, Any]:
-    """Run our script there; it answers with one JSON object. Raises InfrastructureError with what it says."""
-    done = await machine.run((machine.python, "-I", "-S", "-", *words), input=_script(), become=become)
+async def _ask(machine: Machine, *words: str) -> dict[str, Any]:
+    """Run our script there, as root if it must be; it answers with one JSON object. Raises InfrastructureError with
+    what it says."""
+    argv = (machine.python, "-I", "-S", "-", *words)
+    done = await machine.run(argv, input=_script())
+    if done.returncode == _NOT_ALLOWED:
+        done = await machine.run(argv, input=_script(), become=True)
     if done.returncode != 0:
         raise InfrastructureError(f"{machine.name}: {words[1]}: {_complaint(done)}")
     try:

@@ -2,7 +2,9 @@
 
 look PID_FILE                 → {"pid", "start", "why"}   the process that the file names; pid null: there is none
 state PID                     → {"state"}                 its state (proc(5)), "" where there is none
-signal PID START NUMBER       → {}                        to just that process; an error where it is gone"""
+signal PID START NUMBER       → {}                        to just that process; an error where it is gone
+
+Exits with 13 where that is not allowed."""
 
 from __future__ import annotations
 
@@ -53,6 +55,9 @@ def main(do: str, *words: str) -> int:
             told = {"state": stat(int(words[0]))[0]}
         else:
             told = send(int(words[0]), words[1], int(words[2]))
+    except PermissionError as error:
+        sys.stderr.write(f"{error}\n")
+        return 13
     except OSError as error:
         sys.stderr.write(f"{error}\n")
         return 1

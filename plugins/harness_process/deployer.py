@@ -36,9 +36,11 @@ from harness.api import (
 from harness_agent import AgentClient
 from harness_agent.ports import PortLeases
 from harness_agent.remote import files, leftovers
+from harness_agent.remote.ledger import Ledger, undo_all
+from harness_agent.remote.users import User
 from harness_process.links import LinkRelay
 from harness_process.machine import LocalMachine
-from harness_process.supervision import PATIENCE, RECORD, Supervision
+from harness_process.supervision import LEDGER, PATIENCE, RECORD, Supervision
 
 LOOPBACK = "127.0.0.1"
 LOCAL_NAMES = frozenset({"localhost", LOOPBACK, "::1"})
@@ -147,11 +149,12 @@ class ProcessDeployer(Deployer[ProcessConfig]):
             leases.close()
 
     async def clean(self, run_id: str, run_dir: Path) -> Sequence[str]:
+        undone, owing = await anyio.to_thread.run_sync(_undo, run_dir / LEDGER)
         killed, left = await anyio.to_thread.run_sync(leftovers.end, run_dir / RECORD, PATIENCE)
-        if left:
-            raise TeardownError(f"process: still running: {', '.join(map(str, left))}")
+        if left or owing:
+            raise TeardownError("process: " + "; ".join([*owing, *(f"still running: {one}" for one in left)]))
         removed = await anyio.to_thread.run_sync(_remove_inputs, run_dir)
-        return [*(f"killed {leftover}" for leftover in killed), *(f"removed {path}" for path in removed)]
+        return [*undone, *(f"killed {leftover}" for leftover in killed), *(f"removed {path}" for path in removed)]
 
     async def _ready(
         self, request: DeployRequest, run_dir: Path, client: AgentClient, ports: Sequence[int]
@@ -213,6 +216,12 @@ def is_local(host: HostSpec) -> bool:
 def _make_folders(folders: Sequence[Path]) -> None:
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
+
+
+def _undo(path: Path) -> tuple[list[str], list[str]]:
+    """What was undone of that ledger, and what could not be."""
+    us = User()
+    return undo_all(Ledger(str(path)), us, us, lambda ran: None)
 
 
 def _remove_inputs(run_dir: Path) -> list[Path]:

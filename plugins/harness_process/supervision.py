@@ -15,7 +15,7 @@ from harness_agent import AgentClient, Become, SubprocessTransport
 from harness_agent.remote import leftovers
 from harness_agent.remote.leftovers import Leftover
 
-RECORD = "processes.jsonl"
+RECORD, LEDGER = "processes.jsonl", "undo.jsonl"
 ANSWER_WITHIN = 20.0
 """Seconds that the agent may take to answer: far more than it needs on the busiest machine."""
 PATIENCE = 5.0
@@ -47,7 +47,8 @@ class Supervision:
                 aftermath=supervision._end_what_is_left,
             )
             try:
-                await supervision.client.request("record", path=str(supervision._record))
+                ledger = str(run_dir / LEDGER)
+                await supervision.client.request("record", path=str(supervision._record), ledger=ledger)
             except BaseException:
                 await supervision.client.aclose()
                 raise

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,7 +14,7 @@ from typing import Any
 import anyio
 import pytest
 
-from harness.api import InfrastructureError, NodeState, Unreachable
+from harness.api import InfrastructureError, NodeState, TeardownError, Unreachable
 from harness.engine import adopted
 from harness.engine.foreign import PidFileProcess, Seen
 from harness.engine.plan import resolve_file
@@ -25,6 +28,7 @@ from harness.spec.inventory import Inventory
 from harness.spec.playbook import PlaybookFile
 from harness.spec.toml_document import TomlDocument
 from harness.testing import run_playbook
+from harness_process.deployer import ProcessDeployer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
@@ -96,7 +100,7 @@ async def test_a_signal_reaches_the_process_that_is_meant_or_none(
     """After the look the process ended, and its pid was given to another."""
     net = testnet(ROLES)
     async with runner_on(net.by_pid_files(control=True), tmp_path / "runs") as (runner, _):
-        process = PidFileProcess(runner.nodes["validator-0"].machine, str(net.pid_file("validator-0")), become=False)
+        process = PidFileProcess(runner.nodes["validator-0"].machine, str(net.pid_file("validator-0")))
         seen = await process.look()
 
         async def as_seen_then() -> Seen:
@@ -174,3 +178,64 @@ async def test_a_panic_in_the_log_fails_and_a_log_that_is_not_known_leaves_it_op
     finished = await run_playbook(PLAYBOOK, tmp_path / "runs", inventory=net.by_pid_files(logs=False))
     assert finished.verdict_of("nodes-healthy") == "unknown"
     assert "nothing is known of the log of validator-0" in finished.state.expectations["nodes-healthy"].measured
+
+
+PAUSER = """
+import sys
+from pathlib import Path
+
+import anyio
+
+from harness.engine.plan import resolve_file
+from harness.engine.recorder import Recorder
+from harness.engine.session import session
+from harness.engine.target import choose_target
+from harness.plugin.registry import Registry
+from harness.spec.inventory import Inventory
+from harness.spec.playbook import PlaybookFile
+from harness.spec.toml_document import TomlDocument
+
+
+async def main(playbook, inventory, runs):
+    plan = resolve_file(PlaybookFile(TomlDocument.parse(playbook, "playbook.toml")), Registry())[0]
+    target = choose_target(Registry(), Inventory.read(Path(inventory)))
+    async with session(plan, target, Recorder.create(Path(runs), plan, target)) as runner:
+        await runner.nodes["validator-1"].pause()
+        print("paused", flush=True)
+        await anyio.sleep_forever()
+
+
+anyio.run(main, *sys.argv[1:])
+"""
+
+
+async def test_when_the_controller_is_killed_what_it_paused_runs_again(
+    testnet: Callable[..., Any], tmp_path: Path
+) -> None:
+    net = testnet(ROLES)
+    net.by_pid_files(control=True)
+    argv = [sys.executable, "-c", PAUSER, PLAYBOOK, str(net.folder / "inventory.toml"), str(tmp_path / "runs")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as controller:
+        assert controller.stdout is not None
+        assert controller.stdout.readline() == b"paused\n"
+        assert not net.all_there()
+        controller.kill()
+
+    async def again() -> bool:
+        return bool(net.all_there())
+
+    await until(again)
+
+
+async def test_when_the_agent_was_killed_too_clean_undoes_what_is_written(tmp_path: Path) -> None:
+    undo = {"argv": ["touch", str(tmp_path / "undone")], "become": True}
+    ledger = tmp_path / "undo.jsonl"
+    ledger.write_text(json.dumps({"entry": "adopted x", "what": "resume x", "undo": [undo]}) + "\n")
+    deployer = ProcessDeployer(ProcessDeployer.Config())
+    assert await deployer.clean("r", tmp_path) == ["undone: resume x"]
+    assert (tmp_path / "undone").exists()
+    assert await deployer.clean("r", tmp_path) == []
+    with ledger.open("a") as file:
+        file.write(json.dumps({"entry": "y", "what": "y", "undo": [{"argv": ["false"], "become": True}]}) + "\n")
+    with pytest.raises(TeardownError, match="y: not undone: false ended with status 1"):
+        await deployer.clean("r", tmp_path)

@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from typing import Callable, Tuple, Union
+from functools import cached_property
+from typing import TYPE_CHECKING, Callable, Tuple, Union
 
 from . import facts, files
-from .become import RootAgent
 from .children import Children
 from .commands import Command
 from .connection import Connection
 from .frames import Frame, Header
 from .loop import Loop
-from .services import Services
 from .users import User
+
+# Not loaded before they are needed, as few agents need them: starting is most of what a short visit costs.
+if TYPE_CHECKING:
+    from .become import RootAgent
+    from .ledger import Ledger
+    from .services import Services
 
 Answer = Union[None, Header, Tuple[Header, bytes]]
 """None: it will be answered later."""
@@ -38,11 +43,11 @@ class Agent:
         self.user = user
         self.root = User() if os.geteuid() == 0 else None
         self.folder = folder
-        self.services = Services(self.loop, self.children, self.tell, logs)
         self.connections: dict[Connection, dict[int, Command]] = {}
         self.source = source
         self.bridged = False
-        self._above = RootAgent(self.loop, self.children, source)
+        self._logs = logs
+        self._ledger: Ledger | None = None
         self.does: dict[str, Do] = {
             "run": self._run,
             "cancel": self._cancel,
@@ -58,6 +63,8 @@ class Agent:
             "sweep": self._sweep,
             "holder": self._holder_of,
             "record": self._record,
+            "ledger-add": self._ledger_add,
+            "ledger-remove": self._ledger_remove,
             "spawn": self._spawn,
             "services": lambda *_: {"services": self.services.describe()},
             "signal": self._signal,
@@ -67,6 +74,18 @@ class Agent:
             "log-size": lambda _, request, body: {"size": self.services[request["key"]].log_size()},
             "end": self._end,
         }
+
+    @cached_property
+    def services(self) -> Services:
+        from .services import Services
+
+        return Services(self.loop, self.children, self.tell, self._logs)
+
+    @cached_property
+    def above(self) -> RootAgent:
+        from .become import RootAgent
+
+        return RootAgent(self.loop, self.children, self.source)
 
     def connect(self, reading: int, writing: int, ended: Callable[[], None]) -> Connection:
         """Serve one more; `ended` is called when it has gone and its commands are being killed."""
@@ -92,7 +111,7 @@ class Agent:
             if request.get("become") and self.root is None:
                 if request["do"] == "keep":
                     request["login"] = {"user": self.user.name, "env": self.user.env}
-                self._above.forward(connection, request, body)
+                self.above.forward(connection, request, body)
                 return
             answer = self.does[request["do"]](connection, request, body)
         except REFUSED as error:
@@ -103,10 +122,16 @@ class Agent:
             connection.say({"id": number, **answer})
 
     def end(self) -> None:
-        """Kill all that is held. One that only passes on holds nothing: what it started is to outlive it."""
+        """Undo what is in the ledger and kill all that is held. One that only passes on holds nothing: what it started
+        is to outlive it."""
         if self.bridged:
             return
-        self._above.close()
+        if self._ledger is not None:
+            from .ledger import undo_all
+
+            undo_all(self._ledger, self.user, self.root or self.user, lambda ran: None)
+        if "above" in self.__dict__:
+            self.above.close()
         self.children.end_all()
 
     def bridge(self, connection: Connection, fd: int) -> None:
@@ -198,19 +223,19 @@ class Agent:
         if self.root is not None:
             return {}
         password = body if request["password"] else None
-        self._above.open(
+        self.above.open(
             self.user.env, self.folder, password, lambda answer: connection.say({"id": request["id"], **answer})
         )
         return None
 
     def _keep(self, connection: Connection, request: Header, body: bytes) -> Answer:
-        from .keeping import keep  # not at the top: few need it
+        from .keeping import keep
 
         keep(self, connection, request)
         return None
 
     def _sweep(self, connection: Connection, request: Header, body: bytes) -> Answer:
-        from .sweeping import sweep  # not at the top: few need it
+        from .sweeping import sweep
 
         return sweep(request["base"], request["run"], connection.say)
 
@@ -220,7 +245,22 @@ class Agent:
         return holder(request["base"])
 
     def _record(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        """What it holds, and how what is disturbed for the run is undone, is written there."""
+        from .ledger import Ledger
+
         self.children.keep_record(request["path"])
+        self._ledger = Ledger(request["ledger"])
+        return {}
+
+    def _ledger_add(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        if self._ledger is None:
+            raise LookupError("this agent was given no ledger")
+        self._ledger.add(request["entry"], request["what"], request["undo"])
+        return {}
+
+    def _ledger_remove(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        if self._ledger is not None:
+            self._ledger.remove(request["entry"])
         return {}
 
     def _spawn(self, connection: Connection, request: Header, body: bytes) -> Answer:
