@@ -5,12 +5,13 @@ Run by test_contract_can_fail.py in a pytest of its own: every test here must fa
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shlex
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,25 +20,102 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from harness.api import Address, CommandTimeout, Completed, Deployer, Exit, HostReport, Link, MachineCapability
+from harness.api import (
+    Address,
+    Artifact,
+    CommandTimeout,
+    Completed,
+    Deployer,
+    Deployment,
+    DeployRequest,
+    Exit,
+    Facts,
+    HostReport,
+    Link,
+    Machine,
+    MachineCapability,
+    Service,
+    ServiceSpec,
+)
 from harness.testing.contracts import DeployerContract
-from harness_process import deployer as module
-from harness_process.deployer import ProcessConfig, ProcessDeployer, ProcessDeployment
-from harness_process.machine import LocalMachine
-from harness_process.supervision import LocalService
+from harness_process.deployer import ProcessConfig, ProcessDeployer
+
+
+class AllRightMachine(Machine):
+    """Another machine in its stead: to be made wrong by overriding."""
+
+    def __init__(self, real: Machine) -> None:
+        self.real = real
+        self.name, self.capabilities, self.python = real.name, real.capabilities, real.python
+
+    async def run(self, argv: Sequence[str], **options: Any) -> Completed:  # type: ignore[override]
+        return await self.real.run(argv, **options)
+
+    async def put(self, content: bytes | Path, path: PurePosixPath, mode: int = 0o644) -> None:
+        await self.real.put(content, path, mode)
+
+    async def get(self, path: PurePosixPath) -> bytes:
+        return await self.real.get(path)
+
+    async def fetch(self, path: PurePosixPath, to: Path) -> None:
+        await self.real.fetch(path, to)
+
+    async def remove(self, path: PurePosixPath) -> None:
+        await self.real.remove(path)
+
+    async def spawn(self, spec: ServiceSpec) -> Service:
+        return await self.real.spawn(spec)
+
+    async def facts(self) -> Facts:
+        return await self.real.facts()
+
+
+class AllRightDeployment(Deployment):
+    """The same for deployments."""
+
+    def __init__(self, real: Deployment, machine: type[AllRightMachine]) -> None:
+        self.real = real
+        self._machines: dict[str, AllRightMachine] = {}
+        for place in real.placements.values():
+            self._machines.setdefault(place.machine.name, machine(place.machine))
+        self.placements = {
+            name: dataclasses.replace(place, machine=self._machines[place.machine.name])
+            for name, place in real.placements.items()
+        }
+
+    def link_address(self, link: Link) -> Address:
+        return self.real.link_address(link)
+
+    def endpoint(self, node: str, port: str) -> Address:
+        return self.real.endpoint(node, port)
+
+    async def provide(self, machine: Machine, artifact: Artifact) -> PurePosixPath:
+        return await self.real.provide(self._machines[machine.name].real, artifact)
+
+
+class AllRightDeployer(ProcessDeployer):
+    """And for deployers, which give these."""
+
+    machine: type[AllRightMachine] = AllRightMachine
+    deployment: type[AllRightDeployment] = AllRightDeployment
+
+    @asynccontextmanager
+    async def deploy(self, request: DeployRequest) -> AsyncIterator[Deployment]:
+        async with super().deploy(request) as real:
+            yield self.deployment(real, self.machine)
 
 
 class Broken(DeployerContract):
-    """`machine` and `deployment` are what is wrong, or `deployer_class` is."""
+    """`machine`, `deployment` or `deployer_class` is what is wrong."""
 
-    machine: type[LocalMachine] = LocalMachine
-    deployment: type[ProcessDeployment] = ProcessDeployment
-    deployer_class: type[ProcessDeployer] = ProcessDeployer
+    machine: type[AllRightMachine] = AllRightMachine
+    deployment: type[AllRightDeployment] = AllRightDeployment
+    deployer_class: type[AllRightDeployer] = AllRightDeployer
 
     @pytest.fixture(autouse=True)
     def _break(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "LocalMachine", self.machine)
-        monkeypatch.setattr(module, "ProcessDeployment", self.deployment)
+        monkeypatch.setattr(AllRightDeployer, "machine", self.machine)
+        monkeypatch.setattr(AllRightDeployer, "deployment", self.deployment)
 
     @pytest.fixture(autouse=True)
     def _end_strays(self, bench: Any) -> Iterator[None]:
@@ -71,33 +149,37 @@ def stray() -> subprocess.Popen[bytes]:
 
 
 class TestShell(Broken):
-    class machine(LocalMachine):
-        async def _run(self, argv: Sequence[str], *rest: Any) -> Completed:
-            done = await super()._run(("sh", "-c", " ".join(argv)), *rest)
-            return Completed(tuple(argv), done.returncode, done.stdout, done.stderr, done.seconds)
+    class machine(AllRightMachine):
+        async def run(self, argv: Sequence[str], **options: Any) -> Completed:  # type: ignore[override]
+            done = await self.real.run(("sh", "-c", " ".join(argv)), **options)
+            return dataclasses.replace(done, argv=tuple(argv))
 
 
 class TestQuotesButNotAll(Broken):
-    class machine(LocalMachine):
-        async def _run(self, argv: Sequence[str], *rest: Any) -> Completed:
+    class machine(AllRightMachine):
+        async def run(self, argv: Sequence[str], **options: Any) -> Completed:  # type: ignore[override]
             words = [shlex.quote(word) if word else "" for word in argv]
-            done = await super()._run(("sh", "-c", " ".join(words)), *rest)
-            return Completed(tuple(argv), done.returncode, done.stdout, done.stderr, done.seconds)
+            done = await self.real.run(("sh", "-c", " ".join(words)), **options)
+            return dataclasses.replace(done, argv=tuple(argv))
 
 
 class TestUnaudited(Broken):
-    class machine(LocalMachine):
-        async def run(self, *args: Any, **options: Any) -> Completed:
-            self._audit = lambda record: None
-            return await super().run(*args, **options)
+    class deployer_class(AllRightDeployer):
+        @asynccontextmanager
+        async def deploy(self, request: DeployRequest) -> AsyncIterator[Deployment]:
+            access = dataclasses.replace(request.access, audit=lambda record: None)
+            async with super().deploy(dataclasses.replace(request, access=access)) as deployment:
+                yield deployment
 
 
 class TestCommandsGoOn(Broken):
     """Only the command itself is killed."""
 
-    class machine(LocalMachine):
-        async def _run(self, argv: Sequence[str], input: bytes, env: Any, cwd: Any, timeout: float) -> Completed:
-            out = Path(tempfile.mkstemp(dir=self._run_dir)[1])
+    class machine(AllRightMachine):
+        async def run(  # type: ignore[override]
+            self, argv: Sequence[str], input: bytes = b"", timeout: float = 60.0, **options: Any
+        ) -> Completed:
+            out = Path(tempfile.mkstemp()[1])
             with out.open("wb") as file:
                 STRAY.append(process := subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=file))
             assert process.stdin is not None
@@ -112,11 +194,14 @@ class TestCommandsGoOn(Broken):
             finally:
                 process.kill()
                 process.wait()
-            return Completed(tuple(argv), process.returncode, out.read_bytes(), b"", 0.1)
+            try:
+                return Completed(tuple(argv), process.returncode, out.read_bytes(), b"", 0.1)
+            finally:
+                out.unlink()
 
 
 class TestPutInPlace(Broken):
-    class machine(LocalMachine):
+    class machine(AllRightMachine):
         async def put(self, content: bytes | Path, path: PurePosixPath, mode: int = 0o644) -> None:
             data = content if isinstance(content, bytes) else content.read_bytes()
             Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -128,60 +213,56 @@ class TestPutInPlace(Broken):
 
 
 class TestModeless(Broken):
-    class machine(LocalMachine):
+    class machine(AllRightMachine):
         async def put(self, content: bytes | Path, path: PurePosixPath, mode: int = 0o644) -> None:
             await super().put(content, path)
 
 
 class TestForgetfulLog(Broken):
-    class machine(LocalMachine):
-        async def spawn(self, spec: Any) -> Any:
-            Path(spec.log).unlink(missing_ok=True)
+    class machine(AllRightMachine):
+        async def spawn(self, spec: ServiceSpec) -> Service:
+            spec.log.unlink(missing_ok=True)
             return await super().spawn(spec)
 
 
 class TestPausesInNameOnly(Broken):
-    class machine(LocalMachine):
-        async def spawn(self, spec: Any) -> Any:
+    class machine(AllRightMachine):
+        async def spawn(self, spec: ServiceSpec) -> Service:
+            async def nothing() -> None: ...
+
             service = await super().spawn(spec)
-
-            async def nothing(number: int, real: Any = service.signal) -> None:
-                if number not in (signal.SIGSTOP, signal.SIGCONT):
-                    await real(number)
-
-            service.signal = nothing  # type: ignore[method-assign]
+            service.pause = service.resume = nothing  # type: ignore[method-assign]
             return service
 
 
 class TestSaysGone(Broken):
     """Remembers states instead of asking."""
 
-    class machine(LocalMachine):
-        async def spawn(self, spec: Any) -> Any:
-            service = await super().spawn(spec)
-
+    class machine(AllRightMachine):
+        async def spawn(self, spec: ServiceSpec) -> Service:
             async def remembered() -> str:
                 return "running"
 
+            service = await super().spawn(spec)
             service.state = remembered  # type: ignore[method-assign]
             return service
 
 
 class TestLyingExits(Broken):
-    class machine(LocalMachine):
-        async def spawn(self, spec: Any) -> Any:
+    class machine(AllRightMachine):
+        async def spawn(self, spec: ServiceSpec) -> Service:
             service = await super().spawn(spec)
+            real = service.wait
 
-            async def zero(real: LocalService = service) -> Exit:
-                how = await LocalService.wait(real)
-                return Exit(0, None, how.at)
+            async def zero() -> Exit:
+                return Exit(0, None, (await real()).at)
 
             service.wait = zero  # type: ignore[method-assign]
             return service
 
 
 class TestWrongNeighbour(Broken):
-    class deployment(ProcessDeployment):
+    class deployment(AllRightDeployment):
         def link_address(self, link: Link) -> Any:
             return super().link_address(Link(link.dst, link.src))
 
@@ -189,7 +270,7 @@ class TestWrongNeighbour(Broken):
 class TestMovingEndpoints(Broken):
     """After a while each is somewhere else."""
 
-    class deployment(ProcessDeployment):
+    class deployment(AllRightDeployment):
         asked = 0
 
         def endpoint(self, node: str, port: str) -> Any:
@@ -199,14 +280,14 @@ class TestMovingEndpoints(Broken):
 
 
 class TestTouches(Broken):
-    class deployer_class(ProcessDeployer):
+    class deployer_class(AllRightDeployer):
         async def inspect(self, *args: Any) -> Any:
             stray()
             return await super().inspect(*args)
 
 
 class TestBoasts(Broken):
-    class deployer_class(ProcessDeployer):
+    class deployer_class(AllRightDeployer):
         capabilities = ProcessDeployer.capabilities - {MachineCapability.PAUSE}
 
         async def inspect(self, nodes: Any, chain: Any, access: Any) -> Any:
@@ -216,7 +297,7 @@ class TestBoasts(Broken):
 class TestUnshielded(Broken):
     """What it makes is not removed when leaving is cancelled."""
 
-    class deployer_class(ProcessDeployer):
+    class deployer_class(AllRightDeployer):
         @asynccontextmanager
         async def deploy(self, request: Any) -> Any:
             process = stray()
@@ -230,7 +311,7 @@ class TestUnshielded(Broken):
 
 
 class TestLeavesAfterErrors(Broken):
-    class deployer_class(ProcessDeployer):
+    class deployer_class(AllRightDeployer):
         @asynccontextmanager
         async def deploy(self, request: Any) -> Any:
             process = stray()
@@ -241,13 +322,13 @@ class TestLeavesAfterErrors(Broken):
 
 
 class TestCleansNothing(Broken):
-    class deployer_class(ProcessDeployer):
+    class deployer_class(AllRightDeployer):
         async def clean(self, run_id: str, run_dir: Path) -> Sequence[str]:
             return []
 
 
 class TestCleansForEver(Broken):
-    class deployer_class(ProcessDeployer):
+    class deployer_class(AllRightDeployer):
         async def clean(self, run_id: str, run_dir: Path) -> Sequence[str]:
             return [*await super().clean(run_id, run_dir), "something"]
 
