@@ -140,7 +140,7 @@ class DockerDeployer(Deployer[DockerConfig]):
             return [HostReport(name, self.capabilities, (str(error),)) for name in hosts]
         try:
             problems = await self._image_problems(engine, chain)
-            facts, lacks = _facts(engine.info), _lacks(engine.info)
+            facts, lacks = await anyio.to_thread.run_sync(_facts, engine.info), _lacks(engine.info)
             return [
                 HostReport(
                     name,
@@ -244,11 +244,12 @@ class DockerDeployer(Deployer[DockerConfig]):
             raise DeployError(f"docker: {error}") from error
         await reaper.ready()
         image = await images.ensure(engine, source, request.chain.name, run_dir)
-        owner = json.dumps(asdict(Owner.current()))
+        owner = json.dumps(asdict(await anyio.to_thread.run_sync(Owner.current)))
         labels = {sweep.DEPLOYMENT: deployment, sweep.RUN: request.run_id, sweep.OWNER: owner}
         prefix = f"harness-{_safe(request.run_id)}-{deployment[:6]}"
         network = await make_network(engine, prefix, labels)
-        facts, free, addresses = _facts(engine.info), iter(ports), network.addresses()
+        facts = await anyio.to_thread.run_sync(_facts, engine.info)
+        free, addresses = iter(ports), network.addresses()
         placements, dialled, published = {}, {}, {}
         for node in request.nodes:
             name, address = node.spec.name, next(addresses)

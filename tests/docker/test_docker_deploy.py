@@ -14,7 +14,7 @@ import pytest
 
 from harness.api import Access, DeployError, Facts, HostSpec, Image, InfrastructureError, Owner, TeardownError
 from harness.testing.fakes import FakeChain, FakeChainConfig
-from harness_docker import sweep
+from harness_docker import deployer, sweep
 from harness_docker.deployer import RECORD
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
@@ -178,6 +178,27 @@ async def test_a_port_that_is_taken_at_the_last_moment_is_told(kit: Any) -> None
         service = await place.machine.spawn(kit.spec(place))
         assert await service.state() == "running"
     assert kit.left() == []
+
+
+async def test_whatever_a_run_is_called_its_things_have_names_that_engines_take(kit: Any) -> None:
+    kit.run_id = "odd $(touch pwned); 'ü' <b>[/] -x\t/../"
+    async with kit.node() as (_, service):
+        named = await kit.ask("ps", "--format", "{{.Names}}")
+        [name] = [line for line in named.splitlines() if line.startswith("harness-odd---touch-pwned----")]
+        assert await service.state() == "running"
+    assert name not in await kit.ask("ps", "-a")
+
+
+async def test_when_there_is_no_network_nothing_is_left(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def none(*_: object) -> None:
+        raise DeployError("docker: no network for the nodes: no more addresses")
+
+    monkeypatch.setattr(deployer, "make_network", none)
+    with pytest.raises(DeployError, match="no more addresses"):
+        async with kit.deploy("v-0"):
+            pass
+    assert kit.left() == []
+    assert list((kit.folder / "run").iterdir()) == []
 
 
 async def test_an_image_is_built_once_for_the_same_content(kit: Any, built: Any, docker_engine: Any) -> None:
