@@ -18,6 +18,7 @@ import anyio
 import anyio.abc
 
 from harness.api import DeployRequest, HostSpec, Link, NodeSpec, Placement, PlannedNode, Service, ServiceSpec
+from harness.testing.fakes import FakeChain, FakeChainConfig
 from harness_agent.remote.leftovers import find
 from harness_process.deployer import ProcessConfig, ProcessDeployer
 from harness_process.supervision import RECORD
@@ -61,7 +62,7 @@ async def transfer(source: anyio.abc.SocketStream, target: anyio.abc.SocketStrea
 def request(run_dir: Path) -> DeployRequest:
     host = HostSpec("localhost", {})
     nodes = (PlannedNode(NodeSpec(f"n{i}", "validator", i, i), host, ("p2p", "api"), "p2p") for i in range(NODES))
-    return DeployRequest("benchmark", run_dir, tuple(nodes), (LINK,))
+    return DeployRequest("benchmark", run_dir, tuple(nodes), (LINK,), FakeChain(FakeChainConfig()))
 
 
 async def measure(run_dir: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
 import uuid
@@ -36,6 +37,8 @@ PIECE = 1024 * 1024
 """Bytes of a file in one frame."""
 IN_FLIGHT = 4
 """Pieces of a file on their way at once: enough to fill a link with some delay."""
+DROP_WITHIN = 5.0
+"""Seconds for a machine to forget the beginning of a file; one that cannot be reached does when the run ends."""
 
 
 class AgentMachine(Machine):
@@ -159,17 +162,22 @@ class AgentMachine(Machine):
 
     async def _upload(self, content: bytes | Path, path: str, mode: int) -> None:
         sha256 = await anyio.to_thread.run_sync(_digest, content)
-        there = (await self.client.request("have", path=path, sha256=sha256)).header
-        if not there.get("complete"):
-            await self._send_pieces(content, path, sha256, there["offset"])
-        await self.client.request("finish", path=path, sha256=sha256, mode=mode)
+        upload: dict[str, Any] = {"path": path, "upload": uuid.uuid4().hex}
+        try:
+            if "offset" in (have := (await self.client.request("have", **upload, sha256=sha256)).header):
+                await self._send_pieces(content, upload, have["offset"])
+            await self.client.request("finish", **upload, sha256=sha256, mode=mode)
+        except BaseException:
+            with contextlib.suppress(InfrastructureError), anyio.move_on_after(DROP_WITHIN, shield=True):
+                await self.client.request("drop", **upload, finish=True)
+            raise
 
-    async def _send_pieces(self, content: bytes | Path, path: str, sha256: str, offset: int) -> None:
+    async def _send_pieces(self, content: bytes | Path, upload: Mapping[str, Any], offset: int) -> None:
         """In order: the agent takes them as they come."""
         in_flight: deque[asyncio.Task[Answer]] = deque()
         try:
             while piece := await anyio.to_thread.run_sync(_piece, content, offset):
-                ask = self.client.request("append", piece, path=path, sha256=sha256, offset=offset)
+                ask = self.client.request("append", piece, **upload, offset=offset)
                 in_flight.append(asyncio.create_task(ask))
                 offset += len(piece)
                 if len(in_flight) == IN_FLIGHT:

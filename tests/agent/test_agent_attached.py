@@ -159,24 +159,40 @@ async def test_big_files(kit: Any) -> None:
 
 async def test_a_big_file_goes_on_where_it_was_left_off_and_not_at_all_when_it_is_there(kit: Any) -> None:
     machine = await kit.attach()
+    ask = machine.client.request
     content = os.urandom(3_000_000)
     sha256 = hashlib.sha256(content).hexdigest()
-    path = str(kit.folder / "file")
-    await machine.client.request("append", content[:1_500_000], path=path, sha256=sha256, offset=0)
-    have = (await machine.client.request("have", path=path, sha256=sha256)).header
-    assert have["offset"] == 1_500_000
-    await machine.put(content, PurePosixPath(path))
-    assert Path(path).read_bytes() == content
-    assert (await machine.client.request("have", path=path, sha256=sha256)).header["complete"]
+    what = {"path": str(kit.folder / "file"), "upload": "mine"}
+    await ask("append", content[:1_500_000], **what, offset=0)
+    assert (await ask("have", **what, sha256=sha256)).header["offset"] == 1_500_000
+    await ask("append", content[1_000_000:2_000_000], **what, offset=1_000_000)  # half of it was there
+    with pytest.raises(InfrastructureError, match="only 2000000 bytes are there"):
+        await ask("append", b"x", **what, offset=2_500_000)
+    await ask("append", content[2_000_000:], **what, offset=2_000_000)
+    for _ in range(2):  # an answer may have been lost
+        await ask("finish", **what, sha256=sha256, mode=0o600)
+    assert Path(what["path"]).read_bytes() == content
+    assert (await ask("have", **what, sha256=sha256)).header["complete"]
 
 
 async def test_what_arrives_broken_gets_no_name(kit: Any) -> None:
     machine = await kit.attach()
-    path = str(kit.folder / "file")
-    await machine.client.request("append", b"other", path=path, sha256="0" * 64, offset=0)
+    what = {"path": str(kit.folder / "file"), "upload": "mine"}
+    await machine.client.request("append", b"other", **what, offset=0)
     with pytest.raises(InfrastructureError, match="SHA-256"):
-        await machine.client.request("finish", path=path, sha256="0" * 64, mode=0o644)
+        await machine.client.request("finish", **what, sha256="0" * 64, mode=0o644)
     assert list(kit.folder.iterdir()) == []
+
+
+async def test_what_has_come_of_a_file_goes_with_whoever_sent_it(kit: Any) -> None:
+    machine = await kit.attach()
+    await machine.client.request("append", b"x", path=str(kit.folder / "file"), upload="mine", offset=0)
+    assert len(list(kit.folder.iterdir())) == 1
+    with anyio.move_on_after(0.02):
+        await machine.put(os.urandom(30_000_000), PurePosixPath(kit.folder / "other"))
+    assert [path.name for path in kit.folder.iterdir() if path.name != "other"] == [".put-mine"]
+    await machine.client.aclose()
+    assert [path.name for path in kit.folder.iterdir() if path.name != "other"] == []
 
 
 async def test_files_of_proc_are_read_to_their_end(kit: Any) -> None:

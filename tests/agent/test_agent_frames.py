@@ -41,7 +41,7 @@ def test_file_names_that_are_no_text_travel() -> None:
 
 
 def test_the_same_modules_are_the_same_program() -> None:
-    assert boot.program({"b": "2", "a": "1"}) == boot.program({"a": "1", "b": "2"})
+    assert boot.program({"b": "2", "a": "1"}, b"", {}) == boot.program({"a": "1", "b": "2"}, b"", {})
     bundle.program.cache_clear()
     first = bundle.program()
     bundle.program.cache_clear()

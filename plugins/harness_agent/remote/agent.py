@@ -47,6 +47,7 @@ class Agent:
         self.source = source
         self.bridged = False
         self._logs = logs
+        self._uploads: dict[str, Header] = {}  # that have begun, and may be dropped
         self._ledger: Ledger | None = None
         self.does: dict[str, Do] = {
             "run": self._run,
@@ -55,6 +56,7 @@ class Agent:
             "have": self._have,
             "append": self._append,
             "finish": self._finish,
+            "drop": self._drop,
             "read": self._read,
             "remove": self._remove,
             "facts": lambda *_: facts.facts(self.folder),
@@ -130,6 +132,9 @@ class Agent:
             from .ledger import undo_all
 
             undo_all(self._ledger, self.user, self.root or self.user, lambda ran: None)
+        for upload in self._uploads.values():
+            with self.as_user(upload).acting():
+                files.drop(upload["path"], upload["upload"])
         if "above" in self.__dict__:
             self.above.close()
         self.children.end_all()
@@ -196,17 +201,25 @@ class Agent:
         return {}
 
     def _have(self, connection: Connection, request: Header, body: bytes) -> Answer:
-        self.later(connection, request, files.have(request["path"], request["sha256"]))
+        self.later(connection, request, files.have(request["path"], request["sha256"], request["upload"]))
         return None
 
     def _append(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        self._uploads[request["upload"]] = request
         with self.as_user(request).acting():
-            files.append(request["path"], request["sha256"], request["offset"], body)
+            files.append(request["path"], request["upload"], request["offset"], body)
         return {}
 
     def _finish(self, connection: Connection, request: Header, body: bytes) -> Answer:
-        self.later(connection, request, files.finish(request["path"], request["sha256"], request["mode"]))
+        job = files.finish(request["path"], request["upload"], request["sha256"], request["mode"])
+        self.later(connection, request, job)
         return None
+
+    def _drop(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        self._uploads.pop(request["upload"], None)
+        with self.as_user(request).acting():
+            files.drop(request["path"], request["upload"])
+        return {}
 
     def _read(self, connection: Connection, request: Header, body: bytes) -> Answer:
         with self.as_user(request).acting():

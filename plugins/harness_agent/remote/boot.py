@@ -4,7 +4,9 @@ The program is one zlib stream, which says itself where it ends; what comes afte
 
 from __future__ import annotations
 
+import marshal
 import zlib
+from collections.abc import Mapping
 
 ATTACHED = (0, "attached")
 """Serves its stdin and stdout, and ends all that it started at their end."""
@@ -18,34 +20,42 @@ _BOOTSTRAP = (
     'fd,mode=%d,"%s";'
     "stream=zlib.decompressobj();"
     'source=b"".join(stream.decompress(os.read(fd,65536)or sys.exit(2))for _ in iter(lambda:stream.eof,True));'
-    "exec(source)"
+    "exec(source.partition(bytes(1))[0])"
 )
-_LOADER = """
-import sys
-from importlib.machinery import ModuleSpec
+_LOADER = b"""
+import marshal, sys
+from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import MAGIC_NUMBER
+
+magic, compiled, sources = marshal.loads(source.partition(bytes(1))[2])
+if magic != MAGIC_NUMBER:
+    compiled = {}
 
 class Modules:
     def find_spec(self, name, path=None, target=None):
-        return ModuleSpec(name, self, is_package=name == "agent") if name in MODULES else None
+        return ModuleSpec(name, self, is_package=name == "agent") if name in sources else None
 
     def create_module(self, spec):
         return None
 
     def exec_module(self, module):
-        exec(compile(MODULES[module.__name__], module.__name__, "exec"), module.__dict__)
+        name = module.__name__
+        code = marshal.loads(compiled[name]) if name in compiled else compile(sources[name], name, "exec")
+        exec(code, module.__dict__)
 
-    def get_source(self, name):
-        return MODULES[name]
-
-sys.meta_path.append(Modules())
+sys.meta_path.insert(0, Modules())
 from agent.main import main
 main(mode, fd, source, stream.unused_data)
 """
+_EVERYWHERE = 2
+"""The version of marshal that every Python reads."""
 
 
-def program(modules: dict[str, str]) -> bytes:
-    """The program's source, from those of its modules by name. The same modules give the same bytes."""
-    return f"MODULES = {dict(sorted(modules.items()))!r}{_LOADER}".encode()
+def program(sources: Mapping[str, str], magic: bytes, compiled: Mapping[str, bytes]) -> bytes:
+    """A loader, a zero byte, and modules by their names: their sources, and of some, marshalled, what a Python with
+    this magic number made of them, which spares others of its kind the work. The same modules give the same bytes."""
+    modules = (magic, dict(sorted(compiled.items())), dict(sorted(sources.items())))
+    return _LOADER + bytes(1) + marshal.dumps(modules, _EVERYWHERE)
 
 
 def packed(source: bytes) -> bytes:

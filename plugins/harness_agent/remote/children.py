@@ -7,29 +7,27 @@ process groups and the tree of parents are all there is to go by."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import itertools
-import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from itertools import count
+from typing import Any
 
+from .notation import dumps
 from .processes import MARK, boot_id, descendants, everyone, exit_of, kill, kill_group, look, mark_of
+from .quiet import suppress
+from .signals import SIGKILL
+from .spawning import spawn
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
-_SIGKILL = 9
 
 
-class Identity(NamedTuple):
+class Identity:
     """Who a process is to be, where that is somebody else than the agent."""
 
-    uid: int
-    gid: int
-    groups: Sequence[int]
+    def __init__(self, uid: int, gid: int, groups: Sequence[int]) -> None:
+        self.uid, self.gid, self.groups = uid, gid, groups
 
 
 def drop_to(identity: Identity | None) -> None:
@@ -43,21 +41,16 @@ def drop_to(identity: Identity | None) -> None:
 class Child:
     """A process that was asked for. `exit` is how it ended, `gone` is called once nothing of it is left."""
 
-    def __init__(
-        self, mark: str, process: subprocess.Popen[bytes], start: float, gone: Callable[[Child], None]
-    ) -> None:
+    def __init__(self, mark: str, pid: int, start: float, gone: Callable[[Child], None]) -> None:
         self.mark = mark
-        self.pid = process.pid
+        self.pid = pid
         self.start = start
         self.exit: dict[str, Any] = {}
         self.gone = gone
-        self.process = process
         self.remains: set[int] = set()  # those of its descendants that were left to us, killed, not yet collected
 
     def ended(self, status: int) -> None:
         self.exit = {**exit_of(status), "at": time.time()}
-        code, number = self.exit["code"], self.exit["signal"]
-        self.process.returncode = code if number is None else -number  # collected: Popen must not wait for this pid
 
 
 class Children:
@@ -67,10 +60,8 @@ class Children:
     def __init__(self, record: str = "") -> None:
         self._leaders: dict[int, Child] = {}  # by pid, until they are collected
         self._leaving: list[Child] = []  # collected, but not yet all their descendants
-        self._numbers = itertools.count(1)
-        self._libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-        if self._libc is not None:
-            self._libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self._numbers = count(1)
+        self._prctl: Callable[..., int] | None = None
         self._pid = os.getpid()
         me = look(self._pid)
         assert me is not None
@@ -95,20 +86,12 @@ class Children:
         identity: Identity | None = None,
     ) -> Child:
         """Start a process in a session of its own. `files` are its stdin, stdout and stderr. Raises OSError,
-        ValueError or subprocess.SubprocessError."""
+        ValueError or TypeError."""
+        self._adopt()
         mark = f"{self._mark}:{next(self._numbers)}"
-        process = subprocess.Popen(
-            argv,
-            env={**env, MARK: mark},
-            cwd=cwd,
-            stdin=files[0],
-            stdout=files[1],
-            stderr=files[2],
-            start_new_session=True,
-            preexec_fn=lambda: self._become_child(identity),
-        )
-        seen = look(process.pid)  # there, even if it has ended: it is not collected yet
-        child = self._leaders[process.pid] = Child(mark, process, seen.start if seen is not None else 0.0, gone)
+        pid = spawn(argv, {**env, MARK: mark}, cwd, files, lambda: self._become_child(identity))
+        seen = look(pid)  # there, even if it has ended: it is not collected yet
+        child = self._leaders[pid] = Child(mark, pid, seen.start if seen is not None else 0.0, gone)
         try:
             self._note({"pid": child.pid, "start": child.start, "name": name})
         except OSError:  # a full disk: what could not be found again must not run
@@ -116,18 +99,26 @@ class Children:
             raise
         return child
 
+    def _adopt(self) -> None:
+        """Before there is any child: be who its orphans come to."""
+        if self._prctl is None and sys.platform == "linux":
+            import ctypes  # not at the top: it is slow to load
+
+            self._prctl = ctypes.CDLL(None).prctl
+            self._prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
     def _become_child(self, identity: Identity | None) -> None:
         """In the child, between fork and exec."""
         drop_to(identity)
-        if self._libc is not None:
-            self._libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)  # last: another user's id would clear it
+        if self._prctl is not None:
+            self._prctl(_PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)  # last: another user's id would clear it
             if os.getppid() != self._pid:  # the agent died before that call: nobody will send the signal
                 os._exit(1)
 
     def signal(self, child: Child, number: int) -> None:
         """To its whole group; nothing if it has ended."""
         if self._leaders.get(child.pid) is child:  # not collected, so its pid still is its group's, and nobody else's
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 os.killpg(child.pid, number)
 
     def tree(self, child: Child) -> list[int]:
@@ -140,14 +131,14 @@ class Children:
 
     def collect(self) -> None:
         """Collect those that ended, and end what they left behind."""
-        with contextlib.suppress(ChildProcessError):
+        with suppress(ChildProcessError):
             while self._collect(os.WNOHANG):
                 pass
         self._settle()
 
     def end_all(self) -> None:
         """SIGKILL to everything that descends from us, again and again, until we have no child left."""
-        with contextlib.suppress(ChildProcessError):
+        with suppress(ChildProcessError):
             while True:
                 for pid in self._leaders:
                     kill_group(pid)
@@ -160,7 +151,7 @@ class Children:
 
     def _note(self, entry: dict[str, Any]) -> None:
         if self._record is not None:
-            os.write(self._record, json.dumps(entry).encode() + b"\n")
+            os.write(self._record, dumps(entry).encode() + b"\n")
 
     def _collect(self, how: int) -> bool:
         """Collect one ended child; False if none has ended. Raises ChildProcessError when there is no child.
@@ -209,7 +200,7 @@ class Children:
 
     def _adopted(self) -> set[int]:
         """Our children that we did not spawn. Only a reaper of descendants has any."""
-        if self._libc is None:
+        if self._prctl is None:
             return set()
         try:
             with open(f"/proc/self/task/{self._pid}/children") as file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import time
@@ -13,6 +12,7 @@ from .children import Child, Children
 from .connection import Connection
 from .frames import CHUNK, Header
 from .loop import Loop, Timer
+from .quiet import suppress
 from .users import User
 
 Done = Callable[[Header], None]
@@ -45,14 +45,14 @@ class Command:
         self._name = argv[0]
         ours, theirs = _pipes()
         try:
-            with contextlib.ExitStack() as closing:
-                for fd in theirs:
-                    closing.callback(os.close, fd)
-                self._child = children.spawn(f"command {argv[0]}", argv, env, cwd, theirs, self._gone, user.identity)
+            self._child = children.spawn(f"command {argv[0]}", argv, env, cwd, theirs, self._gone, user.identity)
         except BaseException:
             for fd in ours:
                 os.close(fd)
             raise
+        finally:
+            for fd in theirs:
+                os.close(fd)
         self._input: int | None = ours[0]
         self._outputs = {ours[1]: "stdout", ours[2]: "stderr"}
         for fd in ours:
@@ -67,7 +67,7 @@ class Command:
         """Kill it; `why` is the kind of error that is answered."""
         self._refusal = self._refusal or why
         for pid in self._children.tree(self._child):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
+            with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, 9)
 
     def _listen(self, fd: int) -> None:
@@ -116,7 +116,7 @@ class Command:
             self._timer.cancel()
         self._close_input()
         for fd in list(self._outputs):
-            with contextlib.suppress(BlockingIOError):
+            with suppress(BlockingIOError):
                 while data := os.read(fd, CHUNK):
                     self._connection.say({"id": self._number, "part": self._outputs[fd]}, data)
             self._close(fd)

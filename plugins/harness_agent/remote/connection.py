@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
 
 from .frames import CHUNK, BrokenStream, Decoder, Frame, Header, encode
 from .loop import Call, Loop
+from .quiet import suppress
 
 FULL = 1024 * 1024
 """Bytes not yet written at which producers are to pause."""
@@ -79,7 +79,7 @@ class Connection:
         self.open = False
         for fd in {self._reading, self._writing}:
             self._loop.watch(fd)
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.close(fd)
         self._ended(self)
 

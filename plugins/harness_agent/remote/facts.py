@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from typing import Any
@@ -16,7 +15,7 @@ def facts(folder: str) -> dict[str, Any]:
     """`folder` tells which file system's free space is meant."""
     uname, disk = os.uname(), os.statvfs(folder)
     return {
-        "hostname": socket.gethostname(),
+        "hostname": uname.nodename,
         "system": uname.sysname,
         "kernel": uname.release,
         "architecture": uname.machine,

@@ -34,12 +34,12 @@ def temporary_file() -> int:
     return descriptor
 
 
-def partial(path: str, sha256: str) -> str:
-    """Where the beginning of a file is kept that has not come to its end."""
-    return os.path.join(_parent(path), f".put-{sha256}")
+def partial(path: str, upload: str) -> str:
+    """Where a big file is kept until it has come whole; `upload` is what the one who sends it calls that."""
+    return os.path.join(_parent(path), f".put-{upload}")
 
 
-def have(path: str, sha256: str) -> Iterator[dict[str, Any]]:
+def have(path: str, sha256: str, upload: str) -> Iterator[dict[str, Any]]:
     """What is there of a file with this content: `complete`, or the `offset` that its next byte goes to. In slices,
     the answer being the last."""
     if os.path.isfile(path):
@@ -51,15 +51,15 @@ def have(path: str, sha256: str) -> Iterator[dict[str, Any]]:
             yield {"complete": True}
             return
     try:
-        yield {"offset": os.stat(partial(path, sha256)).st_size}
+        yield {"offset": os.stat(partial(path, upload)).st_size}
     except FileNotFoundError:
         yield {"offset": 0}
 
 
-def append(path: str, sha256: str, offset: int, content: bytes) -> None:
+def append(path: str, upload: str, offset: int, content: bytes) -> None:
     """The next piece of a big file; one that is there already changes nothing. Raises ValueError when there is a gap
     before it."""
-    descriptor = os.open(partial(path, sha256), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(partial(path, upload), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         there = os.fstat(file.fileno()).st_size
         if there < offset:
@@ -69,18 +69,26 @@ def append(path: str, sha256: str, offset: int, content: bytes) -> None:
             file.write(content)
 
 
-def finish(path: str, sha256: str, mode: int) -> Iterator[dict[str, Any]]:
-    """Give a big file that has come whole its name. In slices. Raises ValueError when it is not what was sent."""
-    temporary = partial(path, sha256)
+def finish(path: str, upload: str, sha256: str, mode: int) -> Iterator[dict[str, Any]]:
+    """Give a big file that has come whole its name; one that has it already keeps it. In slices. Raises ValueError
+    when it is not what was sent."""
+    temporary = partial(path, upload)
+    source = temporary if os.path.exists(temporary) else path
     found = ""
-    for step in digest(temporary):
+    for step in digest(source):
         found = step
         yield {}
     if found != sha256:
-        os.unlink(temporary)
+        drop(path, upload)
         raise ValueError(f"{path}: what came has the SHA-256 {found}, not {sha256}")
-    os.chmod(temporary, mode)
-    os.replace(temporary, path)
+    os.chmod(source, mode)
+    os.replace(source, path)
+
+
+def drop(path: str, upload: str) -> None:
+    """Forget what has come of a file."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(partial(path, upload))
 
 
 def digest(path: str) -> Iterator[str]:

@@ -12,10 +12,11 @@ travel as Python's surrogate escapes, which JSON can hold."""
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterator
 from typing import Any, Dict, Tuple
+
+from .notation import dumps, loads
 
 MAGIC = b"\0harness-agent\1\n"
 LONGEST = 64 * 1024 * 1024
@@ -34,7 +35,7 @@ class BrokenStream(ValueError):
 
 
 def encode(header: Header, body: bytes = b"") -> bytes:
-    head = json.dumps(header, separators=(",", ":")).encode()
+    head = dumps(header).encode()
     if len(head) > LONGEST or len(body) > LONGEST:
         raise ValueError(f"a frame of {max(len(head), len(body))} bytes is too long")
     return _LENGTHS.pack(len(head), len(body)) + head + body
@@ -56,7 +57,7 @@ class Decoder:
             end = _LENGTHS.size + head + body
             if len(self._buffer) < end:
                 return
-            header = json.loads(bytes(self._buffer[_LENGTHS.size : _LENGTHS.size + head]))
+            header = loads(self._buffer[_LENGTHS.size : _LENGTHS.size + head].decode())
             content = bytes(self._buffer[_LENGTHS.size + head : end])
             del self._buffer[:end]
             yield header, content

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import heapq
-import itertools
 import os
-import selectors
-import signal
+import select
 import time
 from collections.abc import Iterator
+from itertools import count
 from typing import Any, Callable
+
+from .quiet import suppress
+from .signals import nothing_ignored, signal
 
 Call = Callable[[], Any]
 
@@ -30,23 +30,20 @@ class Loop:
     """Calls back what is due until `stop`. Its clock is the monotonic one."""
 
     def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
+        self._poll = select.poll()
+        self._watched: dict[int, tuple[Call | None, Call | None]] = {}
         self._timers: list[tuple[float, int, Timer]] = []
-        self._numbers = itertools.count()
-        self._jobs: collections.deque[Iterator[Any]] = collections.deque()
+        self._numbers = count()
+        self._jobs: list[Iterator[Any]] = []
         self._running = True
 
     def watch(self, fd: int, read: Call | None = None, write: Call | None = None) -> None:
         """Call `read` while there is something to read, `write` while there is room; with neither, no longer."""
-        events = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0)
-        known = fd in self._selector.get_map()
-        if not events:
-            if known:
-                self._selector.unregister(fd)
-        elif known:
-            self._selector.modify(fd, events, (read, write))
-        else:
-            self._selector.register(fd, events, (read, write))
+        if read or write:
+            self._watched[fd] = (read, write)
+            self._poll.register(fd, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
+        elif self._watched.pop(fd, None):
+            self._poll.unregister(fd)
 
     def after(self, seconds: float, call: Call) -> Timer:
         timer = Timer(call)
@@ -62,38 +59,36 @@ class Loop:
 
     def run(self) -> None:
         while self._running:
-            for key, events in self._selector.select(self._patience()):
-                self._call(key, events)
+            for fd, events in self._poll.poll(self._patience()):
+                self._call(fd, events)
             while self._timers and self._timers[0][0] <= time.monotonic():
                 timer = heapq.heappop(self._timers)[2]
                 if timer.call is not None:
                     timer.call()
             if self._jobs:
-                job = self._jobs.popleft()
-                with contextlib.suppress(StopIteration):
+                job = self._jobs.pop(0)
+                with suppress(StopIteration):
                     next(job)
                     self._jobs.append(job)
 
-    def _patience(self) -> float | None:
+    def _patience(self) -> int | None:
+        """Milliseconds: the first whole one after what is due."""
         if self._jobs:
-            return 0.0
-        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+            return 0
+        return max(0, int((self._timers[0][0] - time.monotonic()) * 1000) + 1) if self._timers else None
 
-    def _call(self, key: selectors.SelectorKey, events: int) -> None:
-        """Whoever was called before in this round may have changed what is watched: the newest wish counts."""
-        for event, index in ((selectors.EVENT_READ, 0), (selectors.EVENT_WRITE, 1)):
-            current = self._selector.get_map().get(key.fd)
-            if events & event and current is not None and current.data[index] is not None:
-                current.data[index]()
+    def _call(self, fd: int, events: int) -> None:
+        """Whoever was called before in this round may have changed what is watched: the newest wish counts. An error
+        or the other side's end concerns both."""
+        for other, index in ((select.POLLOUT, 0), (select.POLLIN, 1)):
+            call = self._watched.get(fd, (None, None))[index]
+            if events & ~other and call is not None:
+                call()
 
 
 def take_signals(loop: Loop, child_ended: Call, end: Call) -> None:
-    """Have signals wake the loop: SIGCHLD, and those that ask us to end. None stays ignored or blocked, as children
-    inherit that."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    for number in signal.valid_signals():
-        if number not in (signal.SIGPIPE, signal.SIGXFSZ) and signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)  # those two Popen restores
+    """Have signals wake the loop: SIGCHLD, and those that ask us to end."""
+    nothing_ignored()
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)

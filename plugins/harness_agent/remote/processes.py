@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import subprocess
 import time
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from .quiet import suppress
+from .signals import SIGKILL
 
 MARK = "HARNESS_SUPERVISED"
 """The variable in the environment of all that an agent starts, inherited by its descendants: "AGENT:ITS_START:CHILD".
@@ -16,15 +15,14 @@ By it they are found even when their agent is dead."""
 HAS_PROC = os.path.exists("/proc/self/stat")
 
 
-class Process(NamedTuple):
+class Process:
     """`start` is when it started: on Linux in clock ticks since boot (proc(5), field 22 of stat), elsewhere in Unix
     seconds."""
 
-    pid: int
-    parent: int
-    session: int
-    state: str
-    start: float
+    __slots__ = ("parent", "pid", "session", "start", "state")
+
+    def __init__(self, pid: int, parent: int, session: int, state: str, start: float) -> None:
+        self.pid, self.parent, self.session, self.state, self.start = pid, parent, session, state, start
 
     @property
     def alive(self) -> bool:
@@ -59,6 +57,8 @@ def everyone() -> list[Process]:
 
 def _ps(*which: str) -> list[Process]:
     """Process groups stand in for sessions: ps has no session ids on macOS, and every child leads both."""
+    import subprocess  # not at the top: it is slow to load
+
     command = ["ps", *which, "-o", "pid=,ppid=,pgid=,state=,lstart="]
     output = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}).stdout
     rows = (line.split(None, 4) for line in output.splitlines())
@@ -106,15 +106,15 @@ def boot_id() -> str:
 def kill(pid: int) -> bool:
     """SIGKILL to a child or descendant; whether there was one that may be killed (a zombie counts)."""
     try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, SIGKILL)
     except (ProcessLookupError, PermissionError):
         return False
     return True
 
 
 def kill_group(group: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM where only zombies are left
-        os.killpg(group, signal.SIGKILL)
+    with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM where only zombies are left
+        os.killpg(group, SIGKILL)
 
 
 def exit_of(status: int) -> dict[str, int | None]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from .children import Identity
 
@@ -31,19 +30,27 @@ class User:
                 self.identity = Identity(entry.pw_uid, entry.pw_gid, os.getgrouplist(name, entry.pw_gid))
         self.name = name or login()
 
-    @contextlib.contextmanager
-    def acting(self) -> Iterator[None]:
+    def acting(self) -> Acting:
         """What is done to files inside is done as this user. There is one thread: nobody else is affected."""
-        if self.identity is None:
-            yield
-            return
-        groups, gid, uid = os.getgroups(), os.getegid(), os.geteuid()
-        os.setgroups(list(self.identity.groups))
-        os.setegid(self.identity.gid)
-        os.seteuid(self.identity.uid)
-        try:
-            yield
-        finally:
+        return Acting(self.identity)
+
+
+class Acting:
+    """For a while; without an identity as oneself."""
+
+    def __init__(self, identity: Identity | None) -> None:
+        self._identity = identity
+
+    def __enter__(self) -> None:
+        if self._identity is not None:
+            self._before = os.getgroups(), os.getegid(), os.geteuid()
+            os.setgroups(list(self._identity.groups))
+            os.setegid(self._identity.gid)
+            os.seteuid(self._identity.uid)
+
+    def __exit__(self, *_: object) -> None:
+        if self._identity is not None:
+            groups, gid, uid = self._before
             os.seteuid(uid)
             os.setegid(gid)
             os.setgroups(groups)
