@@ -29,7 +29,7 @@ class Record:
 
 
 def write(run_dir: Path, record: Record) -> None:
-    """On the disk when it returns. Raises OSError."""
+    """On the disk, whole or not at all, when it returns. Raises OSError."""
     text = json.dumps(
         {
             "run_id": record.run_id,
@@ -40,10 +40,17 @@ def write(run_dir: Path, record: Record) -> None:
         indent=2,
         default=str,
     )
-    with (run_dir / FILE).open("w") as file:
+    unfinished = run_dir / f".{FILE}"
+    with unfinished.open("w") as file:
         file.write(redact(text))
         file.flush()
         os.fsync(file.fileno())
+    unfinished.replace(run_dir / FILE)
+    folder = os.open(run_dir, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def read(run_dir: Path) -> Record | None:

@@ -175,7 +175,8 @@ true
 
 
 def snapshot(host: Any) -> list[str]:
-    return sorted(line.strip() for line in host.exec("sh", "-c", SNAPSHOT).stdout.decode().splitlines() if line.strip())
+    lines = host.exec("sh", "-c", SNAPSHOT).stdout.decode().splitlines()
+    return sorted(" ".join(line.split()) for line in lines if line.strip())  # columns are as wide as what is in them
 
 
 @contextmanager
