@@ -19,6 +19,7 @@ from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
 from harness.spec.local_path import context_for
 from harness.spec.model import Playbook, PluginUse, SourceRef, TaskUse
+from harness.spec.node_patterns import select_nodes
 from harness.spec.playbook import Draft, PlaybookFile, role_path
 from harness.spec.problems import known_hint, problems_from_validation
 from harness.spec.toml_document import KeyPath, TomlDocument, show_path
@@ -97,12 +98,14 @@ class Plan:
         return replace(self, view=view, duration=view.duration, settle=settle, pace=timing)
 
     @property
-    def machine_needs(self) -> Mapping[MachineCapability, tuple[str, ...]]:
-        """What the machines must be able to do, and which workloads need it."""
-        needs: dict[MachineCapability, tuple[str, ...]] = {}
+    def machine_needs(self) -> Mapping[MachineCapability, Mapping[str, frozenset[str]]]:
+        """What the machines must be able to do: which workload needs it, of which nodes."""
+        needs: dict[MachineCapability, dict[str, frozenset[str]]] = {}
         for component in self.workloads:
-            for capability in component.make().requires_machine():
-                needs[capability] = (*needs.get(capability, ()), component.id)
+            workload = component.make()
+            nodes = select_nodes(workload.acts_on(), self.topology.nodes)
+            for capability in workload.requires_machine():
+                needs.setdefault(capability, {})[component.id] = frozenset(node.name for node in nodes)
         return needs
 
 

@@ -60,9 +60,13 @@ class Target:
         except SpecError as error:
             problems += error.problems
         reachable = [report for report in reports if not report.problems]
-        for capability, who in plan.machine_needs.items():
-            for why, hosts in _without(capability, reachable).items():
-                lack = f"{', '.join(who)} needs {capability}, which {why or f'{self.deployer.name} cannot do'}"
+        there: dict[str, set[str]] = {}
+        for node in nodes:
+            there.setdefault(node.host.name, set()).add(node.spec.name)
+        for capability, needs in plan.machine_needs.items():
+            who = {host: tuple(id for id, of in needs.items() if of & names) for host, names in there.items()}
+            for (workloads, why), hosts in _without(capability, reachable, who).items():
+                lack = f"{', '.join(workloads)} needs {capability}, which {why or f'{self.deployer.name} cannot do'}"
                 problems.append(self._problem(hosts[0], lack, also=hosts[1:]))
         if problems:
             raise SpecError(problems)
@@ -75,12 +79,15 @@ class Target:
         return Problem(where.file, where.line, where.column, "", f"{self.deployer.name}: host {host}{more}: {text}")
 
 
-def _without(capability: MachineCapability, reports: Sequence[HostReport]) -> dict[str, list[str]]:
-    """Hosts that lack this capability, by the reason that they give."""
-    found: dict[str, list[str]] = {}
+def _without(
+    capability: MachineCapability, reports: Sequence[HostReport], who: Mapping[str, tuple[str, ...]]
+) -> dict[tuple[tuple[str, ...], str], list[str]]:
+    """Hosts that lack this capability though somebody needs it there, by who that is (`who`, by host) and the reason
+    that they give."""
+    found: dict[tuple[tuple[str, ...], str], list[str]] = {}
     for report in reports:
-        if capability not in report.capabilities:
-            found.setdefault(report.lacks.get(capability, ""), []).append(report.host)
+        if capability not in report.capabilities and who[report.host]:
+            found.setdefault((who[report.host], report.lacks.get(capability, "")), []).append(report.host)
     return found
 
 

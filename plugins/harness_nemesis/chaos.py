@@ -74,6 +74,9 @@ class ChaosRestart(Workload[ChaosRestartConfig]):
     def requires_machine(self) -> frozenset[MachineCapability]:
         return frozenset({MachineCapability.NODE_CONTROL})
 
+    def acts_on(self) -> str:
+        return self.config.targets
+
     def check(self, ctx: PlanView) -> Sequence[str]:
         complaints = [*ctx.unmatched("targets", self.config.targets)]
         if ctx.duration <= self.config.min_delay:

@@ -14,7 +14,7 @@ from harness.engine.target import choose_target
 from harness.errors import SpecError
 from harness.plugin.registry import Registry
 from harness.spec.inventory import Inventory
-from harness.spec.playbook import PlaybookFile
+from harness.spec.playbook import PlaybookFile, load_playbook
 from harness.spec.toml_document import TomlDocument
 
 ROLE = RoleInfo("votes", votes=True)
@@ -217,6 +217,25 @@ async def test_faults_that_are_not_allowed_are_refused_in_plan(tmp_path: Path, v
         await target.check(plan(CHAOS))
     assert f"{tmp_path}/lab.toml:3:1: " in str(raised.value)
     assert "chaos.restart needs node-control" in str(raised.value)
+
+
+@pytest.mark.anyio
+async def test_faults_need_control_of_their_targets_alone(tmp_path: Path) -> None:
+    text = ADOPTED + 'unit = "x"\nansible_connection = "local"'
+    text = text.replace("a = {}", "a = { control = true }").replace("b = {}", "b = { control = true }")
+    target = choose_target(Registry(), inventory(tmp_path, text))
+    await target.check(plan(CHAOS + 'targets = "validators"\n'))
+    with pytest.raises(SpecError, match="host c: chaos.restart needs node-control"):
+        await target.check(plan(CHAOS + 'targets = "executor-0"\n'))
+
+
+def test_the_example_is_as_the_quickstart_needs_it() -> None:
+    root = Path(__file__).parents[2]
+    example = root / "inventories" / "adopt-example.toml"
+    target = choose_target(Registry(), Inventory.read(example))
+    quickstart = resolve_file(load_playbook(root / "playbooks" / "quickstart.toml"), Registry())[0]
+    assert [node.host.name for node in target.place(quickstart)] == [f"node0{i}" for i in range(1, 6)]
+    assert example.read_text().split("\n\n")[1] in (root / "docs" / "adopting.md").read_text()
 
 
 @pytest.mark.anyio

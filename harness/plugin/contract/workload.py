@@ -36,6 +36,10 @@ class Workload(Plugin[ConfigT], ABC):
         """What it needs of the machines. Looked at in plan."""
         return frozenset()
 
+    def acts_on(self) -> str:
+        """The pattern of the nodes on whose machines it needs that."""
+        return "all"
+
     def expectations(self) -> Sequence[DefaultExpectation]:
         return ()
 
