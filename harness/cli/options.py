@@ -85,9 +85,12 @@ def read_inventory(path: Path | None, project: Project) -> Inventory:
 def open_machines(
     inventory_path: Path | None, pattern: str, extra_texts: tuple[str, ...], forks: int | None
 ) -> tuple[Target, Sequence[HostSpec]]:
-    """The deployer of an inventory, and those of its hosts that match. Raises UsageError when none does."""
+    """The deployer of an inventory, and those of its hosts that match and are machines: of others it is said that they
+    are none. Raises UsageError when there is no such host."""
     from harness.engine.placement import host_spec
     from harness.engine.target import choose_target
+    from harness.record.text import one_line
+    from harness.spec.manage import is_machine
     from harness.spec.variables import parse_extras
 
     project = open_project()
@@ -96,5 +99,15 @@ def open_machines(
     hosts = [host_spec(found, name, extra) for name in found.select(pattern)]
     if not hosts:
         raise UsageError(f'{found.source}: no host matches "{pattern}"')
+    unknown = [host.name for host in hosts if not is_machine(host.vars)]
+    if len(unknown) == len(hosts):
+        raise UsageError(
+            f"{found.source}: {', '.join(unknown)}: adopted by endpoints alone: there is no way to machines"
+        )
+    for name in unknown:
+        click.echo(
+            one_line(f"{name}: left out: adopted by its endpoints alone, there is no way to its machine"), err=True
+        )
+    hosts = [host for host in hosts if host.name not in unknown]
     at_once = forks or project.forks
     return choose_target(open_registry(project), found, limit=pattern, extra=extra, forks=at_once), hosts

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from harness.api import Address, Adoption, HostSpec, MachineCapability, RoleInfo, SourceRef, UsageError
+from harness.cli.exec import exec_
 from harness.engine.adoption import adoption_of, allowed
 from harness.engine.plan import Plan, resolve_file
 from harness.engine.target import choose_target
@@ -253,3 +255,15 @@ def test_hosts_that_are_no_machines_need_no_deployer(tmp_path: Path) -> None:
     assert alone.deployer.name == "adopt"
     one_machine = beside + 'unit = "x"\nansible_connection = "local"\n'
     assert choose_target(Registry(), inventory(tmp_path, one_machine)).deployer.name == "process"
+
+
+def test_nothing_is_run_on_hosts_that_are_no_machines(tmp_path: Path) -> None:
+    path = tmp_path / "lab.toml"
+    path.write_text(ADOPTED)
+    refused = CliRunner().invoke(exec_, ["all", "-i", str(path), "--", "true"], standalone_mode=False)
+    assert isinstance(refused.exception, UsageError)
+    assert "a, b, c: adopted by endpoints alone" in str(refused.exception)
+    path.write_text(ADOPTED.replace("b = {}", 'b = { unit = "x", ansible_connection = "local" }'))
+    done = CliRunner().invoke(exec_, ["all", "-i", str(path), "--", "echo", "here"], standalone_mode=False)
+    assert "a: left out" in done.output
+    assert [line for line in done.output.splitlines() if line.endswith("here")] == ["b: here"]
