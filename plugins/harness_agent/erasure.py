@@ -105,14 +105,20 @@ class _Eraser(ast.NodeTransformer):
         node.names = [alias for alias in node.names if not _is_type(self._types, node, alias)]
         return node if node.names else None
 
-    def visit_If(self, node: ast.If) -> ast.AST | None:
-        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            return None
-        return self.generic_visit(node)
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        test = node.test
+        negated = isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
+        if _names(test) != {"TYPE_CHECKING"}:
+            return self.generic_visit(node)
+        return self._block(node.body if negated else node.orelse)
 
     def _block(self, body: Iterable[ast.stmt]) -> list[ast.stmt]:
-        visited = (self.visit(statement) for statement in body if not _is_text(statement))
-        return [statement for statement in visited if statement is not None]
+        found: list[ast.stmt] = []
+        for statement in body:
+            if not _is_text(statement):
+                visited = self.visit(statement)
+                found += visited if isinstance(visited, list) else [visited] if visited is not None else []
+        return found
 
     def _defines_type(self, node: ast.stmt) -> bool:
         return isinstance(node, ast.Assign) and _names(node.targets[0]) <= self._names and bool(_names(node.targets[0]))

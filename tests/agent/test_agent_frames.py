@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import json
+import marshal
 import shlex
 import struct
+import subprocess
 import sys
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,8 @@ from hypothesis import strategies as st
 import harness_agent.remote
 from harness.api import UsageError
 from harness_agent import bundle, command_line
-from harness_agent.remote import boot
+from harness_agent.erasure import erased, type_names
+from harness_agent.remote import boot, notation
 from harness_agent.remote.frames import LONGEST, BrokenStream, Decoder, encode
 
 headers = st.dictionaries(st.text(), st.text(st.characters(codec=None)) | st.integers() | st.lists(st.text()))
@@ -74,3 +79,79 @@ def test_the_remote_program_is_python_3_8_and_the_standard_library(path: Path) -
             assert {name.name.partition(".")[0] for name in node.names} <= allowed
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             assert (node.module or "").partition(".")[0] in allowed
+
+
+def programs() -> dict[str, ast.Module]:
+    return erased({path.stem: path.read_text() for path in remote_modules()})
+
+
+@pytest.mark.parametrize("name", [path.stem for path in remote_modules()])
+def test_what_is_sent_is_python_3_8_without_types_and_texts(name: str) -> None:
+    tree = programs()[name]
+    ast.parse(ast.unparse(tree), feature_version=(3, 8))
+    types = type_names({path.stem: ast.parse(path.read_text()) for path in remote_modules()})[name]
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert not used & types, "types are used at run time, but are not sent"
+    for node in ast.walk(tree):
+        assert not (isinstance(node, ast.FunctionDef) and (node.returns or ast.get_docstring(node)))
+
+
+def test_what_is_erased_keeps_its_meaning_and_its_lines() -> None:
+    source = '''"""Text."""
+from __future__ import annotations
+from typing import TYPE_CHECKING, Callable, NamedTuple
+if TYPE_CHECKING:
+    from nowhere import Thing
+else:
+    Thing = int
+Call = Callable[[], int]
+class Pair(NamedTuple):
+    """Text."""
+    left: int
+    right: Call = len
+class Empty(Exception):
+    """Text."""
+def make(left: int, *, right: Call) -> Pair:
+    """Text."""
+    both: Pair = Pair(left, right)
+    later: int
+    return both
+'''
+    tree = erased({"module": source})["module"]
+    names: dict[str, Any] = {}
+    exec(compile(tree, "module", "exec", dont_inherit=True), names)
+    assert names["make"](1, right=max) == (1, max) and names["Pair"](2) == (2, len)
+    assert names["Thing"] is int and names["Empty"].__doc__ is None and not {"Call", "Callable"} & names.keys()
+    assert names["make"].__code__.co_firstlineno == 15 and not names["make"].__annotations__
+
+
+def test_an_agent_loads_little_to_begin_with() -> None:
+    python, *rest = boot.argv(sys.executable, boot.ATTACHED)
+    argv = (python, "-X", "importtime", *rest)
+    done = subprocess.run(argv, input=bundle.program(), capture_output=True, check=True)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines()}
+    assert {"agent.main", "agent.agent", "os"} <= loaded
+    slow = {"typing", "enum", "re", "json", "collections", "functools", "contextlib", "subprocess", "socket", "ctypes"}
+    assert not loaded & slow
+    assert not loaded & {"agent.keeper", "agent.services", "agent.become", "agent.ledger"}
+
+
+@pytest.mark.parametrize("magic", [MAGIC_NUMBER, b"none"])
+def test_a_program_runs_compiled_where_that_is_understood_and_from_its_source_elsewhere(magic: bytes) -> None:
+    sources = {"agent": "", "agent.main": "def main(*_): print('source')"}
+    code = compile(sources["agent.main"].replace("source", "compiled"), "agent.main", "exec")
+    program = boot.packed(boot.program(sources, magic, {"agent.main": marshal.dumps(code)}))
+    argv = boot.argv(sys.executable, boot.ATTACHED)
+    said = subprocess.run(argv, input=program, capture_output=True, check=True).stdout
+    assert said == (b"compiled\n" if magic == MAGIC_NUMBER else b"source\n")
+
+
+@given(headers)
+def test_its_json_is_json(header: Any) -> None:
+    assert notation.loads(notation.dumps(header)) == header == json.loads(notation.dumps(header))
+
+
+@pytest.mark.parametrize("text", ["", "{", "{} ", "{}{}", "nul", "[1,]", '{"a":}'])
+def test_what_is_no_json_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        notation.loads(text)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
-from functools import cached_property
 from typing import TYPE_CHECKING, Callable, Tuple, Union
 
 from . import facts, files
@@ -13,6 +11,7 @@ from .children import Children
 from .commands import Command
 from .connection import Connection
 from .frames import Frame, Header
+from .light import cached_property
 from .loop import Loop
 from .users import User
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 Answer = Union[None, Header, Tuple[Header, bytes]]
 """None: it will be answered later."""
 Do = Callable[[Connection, Header, bytes], Answer]
-REFUSED = (OSError, ValueError, LookupError, TypeError, subprocess.SubprocessError)
+REFUSED = (OSError, ValueError, LookupError, TypeError)
 """What a request can be answered with: it was wrong, or the kernel said no."""
 
 

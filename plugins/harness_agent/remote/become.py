@@ -27,7 +27,7 @@ class RootAgent:
         self._waiting: list[Callable[[Header], None]] = []
         self._complaint = b""
         self._said = b""
-        self._listening = 0
+        self._listening = -1
         self._socket: socket.socket | None = None
         self._connection: Connection | None = None
 
@@ -108,6 +108,7 @@ class RootAgent:
         if not said:
             self._loop.watch(self._listening)
             os.close(self._listening)
+            self._listening = -1
 
     def _lost(self, _: Connection) -> None:
         self._connection = None
@@ -116,6 +117,11 @@ class RootAgent:
             connection.say({"id": number, "error": "the agent of root has ended", "kind": "refused"})
 
     def _gone(self, child: Child) -> None:
+        if self._listening >= 0:  # its end can be known before its last words
+            os.set_blocking(self._listening, False)
+            with contextlib.suppress(BlockingIOError):
+                while self._listening >= 0:
+                    self._complain()
         if self._connection is None and self._socket is not None and self._socket.fileno() >= 0:
             self._loop.watch(self._socket.fileno())
             self._socket.close()

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
+from .light import suppress
 from .notation import dumps
 from .processes import MARK, boot_id, descendants, everyone, exit_of, kill, kill_group, look, mark_of
-from .quiet import suppress
 from .signals import SIGKILL
 from .spawning import spawn
 
@@ -140,13 +140,13 @@ class Children:
         """SIGKILL to everything that descends from us, again and again, until we have no child left."""
         with suppress(ChildProcessError):
             while True:
+                while self._collect(os.WNOHANG):  # raises where there is no child: nothing descends from us
+                    pass
                 for pid in self._leaders:
                     kill_group(pid)
                 if not [process for process in descendants([self._pid], everyone()) if kill(process.pid)]:
-                    break  # none left, or none that we may kill: whoever verifies will name it
+                    break  # none that we may kill: whoever verifies will name it
                 self._collect(0)
-                while self._collect(os.WNOHANG):
-                    pass
         self._settle()
 
     def _note(self, entry: dict[str, Any]) -> None:

@@ -11,8 +11,8 @@ from typing import Callable
 from .children import Child, Children
 from .connection import Connection
 from .frames import CHUNK, Header
+from .light import suppress
 from .loop import Loop, Timer
-from .quiet import suppress
 from .users import User
 
 Done = Callable[[Header], None]

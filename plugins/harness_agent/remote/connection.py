@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 
 from .frames import CHUNK, BrokenStream, Decoder, Frame, Header, encode
+from .light import suppress
 from .loop import Call, Loop
-from .quiet import suppress
 
 FULL = 1024 * 1024
 """Bytes not yet written at which producers are to pause."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from typing import Any
 
@@ -44,6 +43,8 @@ def python() -> str:
 
 def _works(python: str) -> bool:
     """Whether it is one, and not something that looks for one and finds none."""
+    import subprocess  # not at the top: it is slow to load
+
     try:
         return subprocess.run([python, "-I", "-S", "-c", ""], stdin=subprocess.DEVNULL, timeout=10).returncode == 0
     except (OSError, subprocess.SubprocessError):

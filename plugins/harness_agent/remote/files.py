@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from collections.abc import Iterator
 from typing import Any
 
 from .frames import CHUNK
+from .light import suppress
 
 
 def put(path: str, content: bytes, mode: int) -> None:
@@ -21,7 +21,7 @@ def put(path: str, content: bytes, mode: int) -> None:
             os.fchmod(file.fileno(), mode)
         os.replace(temporary, path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
 
@@ -87,7 +87,7 @@ def finish(path: str, upload: str, sha256: str, mode: int) -> Iterator[dict[str,
 
 def drop(path: str, upload: str) -> None:
     """Forget what has come of a file."""
-    with contextlib.suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):
         os.unlink(partial(path, upload))
 
 
@@ -123,7 +123,7 @@ def remove(path: str) -> None:
 
         shutil.rmtree(path)
     else:
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             os.unlink(path)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any, Callable
 
-from .quiet import suppress
+from .light import suppress
 from .signals import nothing_ignored, signal
 
 Call = Callable[[], Any]

@@ -3,7 +3,7 @@ Where a Python has no such part, or another one, it is the whole."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any, Callable
 
 
 def _python() -> tuple[Callable[[Any], str], Callable[[str], Any]]:
@@ -13,10 +13,11 @@ def _python() -> tuple[Callable[[Any], str], Callable[[str], Any]]:
 
 
 def _c() -> tuple[Callable[[Any], str], Callable[[str], Any]]:
-    if not TYPE_CHECKING:
-        import _json
+    import _json
+
     write = _json.make_encoder(None, _refuse, _json.encode_basestring_ascii, None, ":", ",", False, False, True)
-    scan = _json.make_scanner(_Plain)
+    make_scanner: Any = _json.make_scanner  # of anything that has what _Plain has
+    scan = make_scanner(_Plain)
 
     def dumps(value: Any) -> str:
         return "".join(write(value, 0))
@@ -42,7 +43,6 @@ class _Plain:
     object_hook = object_pairs_hook = array_hook = None
     parse_float, parse_int = float, int
     parse_constant = float
-    memo: dict[str, str] = {}
 
 
 def _refuse(value: object) -> None:

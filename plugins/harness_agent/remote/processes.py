@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterable
 
-from .quiet import suppress
+from .light import suppress
 from .signals import SIGKILL
 
 MARK = "HARNESS_SUPERVISED"
@@ -39,10 +39,15 @@ def look(pid: int) -> Process | None:
     if not HAS_PROC:
         return next(iter(_ps("-p", str(pid))), None)
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            stat = file.read()
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError):
         return None
+    try:
+        stat = os.read(fd, 4096)
+    except ProcessLookupError:
+        return None
+    finally:
+        os.close(fd)
     fields = stat[stat.rindex(b")") + 2 :].split()  # the name before may hold blanks and parentheses
     return Process(pid, int(fields[1]), int(fields[3]), fields[0].decode(), float(fields[19]))
 

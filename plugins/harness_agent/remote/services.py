@@ -164,6 +164,11 @@ class ChildService(Service):
             self._channel = None
 
     def _gone(self, child: Child) -> None:
+        if self._channel is not None:  # its end can be known before its last words
+            self._channel.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while self._channel is not None:
+                    self._listen()
         self._drop_channel()
         self.ended(child.exit)
 

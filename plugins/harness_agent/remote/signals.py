@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import signal
+    import signal as signal
 else:
     import _signal as signal
 

@@ -62,7 +62,7 @@ def _become(
         os.setsid()
         prepare()
         raise _execute(programs, words, variables)
-    except BaseException as error:  # whatever it is, this is a copy of the agent that must not go on
+    except BaseException as error:  # noqa: BLE001 - whatever it is, this copy of the agent must not go on
         os.write(writing, f"{getattr(error, 'errno', None) or errno.EINVAL} {doing}".encode())
     finally:
         os._exit(255)
