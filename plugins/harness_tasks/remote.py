@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import marshal
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from typing import Any
 
 from harness.api import Completed, InfrastructureError, Machine
 
-_LOADER = "import sys; exec(compile(sys.stdin.buffer.read(int(sys.argv[1])), 'harness_tasks', 'exec'))"
+_LOADER = (
+    "import marshal, sys; from _frozen_importlib_external import MAGIC_NUMBER; "
+    "magic, code, source = marshal.load(sys.stdin.buffer); "
+    "exec(marshal.loads(code) if magic == MAGIC_NUMBER else compile(source, 'harness_tasks', 'exec'))"
+)
+_EVERYWHERE = 2
+"""The version of marshal that every Python reads."""
 _LINES, _CHARACTERS = 5, 400
 
 
@@ -19,9 +27,9 @@ async def ask(
 ) -> Any:
     """The answer to a request, whose bytes are `data`. Raises InfrastructureError with the machine's own words."""
     program = _program()
-    argv = (machine.python, "-I", "-c", _LOADER, str(len(program)), what)
-    line = json.dumps(request).encode("ascii") + b"\n"
-    done = await machine.run(argv, input=program + line + data, timeout=timeout, become=become)
+    argv = (machine.python, "-I", "-S", "-c", _LOADER, what)
+    asked = marshal.dumps(dict(request), _EVERYWHERE)
+    done = await machine.run(argv, input=program + asked + data, timeout=timeout, become=become)
     if done.returncode != 0:
         raise InfrastructureError(words(done))
     try:
@@ -32,7 +40,10 @@ async def ask(
 
 @cache
 def _program() -> bytes:
-    return (Path(__file__).parent / "on_machine.py").read_bytes()
+    """The source, and what our own Python has made of it, which spares others of its kind the work."""
+    source = (Path(__file__).parent / "on_machine.py").read_bytes()
+    code = marshal.dumps(compile(source, "harness_tasks", "exec", dont_inherit=True))
+    return marshal.dumps((MAGIC_NUMBER, code, source), _EVERYWHERE)
 
 
 async def must(machine: Machine, argv: Sequence[str], *, become: bool, timeout: float, input: bytes = b"") -> Completed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -332,3 +333,41 @@ async def test_what_a_login_shell_says_first_does_no_harm() -> None:
     client = await AgentClient.attach(await SubprocessTransport.start(("sh", "-c", line)), "here")
     assert (await AgentMachine(client).run(["echo", "x"])).stdout == b"x\n"
     await client.aclose()
+
+
+async def test_what_an_agent_has_inherited_its_commands_have_not(kit: Any, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    python, *rest = boot.argv(sys.executable, boot.ATTACHED)
+    line = f"exec 7<{tmp_path}/secret; exec {shlex.join([python, *rest])}"
+    client = await AgentClient.attach(await SubprocessTransport.start(("bash", "-c", line)), "here")
+    machine = AgentMachine(client)
+    open_files = (await machine.run(["sh", "-c", "ls -l /dev/fd/"])).stdout.decode()
+    await client.aclose()
+    assert "pipe:" in open_files and "secret" not in open_files
+
+
+async def test_a_command_begins_as_if_python_had_not_been_there(kit: Any) -> None:
+    """No signal is ignored or blocked, it leads a session, and it is found by the PATH that it is given."""
+    machine = await kit.attach()
+    tool = kit.folder / "a-tool"
+    tool.write_text("#!/bin/sh\ngrep -E '^Sig(Ign|Blk)' /proc/self/status\nps -o pid=,sid= -p $$\n")
+    tool.chmod(0o755)
+    path = f"/nowhere:{tool}:{kit.folder}:/usr/bin:/bin"
+    said = (await machine.run(["a-tool"], env={"PATH": path})).stdout.decode().split()
+    assert [int(mask, 16) for mask in (said[1], said[3])] == [0, 0]
+    assert said[4] == said[5]
+
+
+@pytest.mark.parametrize(
+    "argv, cwd, words",
+    [
+        (["no-such-tool"], "/", "No such file or directory: 'no-such-tool'"),
+        (["/etc/passwd"], "/", "Permission denied: '/etc/passwd'"),
+        (["true"], "/no-such-folder", "No such file or directory: '/no-such-folder'"),
+        (["a\0b"], "/", "embedded null byte"),
+    ],
+)
+async def test_why_a_command_cannot_begin(kit: Any, argv: list[str], cwd: str, words: str) -> None:
+    machine = await kit.attach()
+    with pytest.raises(InfrastructureError, match=words):
+        await machine.run(argv, cwd=PurePosixPath(cwd))

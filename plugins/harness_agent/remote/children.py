@@ -18,7 +18,7 @@ from .light import suppress
 from .notation import dumps
 from .processes import MARK, boot_id, descendants, everyone, exit_of, kill, kill_group, look, mark_of
 from .signals import SIGKILL
-from .spawning import spawn
+from .spawning import keep_to_ourselves, spawn
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
@@ -61,6 +61,7 @@ class Children:
         self._leaders: dict[int, Child] = {}  # by pid, until they are collected
         self._leaving: list[Child] = []  # collected, but not yet all their descendants
         self._numbers = count(1)
+        keep_to_ourselves()
         self._prctl: Callable[..., int] | None = None
         self._pid = os.getpid()
         me = look(self._pid)

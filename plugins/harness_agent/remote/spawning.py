@@ -7,7 +7,18 @@ import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 
+from .light import suppress
 from .signals import python_defaults
+
+
+def keep_to_ourselves() -> None:
+    """Whatever we have inherited but stdin, stdout and stderr, no process of ours is to inherit. What Python opens it
+    does not."""
+    with suppress(FileNotFoundError):  # not every folder that one can be locked into has /dev
+        for fd in map(int, os.listdir("/dev/fd")):
+            if fd > 2:
+                with suppress(OSError):  # that of the list itself
+                    os.set_inheritable(fd, False)
 
 
 def spawn(
