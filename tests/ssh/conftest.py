@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,9 +16,13 @@ from typing import Any
 
 import pytest
 
+from fleet.command import which
+from fleet.errors import FleetUnavailable
+from fleet.packages import ensure
 from harness.api import Connection
 
-SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin") or ""
+PROGRAMS = {"ssh": "openssh-client", "ssh-keygen": "openssh-client", "sshd": "openssh-server"}
+"""What is needed, with the Debian packages that bring it."""
 
 
 def keygen(path: Path, *, kind: str = "ed25519", passphrase: str = "") -> Path:
@@ -75,7 +78,7 @@ class Sshd:
             f"HostKey={self.host_key}", f"Port={self.port}", "ListenAddress=127.0.0.1", "PidFile=none",
             f"AuthorizedKeysFile={self.authorized}", "StrictModes=no", "MaxStartups=100", "UsePAM=no", *self.options,
         )  # fmt: skip
-        argv = [SSHD, "-D", "-f", "/dev/null", "-E", str(self.folder / "log")]
+        argv = [which("sshd") or "sshd", "-D", "-f", "/dev/null", "-E", str(self.folder / "log")]
         self.process = subprocess.Popen([*argv, *(word for option in options for word in ("-o", option))])
         wait_for(self._listens)
 
@@ -121,10 +124,12 @@ class Sshd:
 @pytest.fixture
 def make_sshd(tmp_path: Path) -> Iterator[Callable[..., Sshd]]:
     """Start SSH servers, each with a folder of its own by its name."""
-    if not SSHD:
+    try:
+        ensure(PROGRAMS)
+    except FleetUnavailable as missing:
         if os.environ.get("CI"):
-            raise RuntimeError("there is no sshd; install openssh-server")
-        pytest.skip("there is no sshd; install openssh-server")
+            raise
+        pytest.skip(str(missing))
     started: list[Sshd] = []
 
     def make(name: str = "sshd", **options: Any) -> Sshd:
