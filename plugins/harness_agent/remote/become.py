@@ -79,7 +79,10 @@ class RootAgent:
     def _greet(self) -> None:
         """Until it has said MAGIC and served its greeting, it is not there."""
         assert self._socket is not None
-        said = self._socket.recv(65536)
+        try:
+            said = self._socket.recv(65536)
+        except ConnectionResetError:  # it ended without reading what we sent
+            said = b""
         self._said += said
         if not said:
             self._loop.watch(self._socket.fileno())  # sudo is about to end, and to say why

@@ -130,6 +130,10 @@ class Children:
         born = {process.pid for process in descendants([child.pid], processes)}
         return [p.pid for p in processes if p.pid in born or p.pid == child.pid or mark_of(p.pid) == child.mark]
 
+    def kill(self, child: Child) -> None:
+        """Its whole tree. One that dies shows no mark any more: what is to be waited for is noted here."""
+        child.remains.update([pid for pid in self.tree(child) if kill(pid)])
+
     def collect(self) -> None:
         """Collect those that ended, and end what they left behind."""
         with suppress(ChildProcessError):

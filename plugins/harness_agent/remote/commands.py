@@ -66,9 +66,7 @@ class Command:
     def end(self, why: str) -> None:
         """Kill it; `why` is the kind of error that is answered."""
         self._refusal = self._refusal or why
-        for pid in self._children.tree(self._child):
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, 9)
+        self._children.kill(self._child)
 
     def _listen(self, fd: int) -> None:
         self._loop.watch(fd, read=lambda: self._read(fd))
