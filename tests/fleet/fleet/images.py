@@ -14,7 +14,8 @@ from fleet.engine import Docker
 from fleet.errors import FleetError
 
 BASE = "debian:bookworm-slim"
-MIRROR = os.environ.get("HARNESS_TESTS_DEBIAN_MIRROR", "http://deb.debian.org/debian")
+MIRROR = os.environ.get("HARNESS_TESTS_DEBIAN_MIRROR")
+"""Of Debian's packages; debootstrap knows one itself."""
 HOST = "harness-fleet-host"
 OPS_PASSWORD = "fleet ops: sudo's password"
 DOCKERFILE = Path(__file__).with_name("host.Dockerfile")
@@ -39,7 +40,7 @@ def _bootstrap(docker: Docker) -> None:
     """Debian's own packages, as debootstrap lays them, without what the slim image is slim of."""
     with tempfile.TemporaryDirectory(prefix="fleet-bookworm-") as folder:
         root = Path(folder)
-        run(["debootstrap", "--variant=minbase", "bookworm", folder, MIRROR])
+        run(["debootstrap", "--variant=minbase", "bookworm", folder, *([MIRROR] if MIRROR else [])])
         for heavy in ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "var/lib/apt/lists"):
             shutil.rmtree(root / heavy, ignore_errors=True)
         for package in (root / "var/cache/apt/archives").glob("*.deb"):
