@@ -16,49 +16,13 @@ from typing import Any
 
 import pytest
 
+from tests.kill.moments import MOMENTS, PLAYBOOK, matches
+
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not Path("/proc").exists(), reason="looks at /proc")]
 
-PLAYBOOK = """
-name = "doomed"
-chain = { use = "devnet", slot_duration = "100ms", security_param = 3 }
-duration = "2s"
-[topology]
-layout = "star"
-validators = 3
-executors = 1
-[wallets]
-count = 4
-[[workloads]]
-use = "transactions"
-rate = "20/s"
-users = 4
-[[workloads]]
-use = "chaos.restart"
-min_delay = "300ms"
-max_delay = "500ms"
-target_cooldown = "0s"
-[[expectations]]
-use = "consensus-liveness"
-"""
 LEASE = 10.0
 SLACK = 10.0
 """Seconds beyond the lease that ending everything may take on a busy machine."""
-
-MOMENTS = [
-    *[("run-started", "", 0), ("phase-started", "deploy", 0), ("command-ran", "", 0), ("node-changed", "starting", 0)],
-    *[("node-changed", "starting", 3), ("phase-ended", "deploy", 0), ("phase-started", "ready", 0)],
-    *[("feed-changed", "", 0), ("block-observed", "", 0), ("phase-started", "capture", 0)],
-    *[("phase-started", "drive", 0), ("fault-staged", "intended", 0), ("fault-staged", "injected", 0)],
-    *[("fault-staged", "healing", 0), ("workload-progress", "", 2), ("fault-staged", "healed", 1)],
-    *[("phase-started", "settle", 0), ("phase-started", "evaluate", 0)],
-    *[("phase-started", "teardown", 0), ("node-changed", "stopped", 3)],
-]
-NOT_ON_DOCKER = {("command-ran", "", 0)}
-"""Nothing is run in containers by itself."""
-
-
-def matches(event: dict[str, Any], kind: str, word: str) -> bool:
-    return event["kind"] == kind and (not word or word in (event.get("phase"), event.get("state"), event.get("stage")))
 
 
 class Controller:
@@ -126,7 +90,7 @@ def eventually_nothing(left: Callable[[], list[str]], within: float) -> None:
     assert not found, f"still there after {within:g} s"
 
 
-@pytest.mark.parametrize("moment", [m for m in MOMENTS if m not in NOT_ON_DOCKER], ids=lambda m: "-".join(map(str, m)))
+@pytest.mark.parametrize("moment", MOMENTS, ids=lambda m: "-".join(map(str, m)))
 def test_docker(tmp_path: Path, docker_engine: Any, moment: tuple[str, str, int]) -> None:
     bystander = docker_engine("run", "-d", "--name", f"harness-bystander-{tmp_path.name}-{os.getpid()}",
                               "debian:bookworm-slim", "sleep", "infinity").strip()  # fmt: skip
