@@ -24,6 +24,9 @@ PATIENCE = 30.0
 class Kit:
     """What these tests have in common. Keepers keep their state in the test's folder."""
 
+    OF_THE_C_LIBRARY = 0b11 << 31
+    """Signals 32 and 33 of a mask. glibc lets nobody set them (nptl(7)): inherited as they are."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.base = folder / "base"

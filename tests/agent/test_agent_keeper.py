@@ -7,6 +7,8 @@ import os
 import signal
 import socket
 import subprocess
+import sys
+import threading
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,6 +17,11 @@ import pytest
 
 from harness.api import InfrastructureError, MachineLost
 from harness_agent import AgentClient, KeeperGone, KeeperSpec, LedgerEntry, MachineLocked, Undo, sweep
+from harness_agent.remote.keeper import guard_until
+from harness_agent.remote.processes import boot_id, look
+from harness_agent.remote.runs import Run
+from harness_agent.remote.state import Holder, Place, boottime
+from harness_agent.remote.users import User
 
 pytestmark = pytest.mark.anyio
 
@@ -395,3 +402,26 @@ async def test_a_keeper_ends_its_run_when_it_is_told_to_terminate(kit: Any) -> N
     os.kill(kit.keeper(), signal.SIGTERM)
     assert (await service.wait()).signal == signal.SIGKILL
     await kit.eventually(lambda: not kit.home.exists(), "it has cleared all away")
+
+
+def test_a_guardian_waits_for_who_dies_slowly(tmp_path: Path) -> None:
+    """The kernel closes a dead keeper's files one by one: the pipe to its guardian may go before the lock does."""
+    place = Place.of(str(tmp_path), os.geteuid(), os.getegid())
+    Run.make(place, "run-1", {"user": "", "env": {}, "mechanism": "child"}, User())
+    hold = "import fcntl, sys; lock = open(sys.argv[1]); fcntl.flock(lock, 2); print(flush=True); sys.stdin.read()"
+    Path(place.lock).touch()
+    keeper = subprocess.Popen([sys.executable, "-c", hold, place.lock], stdin=-1, stdout=-1, text=True)
+    assert keeper.stdout is not None and keeper.stdout.readline() == "\n"
+    process = look(keeper.pid)
+    assert process is not None
+    holder = Holder("run-1", "me@here", 0.0, process.pid, process.start, boot_id(), boottime() + 30)
+    Path(place.lock).write_text(json.dumps(holder._asdict()))
+    listening, telling = os.pipe()
+    os.close(telling)
+    guardian = threading.Thread(target=guard_until, args=(place, "run-1", listening, process))
+    guardian.start()
+    guardian.join(0.2)
+    assert guardian.is_alive() and place.runs() == ["run-1"]
+    keeper.communicate("")
+    guardian.join(30)
+    assert not Path(place.home).exists()

@@ -162,7 +162,8 @@ async def test_a_unit_gets_exactly_what_it_is_to_get(box: Box) -> None:
         service = await machine.spawn(grep)
         await service.wait()
         await service.sync_log()
-        assert (box.folder / "grep").read_text() == "SigIgn:\t0000000000000000\n"
+        ignored = int((box.folder / "grep").read_text().removeprefix("SigIgn:"), 16)
+        assert ignored & ~(0b11 << 31) == 0, "but the two that glibc lets nobody set (nptl(7)), of whoever runs this"
         assert not {"INVOCATION_ID", "JOURNAL_STREAM"} & set(environ)
         assert box.units() == ["harness-run-1-keeper.service"], "it is forgotten when it has ended"
         assert not any("K0" in str(record.argv) for record in box.audited)

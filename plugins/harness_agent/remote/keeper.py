@@ -19,7 +19,7 @@ from .internals import Internals
 from .ledger import UNDO_WITHIN
 from .loop import take_signals
 from .ports import PortLeases
-from .processes import boot_id, look
+from .processes import Process, boot_id, look
 from .runs import OVERDUE, PATIENCE, Cleared, Run, overdue, take, tidy
 from .services import Service, Services
 from .state import Holder, Lock, Locked, Place, boottime, read_lock
@@ -248,6 +248,8 @@ def in_folder(folder: str, call: Callable[[], Any]) -> None:
 def guard(place: Place, name: str, lock: Lock) -> int:
     """Have a guardian; returns the descriptor on which it is told that it is not needed any more. It is nobody's
     child, so that the keeper does not end it with all that it holds."""
+    keeper = look(os.getpid())
+    assert keeper is not None
     listening, telling = os.pipe()
     child = os.fork()
     if child:
@@ -260,13 +262,14 @@ def guard(place: Place, name: str, lock: Lock) -> int:
         if os.fork() == 0:
             os.close(telling)
             lock.forget()
-            _guardian(place, name, listening)
+            guard_until(place, name, listening, keeper)
         status = 0
     finally:
         os._exit(status)
 
 
-def _guardian(place: Place, name: str, listening: int) -> None:
+def guard_until(place: Place, name: str, listening: int, keeper: Process) -> None:
+    """The guardian's life: until it is told that it is not needed, or that the keeper has ended and is cleared away."""
     while True:
         holder = read_lock(place)
         patience = max(1.0, holder.expires_in + OVERDUE) if holder is not None else OVERDUE
@@ -277,6 +280,7 @@ def _guardian(place: Place, name: str, listening: int) -> None:
             leftovers.kill(holder.pid, holder.start)
     if os.read(listening, 1):
         return
+    leftovers.await_end(keeper)  # its files are closed one by one, this pipe before its lock maybe
     try:
         lock = take(place)
     except Locked:

@@ -9,7 +9,7 @@ import signal
 import time
 from typing import NamedTuple, Sequence
 
-from .processes import boot_id, descendants, everyone, look, mark_of
+from .processes import Process, boot_id, descendants, everyone, look, mark_of
 
 LOOK_AGAIN = 0.01
 """Seconds between two looks at processes that were sent SIGKILL. They are not our children: nothing tells of their
@@ -63,6 +63,12 @@ def kill(pid: int, start: float) -> None:
     if process is not None and process.start == start:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # what we may not kill is found again
             os.kill(pid, signal.SIGKILL)
+
+
+def await_end(process: Process) -> None:
+    """Return when this process, which is ending, has ended: a zombie has let go of all that it had."""
+    while (now := look(process.pid)) is not None and now.start == process.start and now.alive:
+        time.sleep(LOOK_AGAIN)
 
 
 def _read(record: str) -> tuple[dict[tuple[int, float], str], Sequence[str]]:
