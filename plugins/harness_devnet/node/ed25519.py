@@ -192,6 +192,7 @@ def _canonical(public: bytes, signature: bytes) -> bool:
 try:
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 except ImportError:
     BACKEND = "pure"
     public_key, sign, _verify = pure_public_key, pure_sign, pure_verify
@@ -200,7 +201,8 @@ else:
 
     def public_key(secret: bytes) -> bytes:
         """The public key of a 32-byte secret."""
-        return Ed25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+        # Not public_bytes_raw(): machines have older ones too (Debian 12 has 38), and that came with 40.
+        return Ed25519PrivateKey.from_private_bytes(secret).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
     def sign(secret: bytes, message: bytes) -> bytes:
         """The 64-byte signature of a message. The same for the same secret and message."""
