@@ -29,8 +29,8 @@ _GRAVITY = (
     ExitCode.PASS,
     ExitCode.UNKNOWN,
     ExitCode.FAIL,
-    ExitCode.TEARDOWN,
     ExitCode.INFRASTRUCTURE,
+    ExitCode.TEARDOWN,
     ExitCode.USAGE,
     ExitCode.INTERRUPTED,
 )

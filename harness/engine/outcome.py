@@ -26,17 +26,22 @@ def conclude(
 ) -> Outcome:
     """An interrupted or broken run has no verdict on the network beyond a failure that it had already seen.
 
-    Exit code: 130 when interrupted, else 3 or 4 when the run itself failed, else 5 when something was left
-    behind (a machine to be cleaned needs a person, whatever the verdict), else the verdict's."""
+    Exit code: 130 when interrupted, else 4 when it could not be used as asked, else 5 when something may be left
+    behind (a machine to be cleaned needs a person, whatever else came of the run), else 3 when the run itself failed,
+    else the verdict's. Whichever it is, the reason says what is left."""
     verdict = Verdict.worst(one.judgement.verdict for one in judged)
+    if interrupted or failure:
+        verdict = Verdict.worst((verdict, Verdict.UNKNOWN))
+    left = f"teardown incomplete: {'; '.join(teardown_errors)}" if teardown_errors else ""
     if interrupted:
-        return Outcome(_at_best_unknown(verdict), ExitCode.INTERRUPTED, "interrupted", "interrupted by the user")
+        return Outcome(verdict, ExitCode.INTERRUPTED, "interrupted", _sentence("interrupted by the user", left))
+    if failure and usage:
+        return Outcome(verdict, ExitCode.USAGE, "not-usable", _sentence(failure, left))
+    if left:
+        before = f"before that: {failure}" if failure else ""
+        return Outcome(verdict, ExitCode.TEARDOWN, "teardown-incomplete", _sentence(left, before))
     if failure:
-        code, status = (ExitCode.USAGE, "not-usable") if usage else (ExitCode.INFRASTRUCTURE, "infrastructure-failed")
-        return Outcome(_at_best_unknown(verdict), code, status, failure)
-    if teardown_errors:
-        left = "; ".join(teardown_errors)
-        return Outcome(verdict, ExitCode.TEARDOWN, "teardown-incomplete", f"teardown incomplete: {left}")
+        return Outcome(verdict, ExitCode.INFRASTRUCTURE, "infrastructure-failed", failure)
     return Outcome(verdict, verdict.exit_code, "done", _why(judged, verdict))
 
 
@@ -48,8 +53,8 @@ def incomplete(outcome: Outcome, failures: Sequence[str]) -> Outcome:
     return replace(outcome, reason=reason)
 
 
-def _at_best_unknown(verdict: Verdict) -> Verdict:
-    return Verdict.worst((verdict, Verdict.UNKNOWN))
+def _sentence(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
 
 
 def _why(judged: Sequence[Judged], verdict: Verdict) -> str:

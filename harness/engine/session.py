@@ -16,7 +16,7 @@ from harness.engine.recorder import Recorder
 from harness.engine.runner import Runner
 from harness.engine.target import Target
 from harness.engine.tasks import plain
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, TeardownError, UsageError
 from harness.record.events import Note
 
 
@@ -27,7 +27,8 @@ async def session(
     """Deploy a plan and give its runner; on leaving, tear down and write the result, whatever happened.
 
     `patience` may be lost from outside, to shorten what comes after an interruption. Raises what the body raised,
-    and NotReadyError, DeployError … of bringing the network up."""
+    and NotReadyError, DeployError … of bringing the network up; TeardownError, from one of them, when what had been
+    made could not be taken away either."""
     life = Lifecycle(plan, target, recorder, patience or Patience())
     began = recorder.clock.now()
     error: BaseException | None = None
@@ -44,15 +45,19 @@ async def session(
                 tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:  # one of the run's own background tasks broke
         error = plain(group)
-    interrupted = isinstance(error, (anyio.get_cancelled_exc_class(), KeyboardInterrupt))
-    if error is not None and not interrupted and not isinstance(error, HarnessError):
-        trace = "".join(traceback.format_exception(error))
-        recorder.emit(Note("engine", "error", f"{type(error).__name__}: {error}", {"traceback": trace}))
+    first = error
+    if isinstance(error, TeardownError):  # it could not be brought up, nor could what there was of it be taken away
+        left = [str(error), *left]
+        first = error.__cause__ or error.__context__
+    interrupted = isinstance(first, (anyio.get_cancelled_exc_class(), KeyboardInterrupt))
+    if first is not None and not interrupted and not isinstance(first, HarnessError):
+        trace = "".join(traceback.format_exception(first))
+        recorder.emit(Note("engine", "error", f"{type(first).__name__}: {first}", {"traceback": trace}))
     outcome = conclude(
         life.runner.findings if life.runner else (),
         interrupted=interrupted,
-        failure="" if error is None or interrupted else _told(error),
-        usage=isinstance(error, UsageError),
+        failure="" if first is None or interrupted else _told(first),
+        usage=isinstance(first, UsageError),
         teardown_errors=left,
     )
     recorder.finish(outcome, recorder.clock.now() - began)

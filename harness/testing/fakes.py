@@ -193,7 +193,8 @@ class FakeMachine(Machine):
 
 
 class FakeDeployerConfig(Config):
-    """What is to go wrong: `fail_deploy` refuses to make machines, `fail_teardown` leaves something behind."""
+    """What is to go wrong: `fail_deploy` refuses to make machines, `fail_teardown` leaves something behind; with both,
+    it refuses in the middle of making them, and leaves that."""
 
     fail_deploy: bool = False
     fail_teardown: bool = False
@@ -211,10 +212,12 @@ class FakeDeployer(Deployer[FakeDeployerConfig]):
 
     @asynccontextmanager
     async def deploy(self, request: DeployRequest) -> AsyncIterator[Deployment]:
-        if self.config.fail_deploy:
+        if self.config.fail_deploy and not self.config.fail_teardown:
             raise InfrastructureError("the fake deployer was asked to fail")
         world = FakeWorld.of(request.run_id)
         try:
+            if self.config.fail_deploy:
+                raise InfrastructureError("the fake deployer was asked to fail")
             yield FakeDeployment(request, world)
         finally:
             world.torn_down = True

@@ -43,13 +43,12 @@ from harness.api import (
     file_name,
 )
 from harness_agent.ports import PortLeases
-from harness_docker import images, sweep
+from harness_docker import images, record, sweep
 from harness_docker.containers import LOOPBACK, ROOT, Blueprint
 from harness_docker.engine import Engine, NoEngine
 from harness_docker.images import NodeImage, Source
 from harness_docker.machine import DockerMachine
 from harness_docker.networks import make_network
-from harness_docker.reaper import LOG as REAPER_LOG
 from harness_docker.reaper import Reaper
 
 ANY = "0.0.0.0"
@@ -57,8 +56,6 @@ FIRST_PORT = 26000
 """The ports of a node in its container: each has an address of its own, so they are the same in all."""
 LEAST_MEMORY = 6 << 20
 """Bytes: engines refuse to limit a container to less."""
-RECORD = "docker.json"
-SPOOL = "spool"
 ARTIFACTS = ROOT / "artifacts"
 NODES = ROOT / "nodes"
 
@@ -214,13 +211,19 @@ class DockerDeployer(Deployer[DockerConfig]):
         machines: list[DockerMachine] = []
         try:
             leases = await anyio.to_thread.run_sync(PortLeases, sum(len(node.ports) for node in request.nodes))
-            await anyio.to_thread.run_sync(_write_record, run_dir, engine.url, deployment)
+            await anyio.to_thread.run_sync(record.write, run_dir, engine.url, deployment)
             reaper = await Reaper.start(deployment, engine.url, run_dir)
+            failure: BaseException | None = None
             try:
                 yield await self._stand_up(request, engine, deployment, reaper, leases.ports, machines)
+            except BaseException as raised:
+                failure = raised
+                raise
             finally:
                 with anyio.CancelScope(shield=True):
-                    await _take_down(engine, deployment, reaper, machines, run_dir)
+                    left = await _take_down(engine, deployment, reaper, machines, run_dir)
+                if left:
+                    raise TeardownError(left) from failure
         finally:
             if leases is not None:
                 leases.close()
@@ -270,7 +273,7 @@ class DockerDeployer(Deployer[DockerConfig]):
                 cpus=cpus,
                 memory=memory,
             )
-            access, spool = request.access, run_dir / SPOOL / file_name(name)
+            access, spool = request.access, run_dir / record.SPOOL / file_name(name)
             machine = DockerMachine(name, engine, blueprint, facts, image.python, spool, access.audit, access.warn)
             machines.append(machine)
             placements[name] = Placement(node.spec, machine, NODES / file_name(name), ANY, address, inside)
@@ -279,18 +282,18 @@ class DockerDeployer(Deployer[DockerConfig]):
         return DockerDeployment(placements, dialled, published, image)
 
     async def clean(self, run_id: str, run_dir: Path) -> Sequence[str]:
-        record = await anyio.to_thread.run_sync(_read_record, run_dir)
-        if record is None:
+        written = await anyio.to_thread.run_sync(record.read, run_dir)
+        if written is None:
             return []
         try:
-            engine = await Engine.open(record["engine"], 1)
+            engine = await Engine.open(written["engine"], 1)
         except NoEngine as error:
             raise TeardownError(f"docker: what {run_id} left cannot be looked for: {error}") from error
         try:
-            removed = await _remove(engine, record["deployment"])
+            removed = await _remove(engine, written["deployment"])
         finally:
             engine.close()
-        await anyio.to_thread.run_sync(_forget, run_dir)
+        await anyio.to_thread.run_sync(record.forget, run_dir)
         return [f"removed {thing}" for thing in removed]
 
     async def heal(self, hosts: Sequence[HostSpec], access: Access) -> Sequence[str]:
@@ -329,46 +332,21 @@ async def _remove(engine: Engine, deployment: str) -> Sequence[sweep.Thing]:
 
 async def _take_down(
     engine: Engine, deployment: str, reaper: Reaper, machines: Sequence[DockerMachine], run_dir: Path
-) -> None:
+) -> str:
+    """Says what is left, "" if nothing is."""
+    left = ""
     try:
         await _remove(engine, deployment)
-    except TeardownError:
+    except TeardownError as error:
+        left = str(error)
+    for machine in machines:
+        await machine.close()
+    if left:
         await reaper.abandon()  # it goes on trying
-        raise
-    finally:
-        for machine in machines:
-            await machine.close()
-    await reaper.dismiss()
-    await anyio.to_thread.run_sync(_forget, run_dir)
-
-
-def _write_record(run_dir: Path, engine: str, deployment: str) -> None:
-    """What is made, and where, before it is made: all that `clean` needs."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with (run_dir / RECORD).open("w") as file:
-        json.dump({"engine": engine, "deployment": deployment}, file)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _read_record(run_dir: Path) -> dict[str, str] | None:
-    path = run_dir / RECORD
-    if not path.exists():
-        return None
-    try:
-        record: dict[str, str] = json.loads(path.read_text())
-    except ValueError:
-        return None  # torn: its writer died before it made anything
-    return record
-
-
-def _forget(run_dir: Path) -> None:
-    """Nothing of it is left on the engine: nor is here what a dead run had held for it."""
-    shutil.rmtree(run_dir / SPOOL, ignore_errors=True)
-    (run_dir / RECORD).unlink(missing_ok=True)
-    log = run_dir / REAPER_LOG
-    if log.exists() and log.stat().st_size == 0:
-        log.unlink()
+    else:
+        await reaper.dismiss()
+        await anyio.to_thread.run_sync(record.forget, run_dir)
+    return left
 
 
 def _safe(name: str) -> str:

@@ -14,8 +14,7 @@ import pytest
 
 from harness.api import Access, DeployError, Facts, HostSpec, Image, InfrastructureError, Owner, TeardownError
 from harness.testing.fakes import FakeChain, FakeChainConfig
-from harness_docker import deployer, sweep
-from harness_docker.deployer import RECORD
+from harness_docker import deployer, record, sweep
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
@@ -102,7 +101,7 @@ async def test_bystanders_are_left_alone(kit: Any) -> None:
     async with kit.node():
         pass
     (kit.folder / "run").mkdir(exist_ok=True)
-    (kit.folder / "run" / RECORD).write_text(json.dumps({"engine": "", "deployment": "nobody's"}))
+    (kit.folder / "run" / record.NAME).write_text(json.dumps({"engine": "", "deployment": "nobody's"}))
     assert await kit.deployer().clean("run", kit.folder / "run") == []
     await kit.deployer().heal([HostSpec("h", {})], Access())
 
@@ -120,7 +119,7 @@ async def test_the_record_of_a_dead_run_is_all_that_clean_needs(kit: Any) -> Non
         await kit.ask("run", "--detach", *labels, network, f"--volume={deployment}:/v", BASE, "sleep", "1000")
         if not (kit.folder / "run").exists():
             (kit.folder / "run").mkdir()
-            (kit.folder / "run" / RECORD).write_text(json.dumps({"engine": "", "deployment": deployment}))
+            (kit.folder / "run" / record.NAME).write_text(json.dumps({"engine": "", "deployment": deployment}))
             removed = await kit.deployer().clean("run", kit.folder / "run")
         else:
             removed = [line for line in await kit.deployer().heal([], Access()) if line not in removed]

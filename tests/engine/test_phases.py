@@ -105,6 +105,20 @@ async def test_teardown_that_leaves_something_has_its_own_result(run_fake: Any) 
     assert not events(finished, "PhaseEnded")[-1].ok
 
 
+async def test_a_broken_run_that_leaves_something_says_both(run_fake: Any) -> None:
+    finished = await run_fake(chain='never_answer = ["validator-1"]', ready="200ms", options={"fail_teardown": True})
+    assert (finished.outcome.exit_code, finished.outcome.verdict) == (ExitCode.TEARDOWN, "unknown")
+    assert "left behind: as asked" in finished.outcome.reason
+    assert "validator-1 was not ready" in finished.outcome.reason
+
+
+async def test_machines_that_are_made_half_and_cannot_be_removed(run_fake: Any) -> None:
+    finished = await run_fake(options={"fail_deploy": True, "fail_teardown": True})
+    assert (finished.outcome.exit_code, finished.outcome.verdict) == (ExitCode.TEARDOWN, "unknown")
+    assert "left behind: as asked" in finished.outcome.reason
+    assert "the fake deployer was asked to fail" in finished.outcome.reason
+
+
 async def test_a_node_deaf_to_its_stop_signal_is_killed(run_fake: Any) -> None:
     finished = await run_fake(chain='deaf = ["validator-0"]')
     assert finished.outcome.exit_code is ExitCode.PASS

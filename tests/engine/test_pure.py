@@ -119,6 +119,10 @@ def judged(*verdicts: Verdict) -> list[Judged]:
         ((Verdict.FAIL,), {"failure": "no"}, ExitCode.INFRASTRUCTURE, Verdict.FAIL),
         ((Verdict.PASS,), {"failure": "no", "usage": True}, ExitCode.USAGE, Verdict.UNKNOWN),
         ((Verdict.PASS,), {"teardown_errors": ["x"]}, ExitCode.TEARDOWN, Verdict.PASS),
+        ((Verdict.FAIL,), {"teardown_errors": ["x"]}, ExitCode.TEARDOWN, Verdict.FAIL),
+        ((Verdict.PASS,), {"teardown_errors": ["x"], "failure": "no"}, ExitCode.TEARDOWN, Verdict.UNKNOWN),
+        ((), {"teardown_errors": ["x"], "failure": "no", "usage": True}, ExitCode.USAGE, Verdict.UNKNOWN),
+        ((Verdict.PASS,), {"teardown_errors": ["x"], "interrupted": True}, ExitCode.INTERRUPTED, Verdict.UNKNOWN),
     ],
 )
 def test_outcome(verdicts: tuple[Verdict, ...], kwargs: dict[str, object], code: ExitCode, verdict: Verdict) -> None:
@@ -126,3 +130,5 @@ def test_outcome(verdicts: tuple[Verdict, ...], kwargs: dict[str, object], code:
     outcome = conclude(judged(*verdicts), **{**defaults, **kwargs})  # type: ignore[arg-type]
     assert (outcome.exit_code, outcome.verdict) == (code, verdict)
     assert outcome.reason
+    assert not kwargs.get("teardown_errors") or "teardown incomplete: x" in outcome.reason
+    assert kwargs.get("failure", "") in outcome.reason

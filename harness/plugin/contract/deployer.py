@@ -171,7 +171,7 @@ class Deployer(Plugin[ConfigT], ABC):
     @abstractmethod
     def deploy(self, request: DeployRequest) -> AbstractAsyncContextManager[Deployment]:
         """Make the machines ready. Leaving the context removes all that was made, raising TeardownError
-        with what is left. Raises DeployError."""
+        with what is left. Raises DeployError; TeardownError from it when what had been made by then is not gone."""
 
     @abstractmethod
     async def clean(self, run_id: str, run_dir: Path) -> Sequence[str]:
