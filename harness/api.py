@@ -55,7 +55,7 @@ from harness.plugin.contract.deployer import (
     PlannedNode,
 )
 from harness.plugin.contract.expectation import Expectation, Judgement, Violation
-from harness.plugin.contract.fault import Fault, FaultRecord, Proof
+from harness.plugin.contract.fault import Fault, FaultContext, FaultRecord, Proof, Reach
 from harness.plugin.contract.inventory_source import InventorySource
 from harness.plugin.contract.machine import (
     Address,
@@ -75,6 +75,7 @@ from harness.record.owner import Owner
 from harness.redact import redact
 from harness.spec.connection import Connection
 from harness.spec.file_names import file_name
+from harness.spec.links import CUT, PLAIN, Flow, LinkShape
 from harness.spec.local_path import LocalPath
 from harness.spec.model import PluginUse, SourceRef, TopologySpec, WalletsSpec
 from harness.spec.secrets import Secret
@@ -84,17 +85,18 @@ from harness.spec.units import Duration, Rate, Size, Span, format_duration
 from harness.spec.verdict import Verdict
 
 __all__ = [
-    "Access", "Address", "Adoption", "Artifact", "Block", "BlockFeed", "BlockHeader", "BlockSeen",
-    "BlockSource", "Capability", "Chain", "ChainClient", "Clock", "CommandRecord", "CommandTimeout",
-    "Completed", "Config", "Conflict", "Connection", "Context", "DefaultExpectation", "DeployError",
-    "DeployRequest", "Deployer", "Deployment", "Duration", "Exit", "ExitCode", "Expectation", "Facts", "Fault",
-    "FaultControl", "FaultError", "FaultRecord", "HarnessError", "Head", "HostReport", "HostSpec", "Image",
-    "InfrastructureError", "InventorySource", "Judgement", "JumpHost", "Launch", "Link", "LocalPath", "Machine",
-    "MachineCapability", "MachineLost", "Network", "NetworkSpec", "NoConfig", "Node", "NodeFile", "NodeSite",
-    "NodeSpec", "NodeState", "NodeView", "NotReadyError", "Outcome", "Owner", "PeerAddress", "Placement", "PlanView",
-    "PlannedNode", "Plugin", "PluginUse", "Proof", "Rate", "Receipt", "RoleInfo", "Secret", "Service",
-    "ServiceSpec", "Size", "SourceRef", "Span", "SpecError", "Summary", "SystemClock", "Task", "TaskContext",
-    "TaskResult", "TeardownError", "Ticket", "Timing", "Topology", "TopologySpec", "Tracker", "Transaction",
-    "TransactionFactory", "Unreachable", "Unsupported", "UsageError", "Verdict", "Violation", "Wallet",
-    "WalletsSpec", "Window", "Workload", "file_name", "format_duration", "hookimpl", "jump_hosts", "redact",
+    "CUT", "PLAIN", "Access", "Address", "Adoption", "Artifact", "Block", "BlockFeed", "BlockHeader", "BlockSeen",
+    "BlockSource", "Capability", "Chain", "ChainClient", "Clock", "CommandRecord", "CommandTimeout", "Completed",
+    "Config", "Conflict", "Connection", "Context", "DefaultExpectation", "DeployError", "DeployRequest", "Deployer",
+    "Deployment", "Duration", "Exit", "ExitCode", "Expectation", "Facts", "Fault", "FaultContext", "FaultControl",
+    "FaultError", "FaultRecord", "Flow", "HarnessError", "Head", "HostReport", "HostSpec", "Image",
+    "InfrastructureError", "InventorySource", "Judgement", "JumpHost", "Launch", "Link", "LinkShape", "LocalPath",
+    "Machine", "MachineCapability", "MachineLost", "Network", "NetworkSpec", "NoConfig", "Node", "NodeFile",
+    "NodeSite", "NodeSpec", "NodeState", "NodeView", "NotReadyError", "Outcome", "Owner", "PeerAddress",
+    "Placement", "PlanView", "PlannedNode", "Plugin", "PluginUse", "Proof", "Rate", "Reach", "Receipt", "RoleInfo",
+    "Secret", "Service", "ServiceSpec", "Size", "SourceRef", "Span", "SpecError", "Summary", "SystemClock", "Task",
+    "TaskContext", "TaskResult", "TeardownError", "Ticket", "Timing", "Topology", "TopologySpec", "Tracker",
+    "Transaction", "TransactionFactory", "Unreachable", "Unsupported", "UsageError", "Verdict", "Violation",
+    "Wallet", "WalletsSpec", "Window", "Workload", "file_name", "format_duration", "hookimpl", "jump_hosts",
+    "redact",
 ]  # fmt: skip

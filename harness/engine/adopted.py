@@ -15,7 +15,7 @@ from harness.engine.foreign import ForeignProcess, PidFileProcess, Seen, UnitPro
 from harness.engine.foreign_log import FileLog, ForeignLog, JournalLog
 from harness.engine.nodes import NodeHost, ReachedNode
 from harness.engine.onlooking import NoMachine
-from harness.errors import HarnessError, InfrastructureError, NotReadyError, TeardownError, UsageError
+from harness.errors import HarnessError, InfrastructureError, NotReadyError, TeardownError, Unsupported, UsageError
 from harness.plugin.contract.base import MachineCapability
 from harness.plugin.contract.chain import Launch
 from harness.plugin.contract.deployer import Deployment, PlannedNode
@@ -136,7 +136,9 @@ class AdoptedNode(ReachedNode):
 
     # Control, as far as it is allowed
 
-    async def start(self) -> None:
+    async def start(self, launch: Launch | None = None) -> None:
+        if launch is not None:
+            raise Unsupported(f"{self.name} is adopted: how it is started is not the harness's to say")
         process = self._controlled(MachineCapability.NODE_CONTROL)
         async with self._control:
             if not self._asked and self._seen.pid is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import PurePosixPath
+from random import Random
 from typing import Any
 
 import anyio
@@ -14,12 +16,17 @@ from harness.clock import Clock
 from harness.engine.budget import FaultBudget
 from harness.engine.ledger import Ledger
 from harness.engine.patience import Patience
+from harness.engine.seed import derive
 from harness.engine.tasks import plain
+from harness.engine.wiring import Wiring
 from harness.errors import FaultError, HarnessError
+from harness.plugin.contract.chain import Artifact, Chain, Network
 from harness.plugin.contract.context import FaultControl
-from harness.plugin.contract.fault import Fault, FaultRecord, Proof
+from harness.plugin.contract.fault import Fault, FaultContext, FaultRecord, Proof, Reach
 from harness.plugin.contract.node import Node, NodeState
 from harness.record.events import Event, FaultStaged
+from harness.spec.links import Flow, LinkShape
+from harness.spec.topology import Link
 
 HEAL_WITHIN = 120.0
 """Seconds after which a healing that does not end is given up: teardown must come."""
@@ -31,19 +38,58 @@ class _Injection:
 
     id: str
     fault: Fault[Any]
-    targets: Sequence[Node]
+    context: FaultContext
     by: str
     emit: Callable[[Event], None]
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(node.name for node in self.targets)
+        return tuple(node.name for node in self.context.targets)
 
     def stage(self, stage: str, seen: Mapping[str, Any] | None = None, error: str = "") -> None:
-        self.emit(FaultStaged(self.id, self.fault.name, self.names, stage, self.by, seen or {}, error))
+        options = self.fault.config.model_dump(mode="json", exclude_defaults=True) if stage == "intended" else {}
+        self.emit(FaultStaged(self.id, self.fault.name, self.names, stage, self.by, seen or {}, error, options))
 
     def failed(self, how: str, why: str) -> FaultError:
         return FaultError(f"{self.fault.name} of {', '.join(self.names)} {how}: {why}")
+
+
+_HEALED = {True: "healed", None: "healing-unproven", False: "not-healed"}
+
+
+class InjectionContext(FaultContext):
+    """One injection's view of the run."""
+
+    def __init__(self, id: str, targets: Sequence[Node], stage: Stage, wiring: Wiring, rng: Random) -> None:
+        self.targets = targets
+        self.nodes = stage.nodes
+        self.links = wiring.links
+        self.chain = stage.chain
+        self.network = stage.network
+        self.clock = stage.clock
+        self.rng = rng
+        self._id = id
+        self._wiring = wiring
+
+    async def shape(self, shapes: Mapping[Flow, LinkShape]) -> None:
+        await self._wiring.shape(self._id, shapes)
+
+    async def reach(self, links: Iterable[Link], patience: float) -> Mapping[Link, Reach]:
+        return await self._wiring.reach(links, patience)
+
+    async def provide(self, node: Node, artifact: Artifact) -> PurePosixPath:
+        return await self._wiring.provide(node, artifact)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stage:
+    """What faults happen on."""
+
+    chain: Chain[Any]
+    network: Network
+    nodes: Mapping[str, Node]
+    clock: Clock
+    seed: int
 
 
 class Faults(FaultControl):
@@ -55,25 +101,35 @@ class Faults(FaultControl):
         self,
         ledger: Ledger,
         budget: FaultBudget,
-        nodes: Mapping[str, Node],
-        clock: Clock,
+        stage: Stage,
+        wiring: Wiring,
         emit: Callable[[Event], None],
         patience: Patience,
         fail: Callable[[str, HarnessError], None],
     ) -> None:
         self._ledger = ledger
         self._budget = budget
-        self._nodes = nodes
-        self._clock = clock
+        self._stage = stage
+        self._wiring = wiring
+        self._clock = stage.clock
         self._emit = emit
         self._patience = patience
         self._fail = fail
         self._records: dict[str, FaultRecord] = {}
+        self._doubts: list[tuple[str, str]] = []
         self._down: dict[str, frozenset[str]] = {}  # fault → nodes that it takes down while it holds
 
     @property
     def history(self) -> Sequence[FaultRecord]:
         return tuple(self._records.values())
+
+    @property
+    def doubts(self) -> Sequence[str]:
+        return tuple(
+            f"whether {record.fault} of {', '.join(record.targets)} ({id}) {what} could not be told"
+            for id, what in self._doubts
+            for record in (self._records[id],)
+        )
 
     def disturbed(self, node: str) -> Sequence[tuple[float, float | None]]:
         return tuple(
@@ -82,20 +138,27 @@ class Faults(FaultControl):
             if node in record.targets and record.injected_at is not None
         )
 
-    def allows(self, targets: Sequence[Node]) -> bool:
-        wanted = {node.name for node in targets}
+    def allows(self, fault: Fault[Any], targets: Sequence[Node]) -> bool:
+        return self._allows(self._downs(fault, targets))
+
+    def _downs(self, fault: Fault[Any], targets: Sequence[Node]) -> frozenset[str]:
+        return fault.downs([node.name for node in targets], self._budget.powers)
+
+    def _allows(self, wanted: frozenset[str]) -> bool:
         held = frozenset[str]().union(*self._down.values())
-        dead = {name for name, node in self._nodes.items() if node.state is NodeState.EXITED}
-        return not wanted & held and self._budget.allows(wanted | held | dead)
+        dead = {name for name, node in self._stage.nodes.items() if node.state is NodeState.EXITED}
+        return not wanted & held and (not wanted or self._budget.allows(wanted | held | dead))
 
     @asynccontextmanager
     async def apply(self, fault: Fault[Any], targets: Sequence[Node], *, by: str) -> AsyncIterator[FaultRecord]:
-        one = _Injection(f"f{len(self._records) + 1}", fault, targets, by, self._emit)
-        if fault.takes_down:
-            if not self.allows(targets):
-                raise one.failed("is not allowed", f"a target is down, or the budget is used up: {self._budget}")
-            self._down[one.id] = frozenset(one.names)  # before anything is awaited: who comes now must see it
-        self._records[one.id] = FaultRecord(one.id, fault.name, one.names, by, takes_down=fault.takes_down)
+        id = f"f{len(self._records) + 1}"
+        context = InjectionContext(id, targets, self._stage, self._wiring, derive(self._stage.seed, by, id))
+        one = _Injection(id, fault, context, by, self._emit)
+        downs = self._downs(fault, targets)
+        if not self._allows(downs):
+            raise one.failed("is not allowed", f"a target is down, or the budget is used up: {self._budget}")
+        self._down[one.id] = downs  # before anything is awaited: who comes now must see it
+        self._records[one.id] = FaultRecord(one.id, fault.name, one.names, by, downs=downs)
         try:
             undo = f"heal {fault.name} of {', '.join(one.names)}"
             await anyio.to_thread.run_sync(self._ledger.intend, one.id, fault.name, one.names, undo)
@@ -109,15 +172,17 @@ class Faults(FaultControl):
             self._down.pop(one.id, None)
 
     async def _inject(self, one: _Injection) -> None:
-        await self._attempt(one, lambda: one.fault.inject(one.targets), "not-applied", "was not applied")
+        await self._attempt(one, lambda: one.fault.inject(one.context), "not-applied", "was not applied")
         one.stage("injected")
         proof = await self._prove(one, "was not applied")
-        self._update(one, proven=True)
-        one.stage("proven", seen=proof.seen)
+        self._update(one, proven=proof.holds)
+        one.stage("unproven" if proof.holds is None else "proven", seen=proof.seen)
 
     async def _prove(self, one: _Injection, otherwise: str) -> Proof:
-        proof: Proof = await self._attempt(one, lambda: one.fault.prove(one.targets), "not-applied", otherwise)
-        if not proof.holds:
+        proof: Proof = await self._attempt(one, lambda: one.fault.prove(one.context), "not-applied", otherwise)
+        if proof.holds is None:
+            self._doubts.append((one.id, "was there"))
+        if proof.holds is False:
             one.stage("not-applied", seen=proof.seen)
             self._update(one, proven=False)
             raise one.failed(otherwise, f"seen instead: {dict(proof.seen)}")
@@ -147,18 +212,20 @@ class Faults(FaultControl):
     async def _heal(self, one: _Injection) -> None:
         one.stage("healing")
         with anyio.move_on_after(HEAL_WITHIN) as limit:
-            await self._attempt(one, lambda: one.fault.heal(one.targets), "not-healed", "was not healed")
+            await self._attempt(one, lambda: one.fault.heal(one.context), "not-healed", "was not healed")
             self._update(one, healed_at=self._clock.now())
             async with self._patience.until_hurried() as unhurried:
                 proof = await self._attempt(
-                    one, lambda: one.fault.prove_healed(one.targets), "not-healed", "was not healed"
+                    one, lambda: one.fault.prove_healed(one.context), "not-healed", "was not healed"
                 )
             if unhurried.cancelled_caught:
                 one.stage("not-healed", error="nobody waited for the proof")
                 return
             self._update(one, healing_proven=proof.holds)
-            one.stage("healed" if proof.holds else "not-healed", seen=proof.seen)
-            if not proof.holds:
+            one.stage(_HEALED[proof.holds], seen=proof.seen)
+            if proof.holds is None:
+                self._doubts.append((one.id, "is gone"))
+            if proof.holds is False:
                 raise one.failed("was not healed", f"seen instead: {dict(proof.seen)}")
             await anyio.to_thread.run_sync(self._ledger.healed, one.id)
         if limit.cancelled_caught:

@@ -15,7 +15,7 @@ from harness.engine.adopted import AdoptedNode
 from harness.engine.adopting import adopt_network, on_machines
 from harness.engine.budget import budget_of
 from harness.engine.context import RunShared
-from harness.engine.faults import Faults
+from harness.engine.faults import Faults, Stage
 from harness.engine.holding import HeldDeployment
 from harness.engine.ledger import Ledger
 from harness.engine.nodes import ManagedNode, NodeHost, ReachedNode
@@ -26,6 +26,7 @@ from harness.engine.recorder import Recorder
 from harness.engine.runner import Runner, journal_feed, phase
 from harness.engine.target import Target
 from harness.engine.tasks import all_of, plain
+from harness.engine.wiring import Wiring
 from harness.errors import HarnessError, InfrastructureError, NotReadyError, Unreachable
 from harness.observe.feed import BlockFeed
 from harness.plugin.contract.chain import ChainClient, Network, NetworkSpec, NodeSite, PeerAddress
@@ -51,6 +52,7 @@ class Lifecycle:
         self.runner: Runner | None = None
         self._held = HeldDeployment()
         self._nodes: dict[str, ReachedNode] = {}
+        self._wiring = Wiring(plan.topology.links, self._nodes)
         self._begun = False
         self._feed_scope = anyio.CancelScope()
         self._shared: RunShared | None = None
@@ -74,6 +76,7 @@ class Lifecycle:
         async with phase(recorder, "deploy"):
             request = self._request(planned, plan.topology.links)
             deployment = await tasks.start(self._held.hold, self.target.deployer.deploy(request))
+            self._wiring.deployment = deployment
             await self._prepare(shared, planned, deployment)
             provided = await self._provide(deployment)
             host = NodeHost(network, deployment, recorder.clock, recorder.emit, tasks, shared.fail)
@@ -114,7 +117,8 @@ class Lifecycle:
 
     def _request(self, nodes: tuple[PlannedNode, ...], links: tuple[Link, ...]) -> DeployRequest:
         access = Access(self.target.forks, self._audit, self.recorder.warn)
-        return DeployRequest(self.recorder.run_id, self.recorder.path, nodes, links, self.plan.chain, access)
+        needs = frozenset(self.plan.machine_needs)
+        return DeployRequest(self.recorder.run_id, self.recorder.path, nodes, links, self.plan.chain, access, needs)
 
     def _begin(self, planned: tuple[PlannedNode, ...]) -> None:
         self._begun = True
@@ -142,8 +146,8 @@ class Lifecycle:
         shared.faults = Faults(
             self._ledger,
             budget_of(plan, network),
-            self._nodes,
-            recorder.clock,
+            Stage(plan.chain, network, self._nodes, recorder.clock, plan.seed),
+            self._wiring,
             recorder.emit,
             self.patience,
             shared.fail,

@@ -149,14 +149,17 @@ class ManagedNode(ReachedNode):
         return f"ended while it was starting: {self._exits[-1][0]}" if self._exits else "was never started"
 
     async def write_files(self) -> None:
-        """Put the node's files in its folder: once, before its first start."""
+        """Put the node's files in its folder: before its first start, and when they are others."""
         for file in self.launch.files:
             await self.machine.put(file.content, self._directory / file.path, file.mode)
 
-    async def start(self) -> None:
+    async def start(self, launch: Launch | None = None) -> None:
         async with self._control:
             if self.pid is not None:
                 return
+            if launch is not None:
+                self.launch = launch
+                await self.write_files()
             self._change(NodeState.STARTING, "started")
             spec = ServiceSpec(self.name, self.launch.argv, self._directory, self.log_path, self.launch.env)
             self._asked = set()

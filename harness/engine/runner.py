@@ -44,6 +44,8 @@ SETTLE_PATIENCE = 4.0
 """Settling waits at most so many times the time in which the protocol makes its finality depth of blocks."""
 SETTLE_LEAST = 5.0
 """Seconds that settling may take at least, for chains whose blocks are final at once."""
+FAULTS_PROVEN = "faults-proven"
+"""As what it is told that a fault could not be proven: no expectation of anybody's."""
 FIGURES_EVERY = 1.0
 """Seconds between two records of the trackers' figures."""
 
@@ -117,6 +119,7 @@ class Runner:
         async with self._phase("evaluate"):
             for asked, expectation in expectations:
                 await self._judge(asked, expectation)
+            self._judge_faults()
         if self._shared.failures:
             raise InfrastructureError("; ".join(dict.fromkeys(map(str, self._shared.failures))))
         return self.verdict
@@ -255,16 +258,19 @@ class Runner:
         if component.id in self._violated and judgement.verdict is not Verdict.FAIL:
             violation = self._violated[component.id][0]
             judgement = replace(judgement, verdict=Verdict.FAIL, measured=f"{violation.message}; {judgement.measured}")
-        self._judged.append(Judged(component.id, judgement, component.source))
+        self._tell(Judged(component.id, judgement, component.source))
+
+    def _judge_faults(self) -> None:
+        """What was judged under a fault that may not have been there says nothing."""
+        if doubts := tuple(dict.fromkeys(self._shared.faults.doubts)):
+            asked = "each fault is proven to be there, and to be gone"
+            self._tell(Judged(FAULTS_PROVEN, Judgement(Verdict.UNKNOWN, doubts[0], asked, {"doubts": doubts}), ""))
+
+    def _tell(self, judged: Judged) -> None:
+        self._judged.append(judged)
+        one = judged.judgement
         self._shared.emit(
-            ExpectationJudged(
-                component.id,
-                judgement.verdict.value,
-                judgement.measured,
-                judgement.asked,
-                judgement.evidence,
-                component.source,
-            )
+            ExpectationJudged(judged.id, one.verdict.value, one.measured, one.asked, one.evidence, judged.source)
         )
 
 

@@ -109,7 +109,8 @@ class WorkloadProgress(Event):
 
 @dataclass(frozen=True, slots=True)
 class FaultStaged(Event):
-    """A fault came a step further: intended, injected, proven, not-applied, healing, healed, not-healed."""
+    """A fault came a step further: intended, injected, proven, unproven (it could not be told whether it is there),
+    not-applied, healing, healed, healing-unproven, not-healed. `options` come with the first."""
 
     id: str
     fault: str
@@ -118,6 +119,7 @@ class FaultStaged(Event):
     by: str = ""
     seen: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

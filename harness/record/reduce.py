@@ -142,6 +142,7 @@ def _fault(state: RunState, event: FaultStaged) -> RunState:
         seen=_with(fault.seen, event.stage, event.seen) if event.seen else fault.seen,
         reached=_with(fault.reached, event.stage, state.t),
         error=event.error or fault.error,
+        options=event.options or fault.options,
     )
     return replace(state, faults=_with(state.faults, event.id, fault))
 

@@ -96,11 +96,12 @@ class FaultState:
     reached: Mapping[str, float] = field(default_factory=dict)
     seen: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     error: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def active(self) -> bool:
         """Whether it disturbs the network now, as far as is known."""
-        return "injected" in self.reached and self.stage not in ("healed", "not-applied")
+        return "injected" in self.reached and self.stage not in ("healed", "healing-unproven", "not-applied")
 
     @property
     def broken(self) -> bool:
@@ -108,10 +109,16 @@ class FaultState:
         return "not-applied" in self.reached or "not-healed" in self.reached
 
     @property
+    def doubtful(self) -> bool:
+        """Whether it could not be told if it was there, or gone."""
+        return "unproven" in self.reached or "healing-unproven" in self.reached
+
+    @property
     def held(self) -> float | None:
         """Seconds from injection until it was seen to be healed: how long its targets were disturbed. None while it
         holds."""
-        start, end = self.reached.get("injected"), self.reached.get("healed")
+        start = self.reached.get("injected")
+        end = self.reached.get("healed", self.reached.get("healing-unproven"))
         return None if start is None or end is None else max(0.0, end - start)
 
 

@@ -253,6 +253,8 @@ def _fault(fault: FaultState) -> Row:
     reached = fault.reached
     proven = _after(reached, "injected", "proven") if "proven" in reached else "NO" if _past_proof(fault) else NONE
     healed = _after(reached, "healing", "healed") if "healed" in reached else "NO" if fault.broken else NONE
+    proven = "unknown" if "unproven" in reached else proven
+    healed = "unknown" if "healing-unproven" in reached else healed
     if fault.stage == "not-applied":
         healed = NONE
     held = "holds" if fault.active and fault.held is None else _seconds(fault.held)
@@ -265,7 +267,7 @@ def _fault(fault: FaultState) -> Row:
         proven,
         healed,
     )
-    return Row(cells, Mood.BAD if fault.broken else Mood.PLAIN)
+    return Row(cells, Mood.BAD if fault.broken else Mood.DOUBTFUL if fault.doubtful else Mood.PLAIN)
 
 
 def _past_proof(fault: FaultState) -> bool:

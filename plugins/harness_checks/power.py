@@ -48,7 +48,7 @@ def down(ctx: Context, node: str) -> list[Stretch]:
     return [
         Stretch(record.injected_at, float("inf") if record.healed_at is None else record.healed_at)
         for record in ctx.faults.history
-        if record.takes_down and record.injected_at is not None and node in record.targets
+        if record.injected_at is not None and node in record.downs
     ]
 
 

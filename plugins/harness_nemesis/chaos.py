@@ -110,10 +110,10 @@ class ChaosRestart(Workload[ChaosRestartConfig]):
         if name is None:
             ctx.note("skipped a turn: all nodes are cooling down")
             return False
-        if not ctx.faults.allows([ctx.nodes[name]]):
+        fault = Restart(RestartConfig(how=self.config.how))
+        if not ctx.faults.allows(fault, [ctx.nodes[name]]):
             ctx.note(f"skipped {name}: the fault budget does not allow to take it down now")
             return False
-        fault = Restart(RestartConfig(how=self.config.how))
         async with ctx.faults.apply(fault, [ctx.nodes[name]], by=ctx.component):
             await ctx.clock.sleep(min(self.config.down, ctx.deadline - ctx.clock.now()))
         return True

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
-from harness.api import Config, Duration, Fault, MachineCapability, Node, Proof
+from harness.api import Config, Duration, Fault, FaultContext, MachineCapability, Proof
 
 
 class RestartConfig(Config):
@@ -30,24 +29,24 @@ class Restart(Fault[RestartConfig]):
     def requires_machine(self) -> frozenset[MachineCapability]:
         return frozenset({MachineCapability.NODE_CONTROL})
 
-    async def inject(self, targets: Sequence[Node]) -> None:
-        for node in targets:
+    async def inject(self, ctx: FaultContext) -> None:
+        for node in ctx.targets:
             self._old_pids[node.name] = node.pid
             await (node.stop() if self.config.how == "stop" else node.kill())
 
-    async def prove(self, targets: Sequence[Node]) -> Proof:
+    async def prove(self, ctx: FaultContext) -> Proof:
         seen = {
-            node.name: {"process": await node.process_state(), "pid": self._old_pids[node.name]} for node in targets
+            node.name: {"process": await node.process_state(), "pid": self._old_pids[node.name]} for node in ctx.targets
         }
         return Proof(all(one["process"] == "gone" for one in seen.values()), seen)
 
-    async def heal(self, targets: Sequence[Node]) -> None:
-        for node in targets:
+    async def heal(self, ctx: FaultContext) -> None:
+        for node in ctx.targets:
             await node.start()
 
-    async def prove_healed(self, targets: Sequence[Node]) -> Proof:
+    async def prove_healed(self, ctx: FaultContext) -> Proof:
         seen = {}
-        for node in targets:
+        for node in ctx.targets:
             await node.wait_ready(self.config.ready_timeout)
             seen[node.name] = {"process": await node.process_state(), "pid": node.pid}
         fresh = all(one["pid"] != self._old_pids.get(name) for name, one in seen.items())

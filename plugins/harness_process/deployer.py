@@ -13,6 +13,7 @@ import anyio
 import anyio.to_thread
 
 from harness.api import (
+    CUT,
     Access,
     Address,
     Artifact,
@@ -22,14 +23,17 @@ from harness.api import (
     DeployError,
     Deployment,
     DeployRequest,
+    Flow,
     HostReport,
     HostSpec,
     Link,
+    LinkShape,
     Machine,
     MachineCapability,
     Placement,
     PlannedNode,
     TeardownError,
+    Unsupported,
     UsageError,
     file_name,
 )
@@ -93,10 +97,15 @@ class ProcessDeployment(Deployment):
                 self._provided[artifact.name] = path
             return self._provided[artifact.name]
 
-    async def set_links(self, cut: frozenset[Link]) -> None:
+    async def shape_links(self, shapes: Mapping[Flow, LinkShape]) -> None:
         if self._relay is None:
-            raise NotImplementedError("the deployer process has link control only with relay = true")
-        await self._relay.set_links(cut)
+            raise Unsupported("the deployer process has link control only with relay = true")
+        cut = {link for link in self._addresses if CUT in (shapes.get(flow) for flow in _flows(link))}
+        await self._relay.set_links(frozenset(cut))
+
+
+def _flows(link: Link) -> tuple[Flow, Flow]:
+    return Flow(link.src, link.dst), Flow(link.dst, link.src)
 
 
 class ProcessDeployer(Deployer[ProcessConfig]):

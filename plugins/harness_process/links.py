@@ -50,9 +50,6 @@ class LinkRelay:
 
     async def set_links(self, cut: frozenset[Link]) -> None:
         """Cut exactly these. Raises FaultError when it is not certain that they are, and that the others are not."""
-        unknown = [f"{link.src} → {link.dst}" for link in cut if link not in self._number]
-        if unknown:
-            raise FaultError(f"no such link to cut: {', '.join(sorted(unknown))}")
         try:
             await self._ask(cut=sorted(self._number[link] for link in cut))
         except InfrastructureError as error:

@@ -74,12 +74,12 @@ class Sticky(Fault[HoldConfig]):
     """A fault that does as it is told when it is healed."""
     name = "sticky"
     Config = HoldConfig
-    async def inject(self, targets): pass
-    async def prove(self, targets): return Proof(True)
-    async def heal(self, targets):
+    async def inject(self, ctx): pass
+    async def prove(self, ctx): return Proof(None if self.config.heal == "unseen" else True)
+    async def heal(self, ctx):
         if self.config.heal == "hang": await anyio.sleep_forever()
         if self.config.heal == "crash": raise ValueError("cannot heal")
-    async def prove_healed(self, targets):
+    async def prove_healed(self, ctx):
         if self.config.heal == "slow-proof": await anyio.sleep_forever()
         return Proof(True)
 
@@ -91,7 +91,7 @@ class Hold(Workload[HoldConfig]):
         node = next(iter(ctx.nodes.values()))
         async with ctx.faults.apply(Sticky(self.config), [node], by=ctx.component):
             if self.config.twice:
-                assert not ctx.faults.allows([node])
+                assert not ctx.faults.allows(Sticky(self.config), [node])
                 async with ctx.faults.apply(Sticky(self.config), [node], by=ctx.component):
                     pass
             await ctx.clock.sleep_until(ctx.deadline)

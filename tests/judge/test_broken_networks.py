@@ -55,7 +55,7 @@ use = "cut-off"
 node = "validator-2"
 """
 CUT_OFF = '''
-from harness.api import Config, Link, Workload, hookimpl
+from harness.api import CUT, Config, Flow, Workload, hookimpl
 
 class CutOffConfig(Config):
     node: str
@@ -67,8 +67,8 @@ class CutOff(Workload[CutOffConfig]):
 
     async def run(self, ctx):
         name = self.config.node
-        links = [link for link in ctx.network.spec.topology.links if name in (link.src, link.dst)]
-        await ctx.nodes[name]._host.deployment.set_links(frozenset(links))
+        flows = [flow for other in ctx.nodes for flow in (Flow(name, other), Flow(other, name)) if other != name]
+        await ctx.nodes[name]._host.deployment.shape_links(dict.fromkeys(flows, CUT))
 
 @hookimpl
 def harness_workloads():

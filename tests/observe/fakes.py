@@ -374,13 +374,17 @@ class FakeFaults(FaultControl):
     def apply(self, fault: Fault[Any], targets: Sequence[Node], *, by: str) -> AbstractAsyncContextManager[FaultRecord]:
         raise NotImplementedError
 
-    def allows(self, targets: Sequence[Node]) -> bool:
+    def allows(self, fault: Fault[Any], targets: Sequence[Node]) -> bool:
         return True
+
+    @property
+    def doubts(self) -> Sequence[str]:
+        return ()
 
     @property
     def history(self) -> Sequence[FaultRecord]:
         return [
-            FaultRecord(f"{node}-{number}", "restart", (node,), "test", start, end, takes_down=node not in self.mild)
+            FaultRecord(f"{node}-{number}", "restart", (node,), "test", start, end, downs=frozenset({node} - self.mild))
             for node, windows in self.windows.items()
             for number, (start, end) in enumerate(windows)
         ]

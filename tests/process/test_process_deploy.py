@@ -13,7 +13,18 @@ from typing import Any
 import anyio
 import pytest
 
-from harness.api import Access, Address, Artifact, DeployError, HostSpec, Link, MachineCapability
+from harness.api import (
+    CUT,
+    Access,
+    Address,
+    Artifact,
+    DeployError,
+    Flow,
+    HostSpec,
+    Link,
+    MachineCapability,
+    Unsupported,
+)
 from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
 from harness.testing.fakes import FakeChain, FakeChainConfig
@@ -78,8 +89,8 @@ async def test_placements(kit: Any) -> None:
         assert Path(a.directory).is_dir() and Path(a.directory).is_absolute()
         assert deployment.endpoint("a", "api") == Address("127.0.0.1", a.ports["api"])
         assert deployment.link_address(link) == Address("127.0.0.1", a.ports["p2p"])
-        with pytest.raises(NotImplementedError, match="relay = true"):
-            await deployment.set_links(frozenset({link}))
+        with pytest.raises(Unsupported, match="relay = true"):
+            await deployment.shape_links({Flow("b", "a"): CUT, Flow("a", "b"): CUT})
     assert Path(a.directory).is_dir(), "kept to be looked at"
 
 

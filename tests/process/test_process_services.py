@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from harness.api import Exit, InfrastructureError, Link, ServiceSpec
+from harness.api import CUT, Exit, Flow, InfrastructureError, Link, ServiceSpec
 from harness_agent.remote.processes import look
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
@@ -257,7 +257,7 @@ async def test_when_the_supervisor_is_killed_its_services_end_and_say_so(kit: An
         with pytest.raises(InfrastructureError, match="agent has ended"):
             await place.machine.run(["true"])
         with pytest.raises(InfrastructureError, match="links were not cut"):
-            await deployment.set_links(frozenset({Link("v", "v")}))
+            await deployment.shape_links({Flow("v", "v"): CUT})
 
 
 async def test_a_supervisor_that_stands_still_holds_nobody_up(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:

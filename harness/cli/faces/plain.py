@@ -115,6 +115,9 @@ class PlainFace:
         match event.stage:
             case "injected" | "proven":
                 return f"{name}: {event.stage}", Mood.DOUBTFUL
+            case "unproven" | "healing-unproven":
+                what = "is there" if event.stage == "unproven" else "is gone"
+                return f"{name}: cannot be told whether it {what}", Mood.DOUBTFUL
             case "healed":
                 held = f", held {format_duration(fault.held)}" if fault.held is not None else ""
                 return f"{name}: healed{held}", Mood.GOOD

@@ -47,4 +47,8 @@ class MachineCapability(enum.StrEnum):
 
     NODE_CONTROL = "node-control"  # start, stop, kill, restart
     PAUSE = "pause"  # suspend and resume a node's processes
-    LINK_CONTROL = "link-control"  # cut and mend single directed peer links
+    COMMANDS = "commands"  # run commands and hold files
+    LINK_CONTROL = "link-control"  # cut and mend the traffic from one node to another
+    LINK_DELAY = "link-delay"  # delay it
+    LINK_RATE = "link-rate"  # let no more than so many bytes a second of it pass
+    LINK_LOSS = "link-loss"  # lose a share of its packets

@@ -38,18 +38,22 @@ class FaultControl(ABC):
         """Inject on entering (ledger, inject, prove), heal on leaving (prove again, heal, prove healed), also when
         cancelled.
 
-        Raises FaultError when it was not applied, did not hold or was not healed, and when `allows` is False for
-        these targets and the fault takes nodes down."""
+        Raises FaultError when it was not applied, did not hold or was not healed, and when `allows` is False."""
 
     @abstractmethod
-    def allows(self, targets: Sequence[Node]) -> bool:
-        """Whether these nodes may be taken down now: none of them is already, and the fault budget permits it beside
-        those that are."""
+    def allows(self, fault: Fault[Any], targets: Sequence[Node]) -> bool:
+        """Whether this may be done to these nodes now: none of those that it takes down is down already, and the fault
+        budget permits it beside those that are."""
 
     @property
     @abstractmethod
     def history(self) -> Sequence[FaultRecord]:
         """Every fault of this run so far, in order of injection."""
+
+    @property
+    @abstractmethod
+    def doubts(self) -> Sequence[str]:
+        """Of which faults it could not be told whether they were there, or gone: a sentence each."""
 
     @abstractmethod
     def disturbed(self, node: str) -> Sequence[tuple[float, float | None]]:

@@ -15,6 +15,7 @@ from harness.plugin.contract.base import ConfigT, MachineCapability, Plugin
 from harness.plugin.contract.chain import Artifact, Chain
 from harness.plugin.contract.machine import Address, CommandRecord, Facts, Machine
 from harness.spec.connection import Connection
+from harness.spec.links import Flow, LinkShape
 from harness.spec.model import SourceRef
 from harness.spec.topology import Link, NodeSpec
 
@@ -108,6 +109,8 @@ class DeployRequest:
     links: tuple[Link, ...]
     chain: Chain[Any]
     access: Access = field(default_factory=Access)
+    needs: frozenset[MachineCapability] = frozenset(MachineCapability)
+    """What will be asked of the machines: what takes effort to have there is left out where it is not needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +150,12 @@ class Deployment(ABC):
     async def provide(self, machine: Machine, artifact: Artifact) -> PurePosixPath:
         """Have an artifact on a machine, sent at most once; returns its path there."""
 
-    async def set_links(self, cut: frozenset[Link]) -> None:
-        """Cut exactly these directed links and mend all others. Needs LINK_CONTROL."""
-        raise NotImplementedError("this deployer has no link control")
+    async def shape_links(self, shapes: Mapping[Flow, LinkShape]) -> None:
+        """Do exactly this to traffic between nodes, and nothing to all other traffic; undone when the deployment ends,
+        whichever way. Nodes may be restarted meanwhile. Needs LINK_CONTROL, LINK_DELAY … as the shapes do; where it was
+        not asked for in `DeployRequest.needs`, it may be refused. Raises FaultError when it is not certain that all is
+        as it is to be."""
+        raise Unsupported("this deployer has no link control")
 
 
 class Deployer(Plugin[ConfigT], ABC):

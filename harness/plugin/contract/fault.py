@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from random import Random
 from typing import Any
 
+from harness.clock import Clock
 from harness.plugin.contract.base import ConfigT, MachineCapability, Plugin
+from harness.plugin.contract.chain import Artifact, Chain, Network
 from harness.plugin.contract.node import Node
+from harness.spec.links import Flow, LinkShape
+from harness.spec.topology import Link
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What was looked at to see whether a fault is there, or gone. `seen` is JSON-able evidence."""
+    """What was looked at to see whether a fault is there, or gone. `seen` is JSON-able evidence.
 
-    holds: bool
+    `holds` is None when it could not be told: the run goes on, and its verdict is `unknown` at best."""
+
+    holds: bool | None
     seen: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class FaultRecord:
-    """One injected fault, as far as it has come. Times are monotonic seconds; None: not (yet). `takes_down`: its
-    targets do not take part in consensus while it holds."""
+    """One injected fault, as far as it has come. Times are monotonic seconds; None: not (yet). `downs`: the nodes that
+    do not take part in consensus while it holds. `proven` and `healing_proven` as `Proof.holds`."""
 
     id: str
     fault: str
@@ -32,31 +40,71 @@ class FaultRecord:
     healed_at: float | None = None
     proven: bool | None = None
     healing_proven: bool | None = None
-    takes_down: bool = True
+    downs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How a node's peer port was reached from another node's machine. `connected`: a connection came to be; None when
+    that machine could not be asked. `round_trip` in seconds: from the end that we gave it to the end that the other
+    side gave it in answer, None where that did not come. `error` is why not: untrusted text."""
+
+    connected: bool | None
+    round_trip: float | None = None
+    error: str = ""
+
+
+class FaultContext(ABC):
+    """One injection's view of the run. All its targets, and all nodes."""
+
+    targets: Sequence[Node]
+    nodes: Mapping[str, Node]
+    links: Sequence[Link]
+    """Who dials whom."""
+    chain: Chain[Any]
+    network: Network
+    clock: Clock
+    rng: Random
+    """Of this injection alone, fixed by the run's seed."""
+
+    @abstractmethod
+    async def shape(self, shapes: Mapping[Flow, LinkShape]) -> None:
+        """Do this, and no longer what this fault did before, to traffic between nodes, on top of what other faults do
+        to it. Empty: nothing any more. Raises FaultError."""
+
+    @abstractmethod
+    async def reach(self, links: Iterable[Link], patience: float) -> Mapping[Link, Reach]:
+        """Dial each link's peer port at the address that its node dials, from that node's machine: all at once, none
+        longer than `patience` seconds."""
+
+    @abstractmethod
+    async def provide(self, node: Node, artifact: Artifact) -> PurePosixPath:
+        """Have an artifact on this node's machine, sent at most once; its path there. Raises InfrastructureError."""
 
 
 class Fault(Plugin[ConfigT], ABC):
-    """A disturbance of some nodes. One instance is one injection: it may keep what it must remember to heal.
-
-    `takes_down` is True when its targets do not take part in consensus while it holds: it then counts
-    against the fault budget."""
-
-    takes_down = True
+    """A disturbance of some nodes. One instance is one injection: it may keep what it must remember to heal."""
 
     def requires_machine(self) -> frozenset[MachineCapability]:
+        """What it needs of the machines of all nodes, configured as it is. Looked at in plan."""
         return frozenset()
 
-    @abstractmethod
-    async def inject(self, targets: Sequence[Node]) -> None: ...
+    def downs(self, targets: Collection[str], powers: Mapping[str, int]) -> frozenset[str]:
+        """Which nodes take no part in consensus while it holds, and count against the fault budget: the targets,
+        unless it says otherwise. `powers` are all nodes' weights in consensus."""
+        return frozenset(targets)
 
     @abstractmethod
-    async def prove(self, targets: Sequence[Node]) -> Proof:
-        """Look, from outside, whether it holds now."""
+    async def inject(self, ctx: FaultContext) -> None: ...
 
     @abstractmethod
-    async def heal(self, targets: Sequence[Node]) -> None:
+    async def prove(self, ctx: FaultContext) -> Proof:
+        """Look, from outside, whether it holds now. Asked after injecting, and again before healing."""
+
+    @abstractmethod
+    async def heal(self, ctx: FaultContext) -> None:
         """Undo it. May be called twice, and when the targets have died in the meantime."""
 
     @abstractmethod
-    async def prove_healed(self, targets: Sequence[Node]) -> Proof:
+    async def prove_healed(self, ctx: FaultContext) -> Proof:
         """Look, from outside, whether it is gone. Waits for what takes time (a restart), within its timeout."""

@@ -53,8 +53,9 @@ class Node(ABC):
         its stop signal and had to be killed, or that crashed on it, did not end as it was asked to."""
 
     @abstractmethod
-    async def start(self) -> None:
-        """Start it; returns once its process runs (see `wait_ready`). Raises InfrastructureError."""
+    async def start(self, launch: Launch | None = None) -> None:
+        """Start it; returns once its process runs (see `wait_ready`). With a `launch`, that is how from now on: other
+        arguments, files, environment. Raises InfrastructureError, Unsupported for one that somebody else runs."""
 
     @abstractmethod
     async def stop(self) -> Exit:

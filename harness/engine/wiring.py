@@ -1,0 +1,93 @@
+"""The links between a run's nodes: who does what to them, and how nodes reach one another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import anyio
+
+from harness.engine.tasks import all_of
+from harness.errors import FaultError, InfrastructureError, Unsupported
+from harness.plugin.contract.chain import Artifact
+from harness.plugin.contract.deployer import Deployment
+from harness.plugin.contract.fault import Reach
+from harness.plugin.contract.node import Node
+from harness.spec.links import PLAIN, Flow, LinkShape
+from harness.spec.topology import Link
+
+SCRIPT_TAKES = 20.0
+"""Seconds that a machine may take to start Python and tell what it saw, beyond the patience of the dials."""
+
+
+class Wiring:
+    """What several faults do to the same traffic adds up; each takes back what it did and nothing more."""
+
+    def __init__(self, links: Sequence[Link], nodes: Mapping[str, Node]) -> None:
+        self.links = links
+        self.deployment: Deployment | None = None
+        """None before there is one."""
+        self._nodes = nodes
+        self._shapes: dict[str, Mapping[Flow, LinkShape]] = {}
+        self._shaping = anyio.Lock()
+        self._source = Path(__file__).with_name("reach_script.py").read_text()
+
+    async def shape(self, owner: str, shapes: Mapping[Flow, LinkShape]) -> None:
+        """See FaultContext.shape. What could not be done stays wanted, so that taking it back is tried as well."""
+        async with self._shaping:
+            if shapes == self._shapes.get(owner, {}):
+                return
+            self._shapes[owner] = dict(shapes)
+            try:
+                await self._deployed.shape_links(combined(self._shapes.values()))
+            except Unsupported as error:
+                raise FaultError(str(error)) from error
+            if not shapes:
+                del self._shapes[owner]
+
+    async def reach(self, links: Iterable[Link], patience: float) -> Mapping[Link, Reach]:
+        """See FaultContext.reach."""
+        by_source: dict[str, list[Link]] = {}
+        for link in links:
+            by_source.setdefault(link.src, []).append(link)
+        found: dict[Link, Reach] = {}
+
+        async def ask(name: str, dialled: Sequence[Link]) -> None:
+            found.update(zip(dialled, await self._ask(name, dialled, patience), strict=True))
+
+        await all_of(partial(ask, name, dialled) for name, dialled in by_source.items())
+        return found
+
+    async def provide(self, node: Node, artifact: Artifact) -> PurePosixPath:
+        """See FaultContext.provide."""
+        return await self._deployed.provide(node.machine, artifact)
+
+    async def _ask(self, name: str, links: Sequence[Link], patience: float) -> Sequence[Reach]:
+        machine = self._nodes[name].machine
+        addresses = [(at.host, at.port) for at in map(self._deployed.link_address, links)]
+        question = json.dumps([patience, addresses])
+        argv = (machine.python, "-I", "-S", "-c", self._source, question)
+        try:
+            ran = await machine.run(argv, timeout=patience + SCRIPT_TAKES)
+            if ran.returncode != 0:
+                raise InfrastructureError(ran.stderr.decode(errors="replace").strip()[-300:])
+            return [Reach(*answer) for answer in json.loads(ran.stdout)]
+        except InfrastructureError as error:
+            return [Reach(None, None, f"{machine.name} could not be asked: {error}")] * len(links)
+
+    @property
+    def _deployed(self) -> Deployment:
+        if self.deployment is None:
+            raise Unsupported("there are no links to disturb before there is a deployment")
+        return self.deployment
+
+
+def combined(several: Iterable[Mapping[Flow, LinkShape]]) -> dict[Flow, LinkShape]:
+    """All of these at once; flows to which nothing is done are left out."""
+    together: dict[Flow, LinkShape] = {}
+    for shapes in several:
+        for flow, shape in shapes.items():
+            together[flow] = together.get(flow, PLAIN) & shape
+    return {flow: shape for flow, shape in sorted(together.items()) if shape != PLAIN}
