@@ -148,10 +148,10 @@ class SshDeployer(Deployer[SshConfig]):
                 await pool.close()
         if not left:
             await anyio.to_thread.run_sync(record.remove, request.run_dir)
+        if left:
+            raise TeardownError("ssh: " + "; ".join(left)) from failure
         if failure is not None:
             raise failure
-        if left:
-            raise TeardownError("ssh: " + "; ".join(left))
 
     async def clean(self, run_id: str, run_dir: Path) -> Sequence[str]:
         written = await anyio.to_thread.run_sync(record.read, run_dir)
