@@ -18,7 +18,7 @@ from harness.plugin.registry import Registry
 from harness.record.events import RunStarted
 from harness.record.journal import read_journal
 from harness.record.rundir import RunDirectory, list_runs
-from harness.record.text import block, counted
+from harness.record.text import counted, one_line
 
 
 @click.command()
@@ -43,7 +43,7 @@ def clean(runs_dir: Path | None) -> int:
             tell(f"{run.run_id}: {error}")
             continue
         for line in lines:
-            click.echo(block(f"{run.run_id}: {line}"))
+            click.echo(one_line(f"{run.run_id}: {line}"))
         removed += len(lines)
     if removed or not failed:
         click.echo(f"{counted(removed, 'thing')} removed" if removed else "nothing was left behind")

@@ -22,7 +22,7 @@ from harness.errors import ExitCode, InfrastructureError, MachineLost, UsageErro
 from harness.plugin.contract.deployer import HostSpec
 from harness.plugin.contract.machine import Completed, Machine
 from harness.record.summary import NONE, Mood, Row, Table
-from harness.record.text import block, one_line
+from harness.record.text import one_line
 from harness.redact import redact_value
 from harness.spec.units import format_duration
 
@@ -128,7 +128,7 @@ def _warn(machine: str, message: str) -> None:
 
 def _tell_plain(ran: Ran) -> None:
     if ran.done is None:
-        click.echo(block(f"{ran.host}: {ran.error}"), err=True)
+        click.echo(f"{one_line(ran.host)}: {one_line(ran.error)}", err=True)
         return
     for stream, data in ((sys.stdout, ran.done.stdout), (sys.stderr, ran.done.stderr)):
         labelled = DataStream(stream, ran.host)

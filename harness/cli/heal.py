@@ -12,7 +12,7 @@ from harness.cli.interrupts import Interrupted, run_interruptible
 from harness.cli.options import extra_option, forks_option, inventory_option, open_machines
 from harness.errors import ExitCode
 from harness.plugin.contract.deployer import Access
-from harness.record.text import block, counted, one_line
+from harness.record.text import counted, one_line
 
 
 @click.command(short_help="Undo on machines what dead runs have left there.")
@@ -38,7 +38,7 @@ def heal(pattern: str, inventory_path: Path | None, extra_texts: tuple[str, ...]
     except Interrupted:
         return ExitCode.INTERRUPTED
     for line in healed:
-        click.echo(block(line))
+        click.echo(one_line(line))
     click.echo(f"{counted(len(healed), 'thing')} undone" if healed else "there was nothing to undo")
     return ExitCode.PASS
 

@@ -9,7 +9,7 @@ import click
 
 from harness.cli.options import extra_option, inventory_option, open_project, read_inventory
 from harness.errors import ExitCode
-from harness.record.text import block
+from harness.record.text import one_line
 
 
 class _Group(click.Group):
@@ -50,7 +50,7 @@ def list_hosts(inventory_path: Path | None, extra_texts: tuple[str, ...], patter
     hosts = found.select(pattern)
     width = max((len(host) for host in hosts), default=0)
     for host in hosts:
-        click.echo(block(f"{host:<{width}}  {', '.join(g for g in found.groups_of(host) if g != 'all')}"))
+        click.echo(one_line(f"{host:<{width}}  {', '.join(g for g in found.groups_of(host) if g != 'all')}"))
     return ExitCode.PASS
 
 
@@ -63,7 +63,7 @@ def graph(inventory_path: Path | None, group: str, with_vars: bool) -> int:
     from harness.spec.inventory_views import as_graph
 
     for line in as_graph(read_inventory(inventory_path, open_project()), group, variables=with_vars):
-        click.echo(block(line))
+        click.echo(one_line(line))
     return ExitCode.PASS
 
 
@@ -79,5 +79,5 @@ def host(inventory_path: Path | None, extra_texts: tuple[str, ...], name: str) -
     width = max((len(key) for key in found), default=0)
     for key, origin in sorted(found.items()):
         value = json.dumps(origin.value, default=str, ensure_ascii=False)
-        click.echo(block(f"{key:<{width}} = {value}  ({origin.source})"))
+        click.echo(one_line(f"{key:<{width}} = {value}  ({origin.source})"))
     return ExitCode.PASS

@@ -17,7 +17,7 @@ from harness.cli.streams import is_read
 from harness.errors import ExitCode
 from harness.record.logs import NodeLog, Tail, logs_of, select_logs
 from harness.record.rundir import RunDirectory, find_run
-from harness.record.text import block
+from harness.record.text import one_line
 
 LOOK_AGAIN = 0.1
 """Seconds between two looks at logs that are followed: another process writes them, and tells nobody."""
@@ -55,7 +55,7 @@ def _list(there: Sequence[NodeLog]) -> None:
     width = max((len(log.node.name) for log in there), default=0)
     for log in there:
         size = "no log yet" if log.size is None else f"{log.size:,} bytes"
-        click.echo(block(f"{log.node.name:<{width}}  {size:>18}  {log.path}"))
+        click.echo(one_line(f"{log.node.name:<{width}}  {size:>18}  {log.path}"))
 
 
 def _show(directory: RunDirectory, chosen: Sequence[NodeLog], lines: int | None, *, follow: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
+import datetime
 import enum
 import json
 import math
@@ -149,8 +150,9 @@ def kind_of(event: Event) -> str:
 def jsonable(value: Any, depth: int = 0) -> Any:
     """The nearest thing that JSON has; there is one for everything.
 
-    Non-finite floats become "NaN", "Infinity", "-Infinity"; bytes hexadecimal text; paths text; enums their value;
-    dataclasses and mappings objects; sets sorted lists; anything else, and what is nested too deep, its repr."""
+    Non-finite floats become "NaN", "Infinity", "-Infinity"; bytes hexadecimal text; paths text; dates and times that
+    of ISO 8601; enums their value; dataclasses and mappings objects; sets sorted lists; anything else, and what is
+    nested too deep, its repr."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, enum.Enum):
@@ -167,6 +169,8 @@ def jsonable(value: Any, depth: int = 0) -> Any:
         return bytes(value).hex()
     if isinstance(value, PurePath):
         return str(value)
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
     if depth >= _MAX_DEPTH:
         return reprlib.repr(value)
     if isinstance(value, Mapping):

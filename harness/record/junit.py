@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
+from harness.record.codec import jsonable
 from harness.record.rundir import write_atomically
 from harness.record.state import ExpectationState, RunState
 from harness.record.text import block, one_line
@@ -84,7 +85,7 @@ def _evidence(one: ExpectationState) -> str:
 
 
 def _pretty(evidence: Mapping[str, Any]) -> str:
-    return "\n" + json.dumps(evidence, indent=2, default=str) if evidence else ""
+    return "\n" + json.dumps(jsonable(evidence), indent=2) if evidence else ""
 
 
 def _seconds(seconds: float) -> float:

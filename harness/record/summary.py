@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ExitCode
+from harness.record.codec import jsonable
 from harness.record.evidence import evidence_lines
 from harness.record.rundir import RunDirectory
 from harness.record.state import ExpectationState, FaultState, RunState
@@ -304,7 +305,7 @@ def _detail(one: ExpectationState) -> Detail | None:
 
 
 def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return value if isinstance(value, str) else json.dumps(jsonable(value), ensure_ascii=False)
 
 
 def _warnings(state: RunState, skipped: int) -> Table:
@@ -362,13 +363,17 @@ def _again(state: RunState, command: Sequence[str]) -> str:
 
 def _extra(value: Any) -> str:
     """A variable's value as `-e` reads it back: text that would be read as another TOML value is quoted."""
-    if not isinstance(value, str):
-        return json.dumps(value)
+    from harness.spec.toml_writer import inline  # here, since many commands show tables and few show this
+
+    if isinstance(value, str):
+        try:
+            tomllib.loads(f"value = {value}")
+        except tomllib.TOMLDecodeError:
+            return value
     try:
-        tomllib.loads(f"value = {value}")
-    except tomllib.TOMLDecodeError:
-        return value
-    return json.dumps(value)
+        return inline(value)
+    except TypeError:  # a journal can hold what no variable can be
+        return json.dumps(jsonable(value))
 
 
 def matrix_table(states: Sequence[RunState], planned: Sequence[Mapping[str, Any]] = ()) -> Table:

@@ -33,6 +33,11 @@ def dumps(table: Mapping[str, Any]) -> str:
     raise ValueError("this table cannot be written as TOML: what is written reads back differently")
 
 
+def inline(value: Any) -> str:
+    """One value on one line. Raises TypeError for what TOML has no form for."""
+    return _value(_plain(value, "value"))
+
+
 class _Encoder(toml.TomlEncoder):  # type: ignore[type-arg] # generic in its stubs only
     """The package's own layout, tables and arrays of tables, with single values written by `_value`."""
 
