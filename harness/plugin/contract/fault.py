@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from random import Random
@@ -89,9 +89,14 @@ class Fault(Plugin[ConfigT], ABC):
         """What it needs of the machines of all nodes, configured as it is. Looked at in plan."""
         return frozenset()
 
-    def downs(self, targets: Collection[str], powers: Mapping[str, int]) -> frozenset[str]:
+    def choose(self, free: Sequence[str], rng: Random) -> Sequence[str]:
+        """Which of these nodes a nemesis is to disturb with it now, in an order that may count (who is on which side of
+        a partition): one, drawn, unless it says otherwise; none where they are too few. Pure but for `rng`."""
+        return (rng.choice(free),) if free else ()
+
+    def downs(self, targets: Sequence[str], powers: Mapping[str, int]) -> frozenset[str]:
         """Which nodes take no part in consensus while it holds, and count against the fault budget: the targets,
-        unless it says otherwise. `powers` are all nodes' weights in consensus."""
+        unless it says otherwise. `powers` are all nodes' weights in consensus. Pure."""
         return frozenset(targets)
 
     @abstractmethod
