@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import hashlib
 import marshal
 import re
+import secrets
 import shlex
+import sys
+from collections.abc import Mapping
 from functools import lru_cache
-from importlib import resources
-from importlib.util import MAGIC_NUMBER
+from importlib.util import MAGIC_NUMBER, cache_from_source
+from pathlib import Path
 
 from harness.api import UsageError
 from harness_agent.erasure import at_once, erased
@@ -21,17 +26,46 @@ _SAFE = re.compile(r"[A-Za-z0-9_/][A-Za-z0-9_/.+-]*")
 
 @lru_cache(maxsize=1)
 def program() -> bytes:
-    """What is sent to a machine before anything else."""
-    package = resources.files("harness_agent.remote")
-    files = [entry for entry in package.iterdir() if entry.name.endswith(".py")]
-    modules = erased({entry.name.removesuffix(".py"): entry.read_text("utf-8") for entry in files})
+    """What is sent to a machine before anything else. To make it takes longer than to reach many machines, so that it
+    is kept as Python keeps byte code: where that is kept, if anywhere, and until what it is made of changes."""
+    here = Path(__file__).parent
+    files = sorted((here / "remote").glob("*.py"))
+    made_of = [*files, here / "bundle.py", here / "erasure.py"]
+    digest = hashlib.sha256(sys.version.encode())
+    for file in made_of:
+        digest.update(b"%d %s " % (file.stat().st_size, file.name.encode()) + file.read_bytes())
+    kept = Path(cache_from_source(str(here / "program.py")))
+    with contextlib.suppress(OSError):
+        content = kept.read_bytes()
+        if content.startswith(digest.digest()):
+            return content.removeprefix(digest.digest())
+    made = _made({file.stem: file.read_text("utf-8") for file in files})
+    if not sys.dont_write_bytecode:
+        with contextlib.suppress(OSError):  # an installation that is not ours to write to
+            _keep(kept, digest.digest() + made)
+    return made
+
+
+def _made(sources: Mapping[str, str]) -> bytes:
+    modules = erased(sources)
     names = {module: "agent" if module == "__init__" else f"agent.{module}" for module in modules}
-    sources = {name: ast.unparse(modules[module]) for module, name in names.items()}
+    unparsed = {name: ast.unparse(modules[module]) for module, name in names.items()}
     compiled = {
         names[module]: marshal.dumps(compile(modules[module], names[module], "exec", dont_inherit=True), _SAME_BYTES)
         for module in ("__init__", *at_once(modules, "main"))
     }
-    return boot.packed(boot.program(sources, MAGIC_NUMBER, compiled))
+    return boot.packed(boot.program(unparsed, MAGIC_NUMBER, compiled))
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Whole or not at all: several may do so at once. Raises OSError."""
+    new = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new.write_bytes(content)
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def command_line(python: str = "python3") -> str:

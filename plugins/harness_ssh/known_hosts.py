@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 
@@ -41,10 +42,13 @@ class Entry:
         name = name.lower()
         if self.names.startswith("|1|"):
             return _hash_matches(self.names, name)
+        names = self.names.lower()
+        if names == name:
+            return True
         matched = False
-        for pattern in self.names.lower().split(","):
+        for pattern in names.split(","):
             negated = pattern.startswith("!")
-            if _glob(pattern[negated:]).fullmatch(name):
+            if matches_pattern(pattern[negated:], name):
                 if negated:
                     return False
                 matched = True
@@ -61,7 +65,21 @@ class Verdict:
 
 def read(files: Iterable[Path]) -> tuple[Entry, ...]:
     """Every entry of these files, in order; those that are not there or not to be read have none."""
-    return tuple(entry for file in files for entry in parse(_text(file), file))
+    return tuple(entry for file in files for entry in _entries(file))
+
+
+def _entries(file: Path) -> tuple[Entry, ...]:
+    try:
+        status = file.stat()
+    except OSError:
+        return ()
+    return _parsed(file, status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+@lru_cache(maxsize=64)
+def _parsed(file: Path, *_: int) -> tuple[Entry, ...]:
+    """The same file is read for each of many hosts."""
+    return parse(_text(file), file)
 
 
 def parse(text: str, file: Path) -> tuple[Entry, ...]:
@@ -109,6 +127,13 @@ def types(entries: Sequence[Entry], name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def matches_pattern(pattern: str, name: str) -> bool:
+    """`*` and `?` alone have a meaning; brackets are those of [host]:port."""
+    if "*" not in pattern and "?" not in pattern:
+        return pattern == name
+    return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))
+
+
 def fingerprint(key: bytes) -> str:
     """As ssh shows it."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
@@ -139,11 +164,6 @@ def _hash_matches(hashed: str, name: str) -> bool:
         return hmac.compare_digest(hash_name(name, base64.b64decode(salt)), hashed)
     except ValueError:
         return False
-
-
-def _glob(pattern: str) -> re.Pattern[str]:
-    """`*` and `?` alone have a meaning; brackets are those of [host]:port."""
-    return re.compile(fnmatch.translate(pattern.replace("[", "[[]")))
 
 
 def _text(file: Path) -> str:

@@ -1,5 +1,5 @@
-"""What OpenSSH's configuration says of a host, asked of OpenSSH itself: `ssh -G` knows Include, Match, tokens and
-defaults as nobody else does. Blocking: for worker threads."""
+"""Where a connection goes: what the inventory says of a host, and OpenSSH's configuration. Blocking: for worker
+threads."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ import os
 import re
 import shlex
 import socket
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from harness.api import Connection, JumpHost, UsageError, jump_hosts
+from harness_ssh.asked import Asked, Said
 
 DEFAULT_PORT = 22
-_TIMEOUT = 30.0
-"""Seconds for `ssh -G`: a `Match exec` may take its time."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +55,10 @@ class Destination:
         return f"{self.user}@{address}" + ("" if self.port == DEFAULT_PORT else f":{self.port}")
 
 
-def resolve(connection: Connection, config_file: Path | None = None) -> Destination:
+def resolve(connection: Connection, asked: Asked, config_file: Path | None = None) -> Destination:
     """What the inventory says, completed by OpenSSH's configuration (of `config_file` alone, where one is given here or
     in the inventory). Raises UsageError."""
-    said = _ask(connection, connection.config_file or config_file)
+    said = asked(connection, connection.config_file or config_file)
     host, port, user = said["hostname"][0], int(said["port"][0]), said["user"][0]
     tokens = _tokens(connection.host, host, port, user)
     jumps, command = _way(connection, said, tokens)
@@ -91,36 +89,7 @@ def resolve(connection: Connection, config_file: Path | None = None) -> Destinat
     )
 
 
-def _ask(connection: Connection, config_file: Path | None) -> Mapping[str, Sequence[str]]:
-    """The lines of `ssh -G` by their keyword."""
-    argv = ["ssh", "-G", "-T"]
-    argv += ["-F", str(config_file)] if config_file else []
-    argv += ["-p", str(connection.port)] if connection.port else []
-    argv += ["-l", connection.user] if connection.user else []
-    for key in connection.keys:
-        argv += ["-o", f'IdentityFile="{key}"']
-    argv += ["--", connection.host]
-    try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT)
-    except FileNotFoundError:
-        raise UsageError("there is no ssh program to ask what ~/.ssh/config says; install OpenSSH's client") from None
-    except subprocess.TimeoutExpired:
-        raise UsageError(
-            f"ssh -G {connection.host} did not say what ~/.ssh/config says within {_TIMEOUT:g} s"
-        ) from None
-    if done.returncode != 0:
-        complaint = done.stderr.decode(errors="replace").strip().replace("\r", "").replace("\n", "; ")
-        raise UsageError(f"ssh -G {connection.host} refuses its configuration: {complaint}")
-    said: dict[str, list[str]] = {}
-    for line in done.stdout.decode(errors="surrogateescape").splitlines():
-        keyword, _, value = line.partition(" ")
-        said.setdefault(keyword, []).append(value)
-    return said
-
-
-def _way(
-    connection: Connection, said: Mapping[str, Sequence[str]], tokens: Mapping[str, str]
-) -> tuple[tuple[JumpHost, ...], str]:
+def _way(connection: Connection, said: Said, tokens: Mapping[str, str]) -> tuple[tuple[JumpHost, ...], str]:
     """Jump hosts and proxy command, of which at most one is there. What the inventory says replaces either."""
     if connection.proxy_jump is not None or connection.proxy_command is not None:
         return connection.proxy_jump or (), _expand(connection.proxy_command or "", tokens)
@@ -133,9 +102,7 @@ def _way(
         raise UsageError(f"ProxyJump of {connection.host} in ssh's configuration: {error}") from None
 
 
-def _known_hosts(
-    connection: Connection, said: Mapping[str, Sequence[str]], tokens: Mapping[str, str]
-) -> tuple[Path, ...]:
+def _known_hosts(connection: Connection, said: Said, tokens: Mapping[str, str]) -> tuple[Path, ...]:
     """The user's files, then the system's."""
     users = said.get("userknownhostsfile", [""])[0].split()
     own = connection.known_hosts if connection.known_hosts is not None else [_path(n, tokens) for n in users]
@@ -151,7 +118,7 @@ def _agent(said: str, tokens: Mapping[str, str]) -> str:
     return os.environ.get(said[1:], "") if said.startswith("$") else str(_path(said, tokens))
 
 
-def _flag(said: Mapping[str, Sequence[str]], keyword: str) -> bool:
+def _flag(said: Said, keyword: str) -> bool:
     return said.get(keyword, ["no"])[0] in ("yes", "true")
 
 

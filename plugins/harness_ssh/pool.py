@@ -12,6 +12,7 @@ import anyio.to_thread
 import stamina
 
 from harness.api import Connection, HostSpec, JumpHost, MachineLost
+from harness_ssh.asked import Asked
 from harness_ssh.auth import Credentials
 from harness_ssh.connection import AuthenticationFailed, SshConnection
 from harness_ssh.host_keys import HostKeyRefused
@@ -36,6 +37,7 @@ class Pool:
     def __init__(self, hosts: Sequence[HostSpec], settings: SshSettings, forks: int) -> None:
         self._hosts: Mapping[str, HostSpec] = {host.name: host for host in hosts}
         self._settings = settings
+        self._asked = Asked()
         self._slots = anyio.CapacityLimiter(forks)
         self._threads = anyio.CapacityLimiter(forks)
         self._connections: dict[object, SshConnection] = {}
@@ -77,7 +79,9 @@ class Pool:
 
     async def _connect(self, said: Connection, credentials: Credentials, before: tuple[JumpHost, ...]) -> SshConnection:
         to = await anyio.to_thread.run_sync(
-            partial(resolve, said, self._settings.config_file), limiter=self._threads, abandon_on_cancel=True
+            partial(resolve, said, self._asked, self._settings.config_file),
+            limiter=self._threads,
+            abandon_on_cancel=True,
         )
         to = replace(to, keepalive=min(filter(None, (to.keepalive, self._settings.keepalive))))
         jumps = tuple(jump for jump in to.jumps if jump not in before)  # a jump host is not reached through itself

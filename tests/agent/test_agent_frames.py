@@ -53,6 +53,27 @@ def test_the_same_modules_are_the_same_program() -> None:
     assert bundle.program() == first
 
 
+def test_the_program_is_kept_with_byte_code_while_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+
+    def program() -> bytes:
+        bundle.program.cache_clear()
+        return bundle.program()
+
+    first = program()
+    (kept,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    assert kept.read_bytes().endswith(first)
+    with monkeypatch.context() as no_longer_made:
+        no_longer_made.delattr(bundle, "_made")
+        assert program() == first
+    kept.write_bytes(kept.read_bytes()[1:])  # another version's
+    assert program() == first and kept.read_bytes().endswith(first)
+    monkeypatch.setattr(sys, "pycache_prefix", "/proc/self")  # nobody can write there
+    assert program() == first
+    bundle.program.cache_clear()
+
+
 def test_the_command_line_is_one_constant_line() -> None:
     line = command_line()
     assert line.isprintable() and line.count("'") == 2 and line.startswith("exec python3 -I -S ")
