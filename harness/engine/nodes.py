@@ -144,9 +144,14 @@ class ManagedNode(ReachedNode):
         return self._host.deployment.endpoint(self.name, port or self._api_port)
 
     def _gone(self) -> str:
-        if self.pid is not None:
+        if self._service is None:
+            return "was never started"
+        how = self._service.exit
+        if how is None:
             return ""
-        return f"ended while it was starting: {self._exits[-1][0]}" if self._exits else "was never started"
+        if _unseen(how):
+            return f"was starting when {self.machine.name} lost hold of it: what became of it is not known"
+        return f"ended while it was starting: {how}"
 
     async def write_files(self) -> None:
         """Put the node's files in its folder: before its first start, and when they are others."""
@@ -237,8 +242,7 @@ class ManagedNode(ReachedNode):
         """Record an end once, whoever sees it first: the watcher or the call that asked for it."""
         if service is not self._service or self._state in (NodeState.STOPPED, NodeState.EXITED):
             return
-        if how.code is None and how.signal is None:
-            # Nobody saw it end: whoever supervised it is gone. That says nothing about the node.
+        if _unseen(how):  # that says nothing about the node
             self._change(NodeState.EXITED, str(how))
             lost = InfrastructureError(f"{self.machine.name} lost hold of {self.name}")
             self._host.fail(self.name, lost)
@@ -247,6 +251,11 @@ class ManagedNode(ReachedNode):
         expected = bool(self._asked) and (how.code in codes or how.signal in self._asked)
         self._exits.append((how, expected))
         self._change(NodeState.STOPPED if self._asked else NodeState.EXITED, str(how), expected=expected)
+
+
+def _unseen(how: Exit) -> bool:
+    """Whether nobody saw it end: whoever supervised it is gone."""
+    return how.code is None and how.signal is None
 
 
 def _last_lines(path: Path, count: int) -> list[str]:

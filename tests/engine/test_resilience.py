@@ -60,6 +60,21 @@ async def test_a_lost_supervisor_is_infrastructure_not_the_networks_failure(run_
     assert finished.verdict_of("say") == "pass"  # it was asked still
 
 
+async def test_a_supervisor_that_is_lost_while_nodes_start_is_named(run_fake: Any) -> None:
+    ids: list[str] = []
+
+    def lose(recorded: Recorded) -> None:
+        if isinstance(recorded.event, RunStarted):
+            ids.append(recorded.event.run_id)
+        if isinstance(recorded.event, PhaseStarted) and recorded.event.phase == "ready":
+            FakeWorld.of(ids[0]).services["validator-1"].end(Exit(None, None, SystemClock().wall()))
+
+    finished = await run_fake(SAY, chain='never_answer = ["validator-1"]', ready="10s", on_event=lose)
+    assert finished.outcome.exit_code is ExitCode.INFRASTRUCTURE
+    assert "validator-1 was starting when fake lost hold of it" in finished.outcome.reason
+    assert "never started" not in finished.outcome.reason
+
+
 async def test_a_violation_counts_whatever_evaluate_says(run_fake: Any) -> None:
     finished = await run_fake('[[expectations]]\nuse = "crier"\n')
     assert (finished.outcome.exit_code, finished.verdict_of("crier")) == (ExitCode.FAIL, "fail")
