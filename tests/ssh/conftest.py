@@ -1,4 +1,5 @@
-"""A real sshd on 127.0.0.1, started and ended in milliseconds; the fleet's containers are for what needs a machine."""
+"""A real sshd on 127.0.0.1, made and ended in milliseconds, and runs on it. The fleet's containers are for what needs
+a machine."""
 
 from __future__ import annotations
 
@@ -9,17 +10,53 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from fleet.command import which
 from fleet.errors import FleetUnavailable
 from fleet.packages import ensure
-from harness.api import Connection
+from harness.api import (
+    Access,
+    Connection,
+    Deployment,
+    DeployRequest,
+    HostSpec,
+    Link,
+    NodeSpec,
+    Placement,
+    PlannedNode,
+    ServiceSpec,
+)
+from harness.testing.fakes import FakeChain, FakeChainConfig
+from harness_ssh.deployer import SshConfig, SshDeployer
+
+LEASE = 4.0
+WITHIN = 30.0
+"""Seconds for a thing to come true; generous, as the machine may be busy."""
+
+TALKER = """
+import socket, sys, time
+server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+server.settimeout(0.05)
+number = 0
+while True:
+    number += 1
+    print("line", number, flush=True)
+    try:
+        caller = server.accept()[0]
+        caller.sendall(b"hello")
+        caller.close()
+    except TimeoutError:
+        pass
+"""
+
 
 PROGRAMS = {"ssh": "openssh-client", "ssh-keygen": "openssh-client", "sshd": "openssh-server"}
 """What is needed, with the Debian packages that bring it."""
@@ -121,6 +158,97 @@ class Sshd:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
+class Kit:
+    """What these tests have in common: one machine, and runs on it."""
+
+    lease = LEASE
+    """Seconds."""
+
+    def __init__(self, sshd: Any, folder: Path) -> None:
+        self.sshd = sshd
+        self.folder = folder
+        self.state = folder / "state"
+        self.warnings: list[str] = []
+        self.access = Access(warn=lambda machine, text: self.warnings.append(f"{machine}: {text}"))
+
+    @property
+    def host(self) -> HostSpec:
+        return HostSpec("node01", self.sshd.variables())
+
+    def deployer(self, lease: float = LEASE, **options: Any) -> SshDeployer:
+        # Shorter than users may say: these tests wait for leases to end.
+        return SshDeployer(SshConfig(state=str(self.state), **options).model_copy(update={"lease": lease}))
+
+    def planned(self, *names: str, host: HostSpec | None = None) -> tuple[PlannedNode, ...]:
+        return tuple(
+            PlannedNode(NodeSpec(name, "v", number, number), host or self.host, ("p2p", "api"), "p2p")
+            for number, name in enumerate(names)
+        )
+
+    def deploy(
+        self,
+        *names: str,
+        run_id: str = "run",
+        links: Sequence[Link] = (),
+        nodes: Sequence[PlannedNode] = (),
+        lease: float = LEASE,
+        **options: Any,
+    ) -> AbstractAsyncContextManager[Deployment]:
+        request = DeployRequest(
+            run_id,
+            self.run_dir(run_id),
+            tuple(nodes) or self.planned(*names),
+            tuple(links),
+            FakeChain(FakeChainConfig()),
+            self.access,
+        )
+        return self.deployer(lease, **options).deploy(request)
+
+    def run_dir(self, run_id: str = "run") -> Path:
+        path = self.folder / run_id
+        path.mkdir(exist_ok=True)
+        return path
+
+    def talker(self, place: Placement) -> ServiceSpec:
+        argv = (place.machine.python, "-I", "-S", "-u", "-c", TALKER, str(place.ports["api"]))
+        return ServiceSpec(place.node.name, argv, place.directory, self.run_dir() / f"{place.node.name}.log")
+
+    def log(self, node: str) -> str:
+        path = self.run_dir() / f"{node}.log"
+        return path.read_text() if path.exists() else ""
+
+    def left(self) -> list[Path]:
+        """What is on the machine of any run."""
+        return [Path(folder) / name for folder, *names in os.walk(self.state) for some in names for name in some]
+
+    @staticmethod
+    async def until(condition: Callable[[], object], within: float = WITHIN) -> None:
+        with anyio.fail_after(within):
+            while not condition():
+                await anyio.sleep(0.02)
+
+    @staticmethod
+    def alive(pid: int) -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        except FileNotFoundError:
+            return False
+
+    async def calls(self, deployment: Deployment, node: str) -> None:
+        """Until the node answers."""
+        with anyio.fail_after(WITHIN):
+            while await self._call(deployment, node) != b"hello":
+                await anyio.sleep(0.05)
+
+    async def _call(self, deployment: Deployment, node: str) -> bytes:
+        address = deployment.endpoint(node, "api")
+        try:
+            async with await anyio.connect_tcp(address.host, address.port) as stream:
+                return await stream.receive()
+        except (OSError, anyio.EndOfStream, anyio.BrokenResourceError):
+            return b""
+
+
 @pytest.fixture
 def make_sshd(tmp_path: Path) -> Iterator[Callable[..., Sshd]]:
     """Start SSH servers, each with a folder of its own by its name."""
@@ -161,3 +289,8 @@ def new_key(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def sshd(make_sshd: Callable[..., Sshd]) -> Sshd:
     return make_sshd()
+
+
+@pytest.fixture
+def kit(sshd: Sshd, tmp_path: Path) -> Kit:
+    return Kit(sshd, tmp_path)

@@ -1,0 +1,92 @@
+"""Lost connections and leases: what a run on a machine over SSH survives, and what ends it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import anyio
+import pytest
+
+from harness.api import (
+    TeardownError,
+)
+from harness_ssh import heart
+from harness_ssh.deployer import SshConfig, SshDeployer
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real]
+
+
+async def test_a_cut_link_is_found_again_and_the_run_goes_on(kit: Any) -> None:
+    async with kit.deploy("a", lease=20.0) as deployment:
+        place = deployment.placements["a"]
+        service = await place.machine.spawn(kit.talker(place))
+        await kit.calls(deployment, "a")
+        endpoint = deployment.endpoint("a", "api")
+        kit.sshd.cut()
+        await kit.until(lambda: len(kit.warnings) == 2)
+        assert "trying to connect again" in kit.warnings[0]
+        assert "connected again" in kit.warnings[1]
+        assert service.exit is None
+        assert await service.state() == "running"
+        assert deployment.endpoint("a", "api") == endpoint
+        await kit.calls(deployment, "a")
+        seen = kit.log("a").count("\n")
+        await kit.until(lambda: kit.log("a").count("\n") > seen + 5)
+    numbers = [int(line.split()[1]) for line in kit.log("a").splitlines()]
+    assert numbers == list(range(1, len(numbers) + 1))  # nothing is missing, nothing is there twice
+    assert kit.left() == []
+
+
+async def test_a_server_that_stays_away_for_a_while(kit: Any) -> None:
+    async with kit.deploy("a", lease=30.0) as deployment:
+        place = deployment.placements["a"]
+        service = await place.machine.spawn(kit.talker(place))
+        kit.sshd.stop()
+        await kit.until(lambda: kit.warnings)
+        await anyio.sleep(1.0)
+        kit.sshd.start()
+        assert (await place.machine.run(["echo", "back"])).stdout == b"back\n"  # it waited for that
+        assert kit.alive(service.pid)
+    assert kit.left() == []
+
+
+async def test_after_its_lease_a_machine_has_cleaned_itself(kit: Any) -> None:
+    with pytest.raises(TeardownError) as told:
+        async with kit.deploy("a") as deployment:
+            place = deployment.placements["a"]
+            service = await place.machine.spawn(kit.talker(place))
+            kit.sshd.stop()
+            how = await service.wait()
+            assert (how.code, how.signal) == (None, None)
+            await kit.until(lambda: not kit.alive(service.pid))
+            await kit.until(lambda: kit.left() == [])
+    assert "node01 cannot be reached" in str(told.value)
+    assert "lease" in str(told.value)
+    # `clean` finds the machine by what the run wrote down, and that nothing is left there.
+    with pytest.raises(TeardownError, match="refuses connections"):
+        await SshDeployer(SshConfig()).clean("run", kit.run_dir())
+    kit.sshd.start()
+    assert await SshDeployer(SshConfig()).clean("run", kit.run_dir()) == []
+    assert await SshDeployer(SshConfig()).clean("run", kit.run_dir()) == []
+    assert not (kit.run_dir() / "machines.json").exists()
+
+
+async def test_a_loop_that_stands_still_is_not_dead(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with kit.deploy("a") as deployment:
+        place = deployment.placements["a"]
+        service = await place.machine.spawn(kit.talker(place))
+        time.sleep(3 * kit.lease)  # somebody's plugin
+        assert kit.alive(service.pid)
+        assert await service.state() == "running"
+        await kit.calls(deployment, "a")
+    assert kit.left() == []
+    # One that does so for ever is.
+    monkeypatch.setattr(heart, "LONGEST_HANG", 0.0)
+    async with kit.deploy("a") as deployment:
+        place = deployment.placements["a"]
+        service = await place.machine.spawn(kit.talker(place))
+        time.sleep(3 * kit.lease)
+        await service.wait()
+        assert not kit.alive(service.pid)
+    assert kit.left() == []  # the machine says so itself: no TeardownError
