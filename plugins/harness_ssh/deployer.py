@@ -208,7 +208,7 @@ class SshDeployer(Deployer[SshConfig]):
             finally:
                 await client.aclose()
         except SpecError as error:
-            return HostReport(host.name, problems=tuple(f"{each.path}: {each.message}" for each in error.problems))
+            return HostReport(host.name, problems=tuple(map(str, error.problems)))
         except HarnessError as error:
             return HostReport(host.name, problems=(agents.told(host, error),))
 

@@ -21,6 +21,7 @@ from harness.api import (
     InfrastructureError,
     Machine,
     MachineLost,
+    SourceRef,
 )
 from harness_ssh.deployer import SshConfig, SshDeployer
 
@@ -164,7 +165,7 @@ async def test_inspection_tells_each_hosts_problems(sshd: Any, make_sshd: Any, f
         HostSpec("good", sshd.variables()),
         HostSpec("silent", sshd.variables(ansible_port=free_port)),
         HostSpec("stranger", sshd.variables(ansible_user="nobody-knows-me")),
-        HostSpec("wrong", sshd.variables(ansible_port="many")),
+        HostSpec("wrong", sshd.variables(ansible_port="many"), {"ansible_port": SourceRef("lab.toml", 7, 16)}),
         HostSpec("local", sshd.variables(ansible_connection="local")),
         HostSpec("someone", sshd.variables(ansible_become=True, ansible_become_user="postgres")),
     ]
@@ -175,7 +176,7 @@ async def test_inspection_tells_each_hosts_problems(sshd: Any, make_sshd: Any, f
     assert problems["good"] == ""
     assert "refuses connections" in problems["silent"]
     assert "does not let us in" in problems["stranger"]
-    assert "ansible_port" in problems["wrong"]
+    assert problems["wrong"].startswith("lab.toml:7:16: ansible_port: ")
     assert "not ssh" in problems["local"]
     assert "not postgres" in problems["someone"]
     good = next(report for report in reports if report.host == "good")
