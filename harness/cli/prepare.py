@@ -50,6 +50,9 @@ def prepare(
     what the plan of a run asks for, or to see with --check what they would change. Each task is done on all hosts
     before the next; a host on which one fails is left out of the rest. Done again, they change nothing.
 
+    Machines that a run would have for itself are locked meanwhile, as for a run: where somebody has one, nothing is
+    done at all, and you are told who and since when. --check locks nothing.
+
     Exits with 0 when all tasks ended well, with 3 when one failed on a host or a host was not reached.
 
     \b

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import partial
 
 import click
@@ -71,18 +73,25 @@ def heading(step: Step) -> str:
 
 
 def do_tasks(target: Target, steps: Sequence[Step], *, check: bool) -> TaskReport:
-    """Connect to the hosts and do all tasks there, or with `check` touch nothing; print what comes of it.
+    """Have the hosts to ourselves and do all tasks there, or with `check` touch nothing; print what comes of it.
 
-    Raises Interrupted, and Unsupported where the deployer has no machines without a run."""
+    Raises Interrupted, DeployError for a host that a run has, TeardownError, and Unsupported where the deployer has no
+    machines without a run."""
     report = TaskReport(steps, check=check)
     run_interruptible(partial(_do, target, steps, report, check))
     return report
 
 
 async def _do(target: Target, steps: Sequence[Step], report: TaskReport, check: bool) -> None:
-    access = Access(target.forks, warn=_warn)
-    async with target.deployer.connect(_hosts(target, steps), access) as machines:
+    access, hosts = Access(target.forks, warn=_warn), _hosts(target, steps)
+    held = target.deployer.connect(hosts, access) if check else target.deployer.hold(hosts, access, _name())
+    async with held as machines:
         await prepare(steps, machines, forks=target.forks, clock=SystemClock(), tell=report, check=check)
+
+
+def _name() -> str:
+    """What others are told who want the same machines meanwhile; shaped as a run's id is."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}-prepare-{secrets.token_hex(2)}"
 
 
 def _hosts(target: Target, steps: Sequence[Step]) -> Sequence[HostSpec]:

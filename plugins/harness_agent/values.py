@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 from harness.api import InfrastructureError, MachineLost
@@ -86,7 +87,10 @@ class MachineLocked(InfrastructureError):
     def __init__(self, machine: str, run_id: str, owner: str, since: float, expires_in: float) -> None:
         self.machine, self.run_id, self.owner = machine, run_id, owner
         self.since, self.expires_in = since, expires_in
-        super().__init__(f"{machine} is in use by run {run_id} of {owner}, whose lease ends in {expires_in:.0f} s")
+        began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(since))
+        super().__init__(
+            f"{machine} is in use by run {run_id} of {owner} since {began}, whose lease ends in {expires_in:.0f} s"
+        )
 
 
 class KeeperGone(MachineLost):

@@ -16,6 +16,7 @@ from harness.api import (
     HostSpec,
     Machine,
     MachineCapability,
+    MachineLost,
     Service,
     ServiceSpec,
 )
@@ -123,3 +124,14 @@ class LazyMachine(Machine):
 
     async def facts(self) -> Facts:
         return await (await self.machine()).facts()
+
+
+class LostMachine(LazyMachine):
+    """A host that could not be reached when it was to be taken: whoever wants something of it hears why."""
+
+    def __init__(self, host: HostSpec, pool: Pool, access: Access, why: MachineLost) -> None:
+        super().__init__(host, pool, access)
+        self._why = why
+
+    async def machine(self) -> AgentMachine:
+        raise self._why

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import anyio
 import anyio.to_thread
+from anyio.abc import TaskGroup
 from pydantic import Field, field_validator
 
 from harness.api import (
@@ -26,6 +27,7 @@ from harness.api import (
     HostSpec,
     Machine,
     MachineCapability,
+    MachineLost,
     PlannedNode,
     SpecError,
     TeardownError,
@@ -115,39 +117,78 @@ class SshDeployer(Deployer[SshConfig]):
         hosts = unique([node.host for node in request.nodes])
         held = {node.host.name for node in request.nodes if node.adoption is None or node.adoption.control}
         pool = self._pool(hosts, request.access.forks)
-        holds = {host.name: self._hold(host, pool, request) for host in hosts if host.name in held}
+        holds = {
+            host.name: self._hold(host, pool, request.access, request.run_id) for host in hosts if host.name in held
+        }
         lookers = {h.name: agents.LazyMachine(h, pool, request.access) for h in hosts if h.name not in held}
         hosts_held = tuple(hold.host for hold in holds.values())
         written = Record(request.run_id, hosts_held, self.config.state, self.config.ssh_config)
         await anyio.to_thread.run_sync(record.write, request.run_dir, written)
-        heart = Heart(list(holds.values()), self.config.lease)
+        failure: Exception | None = None
+        try:
+            async with self._held(list(holds.values()), request.access.forks) as (tasks, _):
+                tunnels = Tunnels(pool, tasks)
+                sites = await self._sites(hosts, pool, holds, lookers)
+                yield await prepare(
+                    request.nodes, request.links, sites, tunnels, self.config.ports or (0, 0), request.access.forks
+                )
+        except TeardownError:
+            raise
+        except Exception as error:  # noqa: BLE001 - raised below
+            failure = error
+        finally:
+            with anyio.CancelScope(shield=True):
+                await _for_all(lookers.values(), request.access.forks, agents.LazyMachine.close)
+                await pool.close()
+        await anyio.to_thread.run_sync(record.remove, request.run_dir)
+        if failure is not None:
+            raise failure
+
+    @asynccontextmanager
+    async def hold(self, hosts: Sequence[HostSpec], access: Access, who: str) -> AsyncIterator[Mapping[str, Machine]]:
+        """As a run does, by a keeper with a lease. A host that is not reached is held by nobody."""
+        pool = self._pool(hosts, access.forks)
+        holds = [self._hold(host, pool, access, who) for host in hosts]
+        try:
+            async with self._held(holds, access.forks, partly=True) as (_, lost):
+                machines = {hold.host.name: hold.machine for hold in holds if hold.host.name not in lost}
+                away = {
+                    host.name: agents.LostMachine(host, pool, access, lost[host.name])
+                    for host in hosts
+                    if host.name in lost
+                }
+                yield {**machines, **away}
+        finally:
+            with anyio.CancelScope(shield=True):
+                await pool.close()
+
+    @asynccontextmanager
+    async def _held(
+        self, holds: Sequence[Hold], forks: int, *, partly: bool = False
+    ) -> AsyncIterator[tuple[TaskGroup, Mapping[str, MachineLost]]]:
+        """Take these machines, keep them, let them go. Gives what else may run as long, and, of those that could not be
+        reached, why. Raises DeployError, also for these unless `partly`; TeardownError with what is left."""
+        heart = Heart(holds, self.config.lease)
         failure: Exception | None = None
         left: list[str] = []
         try:
             async with anyio.create_task_group() as tasks:
                 try:
-                    await _take(list(holds.values()), request.access.forks)
+                    lost = await _take(holds, forks, partly=partly)
                     heart.start()
-                    for hold in holds.values():
-                        tasks.start_soon(hold.watch)
-                    tunnels = Tunnels(pool, tasks)
-                    sites = await self._sites(hosts, pool, holds, lookers)
-                    yield await prepare(
-                        request.nodes, request.links, sites, tunnels, self.config.ports or (0, 0), request.access.forks
-                    )
+                    for hold in holds:
+                        if hold.host.name not in lost:
+                            tasks.start_soon(hold.watch)
+                    yield tasks, lost
                 except Exception as error:  # noqa: BLE001 - raised below, with no group around it
                     failure = error
                 finally:
                     with anyio.CancelScope(shield=True):
-                        left = _flat(await _for_all(holds.values(), request.access.forks, Hold.let_go))
+                        left = _flat(await _for_all(holds, forks, Hold.let_go))
                     tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(heart.stop)
-                await _for_all(lookers.values(), request.access.forks, agents.LazyMachine.close)
-                await pool.close()
-        if not left:
-            await anyio.to_thread.run_sync(record.remove, request.run_dir)
         if left:
             raise TeardownError("ssh: " + "; ".join(left)) from failure
         if failure is not None:
@@ -191,10 +232,10 @@ class SshDeployer(Deployer[SshConfig]):
             hosts, SshSettings(self.config.ssh_config, min(self.config.keepalive, self.config.lease / LOSSES)), forks
         )
 
-    def _hold(self, host: HostSpec, pool: Pool, request: DeployRequest) -> Hold:
+    def _hold(self, host: HostSpec, pool: Pool, access: Access, run_id: str) -> Hold:
         mechanism = "" if self.config.supervise == "auto" else self.config.supervise
-        spec = KeeperSpec(request.run_id, owner(), self.config.lease, self.config.state, mechanism)
-        return Hold(host, pool, request.access, spec)
+        spec = KeeperSpec(run_id, owner(), self.config.lease, self.config.state, mechanism)
+        return Hold(host, pool, access, spec)
 
     async def _look_at(self, host: HostSpec, pool: Pool, access: Access) -> HostReport:
         """A host that cannot be looked at has a problem, not an error: the others are to be looked at, too."""
@@ -241,15 +282,22 @@ class SshDeployer(Deployer[SshConfig]):
         return sites
 
 
-async def _take(holds: Sequence[Hold], forks: int) -> None:
-    """Take all or none; those taken are let go by whoever asked. Raises DeployError with every reason.
+async def _take(holds: Sequence[Hold], forks: int, *, partly: bool) -> Mapping[str, MachineLost]:
+    """Take all or none; those taken are let go by whoever asked. Raises DeployError with every reason. With `partly`
+    those that cannot be reached are no reason, but returned.
 
     The first alone, then the others together: of two runs that want the same machines one gets them all."""
     reasons: list[str] = []
+    lost: dict[str, MachineLost] = {}
 
     async def take(hold: Hold) -> None:
         try:
             await hold.take()
+        except MachineLost as error:
+            if partly:
+                lost[hold.host.name] = error
+            else:
+                reasons.append(f"host {hold.host.name}: {agents.told(hold.host, error)}")
         except HarnessError as error:
             reasons.append(f"host {hold.host.name}: {agents.told(hold.host, error)}")
 
@@ -257,6 +305,7 @@ async def _take(holds: Sequence[Hold], forks: int) -> None:
         await _for_all(some, forks, take)
         if reasons:
             raise DeployError("ssh: " + "; ".join(sorted(reasons)))
+    return lost
 
 
 S = TypeVar("S")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -160,3 +161,28 @@ def test_a_failure_on_one_host_is_told_in_its_own_words_and_sudo_may_want_a_pass
     assert f"{hosts[0].name}  FAILED   /srv/prepare-test: there is a file in the place of a folder" in done.stdout
     assert recap(done.stdout) == [[0, 0, 1], [7, 5, 0]]
     assert hosts[0].ops_password not in done.stdout + done.stderr
+
+
+def test_machines_are_readied_by_one_at_a_time(cli: Cli, hosts: Sequence[ContainerHost], folder: Path) -> None:
+    """The first is held up by its task; the second is refused before it has done anything."""
+    head, _, _ = PLAYBOOK.partition("[[prepare]]")
+    end = '[[expectations]]\nuse = "consensus-liveness"\n'
+    wait = "until [ -e /tmp/prepare-go ]; do sleep 0.1; done"
+    (folder / "p.toml").write_text(f'{head}[[prepare]]\nuse = "run"\nscript = "touch /tmp/prepare-up; {wait}"\n{end}')
+    command = [sys.executable, "-m", "harness", "prepare", "p.toml", "-i", "inventory.toml"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as first:
+        try:
+            for host in hosts:
+                seen(host, "timeout", "60", "sh", "-c", "until [ -e /tmp/prepare-up ]; do sleep 0.1; done")
+            second, run, check = cli("prepare"), cli("run"), cli("prepare", "--check")
+        finally:
+            for host in hosts:
+                seen(host, "touch", "/tmp/prepare-go")
+            told, _ = first.communicate(timeout=60)
+    assert first.returncode == 0, told
+    assert second.returncode == 3, second.stdout + second.stderr
+    assert re.search(r"is in use by run \S+-prepare-\w+ of \S+@\S+ since \d{4}-", second.stderr), second.stderr
+    assert "Traceback" not in second.stderr and "FAILED" not in second.stdout
+    assert run.returncode == 4 and "-prepare-" in run.stderr, run.stderr
+    assert check.returncode == 0, check.stdout + check.stderr
+    assert cli("prepare").returncode == 0  # it has let go

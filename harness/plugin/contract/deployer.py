@@ -174,6 +174,14 @@ class Deployer(Plugin[ConfigT], ABC):
         no machines without a run."""
         raise Unsupported(f"the deployer {self.name} has no machines but those that a run makes")
 
+    def hold(
+        self, hosts: Sequence[HostSpec], access: Access, who: str
+    ) -> AbstractAsyncContextManager[Mapping[str, Machine]]:
+        """The same for who changes them: where runs have a machine for themselves, so has this, which is called `who`
+        for those who are refused meanwhile. Of a machine that cannot be reached every use raises MachineLost. Raises
+        DeployError for one that somebody has, saying who and since when; TeardownError; and what `connect` does."""
+        return self.connect(hosts, access)
+
     @abstractmethod
     def deploy(self, request: DeployRequest) -> AbstractAsyncContextManager[Deployment]:
         """Make the machines ready. Leaving the context removes all that was made, raising TeardownError
