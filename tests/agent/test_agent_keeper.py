@@ -253,37 +253,6 @@ async def test_a_big_file_survives_a_lost_connection(kit: Any) -> None:
     assert Path(path).read_bytes() == content
 
 
-async def test_without_a_controller_all_ends_with_the_lease(kit: Any) -> None:
-    machine = await kit.keep(lease=1)
-    undone = kit.folder / "undone"
-    await machine.client.ledger_add("x", [note(undone, "x")])
-    service = await machine.spawn(kit.program(ESCAPE))
-    await kit.eventually(lambda: kit.log().endswith("\n"), "it has forked")
-    await machine.client.aclose()
-    assert kit.is_alive(service.pid) and not undone.exists()
-    await kit.eventually(lambda: not kit.home.exists(), "the lease is over")
-    assert undone.read_text() == "x\n"
-    assert not kit.is_alive(service.pid) and not kit.is_alive(int(kit.log()))
-
-
-async def test_a_lease_is_renewed_as_long_as_there_is_a_controller(kit: Any) -> None:
-    machine = await kit.keep(lease=1)
-    service = await machine.spawn(kit.program(SLEEP))
-    await anyio.sleep(4)  # as long as four leases and what is granted beyond them
-    assert await service.state() == "running"
-
-
-async def test_a_keeper_that_stood_still_reads_what_came_meanwhile_first(kit: Any) -> None:
-    machine = await kit.keep(lease=2)
-    service = await machine.spawn(kit.program(SLEEP))
-    keeper = kit.keeper()
-    os.kill(keeper, signal.SIGSTOP)
-    await anyio.sleep(3)  # its lease is over; renewals wait in its socket
-    os.kill(keeper, signal.SIGCONT)
-    await machine.client.renew()
-    assert await service.state() == "running"
-
-
 async def test_what_a_killed_keeper_held_is_ended_and_undone_at_once(kit: Any) -> None:
     machine = await kit.keep()
     undone = kit.folder / "undone"
@@ -394,14 +363,6 @@ async def test_ports_are_free_and_no_other_runs(kit: Any) -> None:
         assert await other.ports(1, low, low) == (low,)
     await other.end()
     await other.aclose()
-
-
-async def test_a_keeper_ends_its_run_when_it_is_told_to_terminate(kit: Any) -> None:
-    machine = await kit.keep()
-    service = await machine.spawn(kit.program(SLEEP))
-    os.kill(kit.keeper(), signal.SIGTERM)
-    assert (await service.wait()).signal == signal.SIGKILL
-    await kit.eventually(lambda: not kit.home.exists(), "it has cleared all away")
 
 
 def test_a_guardian_waits_for_who_dies_slowly(tmp_path: Path) -> None:

@@ -112,7 +112,8 @@ class Service(ABC):
 
     @abstractmethod
     async def wait(self) -> Exit:
-        """Wait for its end. `Exit(None, None, …)` means that its supervisor was lost and nobody saw how it ended."""
+        """Wait for its end. `Exit(None, None, …)` means that its supervisor was lost and nobody saw how it ended, or
+        that its supervisor gave up, as when a lease was not renewed, and ended it: no statement about the process."""
 
     @abstractmethod
     async def signal(self, number: int) -> None:

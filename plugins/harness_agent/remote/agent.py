@@ -45,6 +45,8 @@ class Agent:
         self.connections: dict[Connection, dict[int, Command]] = {}
         self.source = source
         self.bridged = False
+        self.giving_up = False
+        """It ends what it holds though nobody asked for that: its controller is lost, or it is to go itself."""
         self._logs = logs
         self._uploads: dict[str, Header] = {}  # that have begun, and may be dropped
         self._ledger: Ledger | None = None
@@ -101,7 +103,9 @@ class Agent:
         return connection
 
     def tell(self, event: Header) -> None:
-        """Everybody."""
+        """Everybody; but not of services that they were killed when it gives up: that says nothing about them."""
+        if self.giving_up and event.get("event") == "exit":
+            return
         for connection in list(self.connections):
             connection.say(event)
 

@@ -118,6 +118,7 @@ class Keeper(Agent):
             self.tell({"event": "crashed", "text": traceback.format_exc()})
             raise
         finally:
+            self.giving_up = True
             self._let_go()
 
     def _accept(self) -> None:

@@ -33,6 +33,7 @@ def attached(source: bytes, reading: int, rest: bytes) -> None:
         connection.begin(rest)
         agent.loop.run()
     finally:
+        agent.giving_up = True
         agent.end()
 
 
