@@ -29,9 +29,14 @@ class Refused(Exception):
     """Its text says why something cannot be done."""
 
 
-def look(request: dict[str, Any], data: BinaryIO) -> list[dict[str, Any]]:
-    """The state of each of `paths`; with it the content (base64) of files of up to `texts` bytes."""
-    return [state(encoded(path), request["texts"]) for path in request["paths"]]
+def look(request: dict[str, Any], data: BinaryIO) -> dict[str, Any]:
+    """The state of each of `paths`; with it the content (base64) of files of up to `texts` bytes. Where none of them is
+    there, `new` is written, if it is not None."""
+    states = [state(encoded(path), request["texts"]) for path in request["paths"]]
+    new = request["new"] is not None and all(each["kind"] == "absent" for each in states)
+    if new:
+        write(request["new"], data)
+    return {"states": states, "written": new}
 
 
 def state(path: bytes, texts: int = 0) -> dict[str, Any]:
@@ -47,11 +52,10 @@ def state(path: bytes, texts: int = 0) -> dict[str, Any]:
         "group": [str(status.st_gid), group_name(status.st_gid)],
     }
     if found["kind"] == "file":
-        import hashlib
-
         with open(path, "rb") as file:  # noqa: PTH123 - a path of bytes: names need not be text
             start = file.read(texts + 1)
-            digest, size = hashlib.sha256(start), len(start)
+            digest, size = digester(status.st_size), len(start)
+            digest.update(start)
             while chunk := file.read(CHUNK):
                 digest.update(chunk)
                 size += len(chunk)
@@ -59,6 +63,18 @@ def state(path: bytes, texts: int = 0) -> dict[str, Any]:
         if size <= texts:
             found["content"] = binascii.b2a_base64(start, newline=False).decode()
     return found
+
+
+def digester(size: int) -> Any:
+    """SHA-256 of about so many bytes: for few, Python's own, as loading OpenSSL's takes longer than it saves."""
+    for name in ("_sha2", "_sha256") if size <= CHUNK else ():  # from Python 3.12, and before
+        try:
+            return __import__(name).sha256()
+        except ImportError:
+            continue
+    import hashlib
+
+    return hashlib.sha256()
 
 
 def kind(mode: int) -> str:
@@ -120,15 +136,13 @@ class Limited:
 
 def replace(file: dict[str, Any], content: Any) -> None:
     """Have a new file there, with the mode and owner of the one that it replaces where nothing else is asked for."""
-    import hashlib
-
     path = encoded(file["path"])
     folder = os.path.dirname(path)  # noqa: PTH120
     os.makedirs(folder, exist_ok=True)  # noqa: PTH103
     temporary = os.path.join(folder, b".harness-" + binascii.b2a_hex(os.urandom(8)))  # noqa: PTH118
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        digest = hashlib.sha256()
+        digest = digester(file["size"])
         with os.fdopen(descriptor, "wb") as new:
             while chunk := content.read(CHUNK):
                 digest.update(chunk)

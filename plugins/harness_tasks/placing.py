@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import anyio
@@ -23,6 +24,8 @@ R = TypeVar("R")
 INLINE = 256 * 1024
 MOST_INLINE = 8 * 1024 * 1024
 """Bytes of a file, and of all, that travel with the request; others are sent by themselves, as machines send files."""
+ALONG = 64 * 1024
+"""Bytes of all files up to which they are sent with the question whether they are there: new ones are then, at once."""
 TEXTS = 64 * 1024
 """Bytes up to which the content of a file is shown in a diff."""
 TIMEOUT = 600.0
@@ -65,8 +68,13 @@ async def place(
 
     Raises InfrastructureError with the machine's own words."""
     paths = [*(file.path for file in files), *folders]
-    request = {"paths": paths, "texts": TEXTS if check else 0}
-    states = await ask(machine, "look", request, become=ctx.become, timeout=TIMEOUT)
+    along, data = None, b""
+    if not check and sum(file.size for file in files) <= ALONG:
+        entries, data = await _inline([Change(file, {}, (), send=True) for file in files])
+        along = {"folders": list(folders), "files": entries}
+    request = {"paths": paths, "texts": TEXTS if check else 0, "new": along}
+    answer = await ask(machine, "look", request, become=ctx.become, timeout=TIMEOUT, data=data)
+    states = answer["states"]
     missing = [folder for folder, state in zip(folders, states[len(files) :], strict=True) if _missing(folder, state)]
     pairs = zip(files, states[: len(files)], strict=True)
     changes = [change for file, state in pairs if (change := difference(file, state)) is not None]
@@ -74,7 +82,8 @@ async def place(
         return TaskResult(changed=False)
     if check:
         return TaskResult(True, _told(changes, missing), await _in_thread(_diff, changes))
-    await _send(machine, ctx, changes, missing)
+    if not answer["written"]:
+        await _send(machine, ctx, changes, missing)
     return TaskResult(True, _told(changes, missing))
 
 
@@ -119,37 +128,51 @@ def _told(changes: Sequence[Change], folders: Sequence[str]) -> str:
 
 async def _send(machine: Machine, ctx: TaskContext, changes: Sequence[Change], folders: Sequence[str]) -> None:
     staged: dict[str, PurePosixPath] = {}
-    entries, data = [], bytearray()
+    total = 0
     try:
         for change in changes:
-            file, source = change.file, "here"
-            if change.send and (file.size > INLINE or len(data) + file.size > MOST_INLINE):
+            file = change.file
+            if change.send and (file.size > INLINE or total + file.size > MOST_INLINE):
                 path = staged[file.path] = PurePosixPath(f"/tmp/.harness-{secrets.token_hex(16)}")
                 await machine.put(file.content, path, 0o600)
-                source = str(path)
             elif change.send:
-                content = await _read(file.content)
-                if len(content) != file.size:
-                    raise InfrastructureError(f"the source of {file.path} was changed while it was copied")
-                data += content
-                source = "stdin"
-            entries.append(
-                {
-                    "path": file.path,
-                    "source": source,
-                    "size": file.size,
-                    "sha256": file.sha256,
-                    "mode": file.mode,
-                    "new_mode": file.new_mode,
-                    "owner": file.owner,
-                }
-            )
+                total += file.size
+        entries, data = await _inline(changes, staged)
         request = {"folders": list(folders), "files": entries}
-        await ask(machine, "write", request, become=ctx.become, timeout=TIMEOUT, data=bytes(data))
+        await ask(machine, "write", request, become=ctx.become, timeout=TIMEOUT, data=data)
     finally:
         with anyio.CancelScope(shield=True):
             for path in staged.values():
                 await machine.remove(path)
+
+
+async def _inline(
+    changes: Sequence[Change], staged: Mapping[str, PurePosixPath] = MappingProxyType({})
+) -> tuple[list[dict[str, Any]], bytes]:
+    """What is to be written, as on_machine takes it, and the content of what is not staged."""
+    entries, data = [], bytearray()
+    for change in changes:
+        file, source = change.file, "here"
+        if file.path in staged:
+            source = str(staged[file.path])
+        elif change.send:
+            content = await _read(file.content)
+            if len(content) != file.size:
+                raise InfrastructureError(f"the source of {file.path} was changed while it was copied")
+            data += content
+            source = "stdin"
+        entries.append(
+            {
+                "path": file.path,
+                "source": source,
+                "size": file.size,
+                "sha256": file.sha256,
+                "mode": file.mode,
+                "new_mode": file.new_mode,
+                "owner": file.owner,
+            }
+        )
+    return entries, bytes(data)
 
 
 async def _read(content: bytes | Path) -> bytes:
