@@ -39,10 +39,11 @@ def list_plugins(kind: str | None, as_json: bool) -> int:
         rows = [{"kind": c.kind, "name": c.name, "from": c.origin, "problem": c.problem or None} for c in found]
         click.echo(json.dumps(rows, indent=2))
         return ExitCode.PASS
+    kinds = max((len(str(c.kind or "?")) for c in found), default=0)
     width = max((len(c.name) for c in found), default=0)
     for candidate in found:
         problem = f"  BROKEN: {candidate.problem}" if candidate.problem else ""
-        click.echo(block(f"{candidate.kind or '?':<12} {candidate.name:<{width}}  {candidate.origin}{problem}"))
+        click.echo(block(f"{candidate.kind or '?':<{kinds}} {candidate.name:<{width}}  {candidate.origin}{problem}"))
     return ExitCode.PASS
 
 

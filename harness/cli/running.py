@@ -20,6 +20,7 @@ from harness.engine.plan import Plan
 from harness.engine.recorder import Recorder
 from harness.engine.target import Target
 from harness.errors import ExitCode
+from harness.plugin.contract.deployer import PlannedNode
 from harness.plugin.registry import Registry
 from harness.record.render import console_for, render_table
 from harness.record.state import RunState
@@ -51,18 +52,18 @@ class RunOptions:
 def run_all(plans: Sequence[Plan], target: Target, registry: Registry, options: RunOptions) -> int:
     """Run all plans in turn; an interrupted one ends the series. Returns the exit code."""
     failed_observers = registry.load_observers()
-    for plan in plans:  # before the first run is begun, see that every one can be
-        anyio.run(target.check, plan)
+    # Before the first run is begun, see that every one can be.
+    placed = [anyio.run(target.check, plan) for plan in plans]
     states: list[RunState] = []
     codes: list[ExitCode] = []
-    for number, plan in enumerate(plans, 1):
+    for number, (plan, planned) in enumerate(zip(plans, placed, strict=True), 1):
         if len(plans) > 1 and options.output == "plain" and not options.quiet:
             click.echo(f"--- run {number} of {len(plans)} ---", err=True)
         recorder = Recorder.create(options.runs, plan, target, command=options.command, keep_nodes=options.keep)
         for text in failed_observers:
             recorder.warn("plugins", text)
         recorder.observe(registry.observers())
-        done = _run_one(plan, target, recorder, options)
+        done = _run_one(plan, target, recorder, options, planned)
         states.append(recorder.state)
         codes.append(done.outcome.exit_code)
         if done.interrupted:
@@ -75,7 +76,9 @@ def run_all(plans: Sequence[Plan], target: Target, registry: Registry, options: 
     return max(codes, key=_GRAVITY.index)
 
 
-def _run_one(plan: Plan, target: Target, recorder: Recorder, options: RunOptions) -> Executed:
+def _run_one(
+    plan: Plan, target: Target, recorder: Recorder, options: RunOptions, planned: tuple[PlannedNode, ...]
+) -> Executed:
     with own_stdout() as stdout:
         json = (
             JsonLinesFace(recorder.run_dir.journal, cast(BinaryIO, stdout.buffer)) if options.output == "json" else None
@@ -85,7 +88,7 @@ def _run_one(plan: Plan, target: Target, recorder: Recorder, options: RunOptions
         if face is not None:
             recorder.subscribe(face)
         uvloop = {"use_uvloop": True}
-        done = anyio.run(execute, plan, target, recorder, backend="asyncio", backend_options=uvloop)
+        done = anyio.run(execute, plan, target, recorder, planned, backend="asyncio", backend_options=uvloop)
         if json is not None:
             json.close()
         if plain is not None:

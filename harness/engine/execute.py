@@ -14,6 +14,7 @@ from harness.engine.plan import Plan
 from harness.engine.recorder import Recorder
 from harness.engine.session import session
 from harness.engine.target import Target
+from harness.plugin.contract.deployer import PlannedNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,11 @@ class Executed:
     interrupted: bool
 
 
-async def execute(plan: Plan, target: Target, recorder: Recorder) -> Executed:
-    """Run a plan to its end. Never raises for what went wrong with the run: the outcome says it, and the journal
-    holds a defect's traceback.
+async def execute(
+    plan: Plan, target: Target, recorder: Recorder, planned: tuple[PlannedNode, ...] | None = None
+) -> Executed:
+    """Run a plan to its end; `planned` is what `target.check` has said of it, if it has been asked. Never raises for
+    what went wrong with the run: the outcome says it, and the journal holds a defect's traceback.
 
     The first SIGINT, SIGTERM or SIGHUP ends the run and tears down; the second makes teardown kill nodes instead
     of waiting for them; the third gives up on what still does not end."""
@@ -35,7 +38,7 @@ async def execute(plan: Plan, target: Target, recorder: Recorder) -> Executed:
         with anyio.CancelScope() as running:
             await tasks.start(_listen, running, patience)
             try:
-                async with session(plan, target, recorder, patience=patience) as runner:
+                async with session(plan, target, recorder, patience=patience, planned=planned) as runner:
                     await runner.run(plan)
             except Exception:
                 # The session has recorded it: outcome, journal, result.json. Nothing is lost by not raising.

@@ -58,9 +58,10 @@ class Lifecycle:
         self._shared: RunShared | None = None
         self._ledger: Ledger | None = None
 
-    async def bring_up(self, tasks: anyio.abc.TaskGroup) -> Runner:
-        """Deploy and make ready; `tasks` holds what runs beside. Raises UsageError, DeployError, NotReadyError …"""
-        planned = await self.target.check(self.plan)
+    async def bring_up(self, tasks: anyio.abc.TaskGroup, planned: tuple[PlannedNode, ...] | None = None) -> Runner:
+        """Deploy and make ready; `tasks` holds what runs beside, `planned` are the nodes if they have been checked.
+        Raises UsageError, DeployError, NotReadyError …"""
+        planned = planned or await self.target.check(self.plan)
         adopts = any(node.adoption is not None for node in planned)
         shared = await (self._adopt(planned, tasks) if adopts else self._deploy(planned, tasks))
         async with phase(shared, "ready", self.plan.playbook.ready_timeout):

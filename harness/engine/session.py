@@ -17,16 +17,23 @@ from harness.engine.runner import Runner
 from harness.engine.target import Target
 from harness.engine.tasks import plain
 from harness.errors import HarnessError, TeardownError, UsageError
+from harness.plugin.contract.deployer import PlannedNode
 from harness.record.events import Note
 
 
 @asynccontextmanager
 async def session(
-    plan: Plan, target: Target, recorder: Recorder, *, patience: Patience | None = None
+    plan: Plan,
+    target: Target,
+    recorder: Recorder,
+    *,
+    patience: Patience | None = None,
+    planned: tuple[PlannedNode, ...] | None = None,
 ) -> AsyncIterator[Runner]:
     """Deploy a plan and give its runner; on leaving, tear down and write the result, whatever happened.
 
-    `patience` may be lost from outside, to shorten what comes after an interruption. Raises what the body raised,
+    `patience` may be lost from outside, to shorten what comes after an interruption; with `planned`, which
+    `target.check` has given, machines are not looked at once more. Raises what the body raised,
     and NotReadyError, DeployError … of bringing the network up; TeardownError, from one of them, when what had been
     made could not be taken away either."""
     life = Lifecycle(plan, target, recorder, patience or Patience())
@@ -36,7 +43,7 @@ async def session(
     try:
         async with anyio.create_task_group() as tasks:
             try:
-                yield await life.bring_up(tasks)
+                yield await life.bring_up(tasks, planned)
             except BaseException as raised:  # noqa: BLE001 - raised again after teardown, with no group around it
                 error = plain(raised)
             finally:

@@ -247,4 +247,7 @@ def test_a_project_brings_its_plugins_only_to_those_inside_it(cli: Cli, tmp_path
     cli("init", demo)
     assert "minimum-height" in cli("plugins", "list", cwd=demo).stdout
     assert "minimum-height" not in cli("plugins", "list").stdout
+    rows = cli("plugins", "list").stdout.splitlines()
+    names = {row.index(row.split()[1], len(row.split()[0])) for row in rows}
+    assert len(names) == 1, "names stand in one column, whatever the kind"
     assert cli("check", demo / "playbooks" / "quickstart.toml").returncode == 0
