@@ -37,6 +37,10 @@ PAYLOAD = 8 * 1024
 COMPETITORS = ("ansible-core", "pyinfra")
 YARDSTICKS = ("ssh", "ssh, ControlMaster")
 """Plain parallel OpenSSH is the faster one of these."""
+FLOOR = "ssh true"
+"""Does none of the steps: what any tool needs at the least."""
+COMPARED = ("ansible-playbook", "pyinfra")
+OURS = ("harness prepare", "harness, machines")
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ async def measure(name: str, trial: Trial, controller: CpuMeter, hosts: CpuMeter
     await TOOLS[name](trial)
     figures = Figures(time.perf_counter() - began, controller.seconds - before[0], hosts.seconds - before[1])
     await end_masters(trial.scratch)
-    await verify(trial)
+    if name != FLOOR:
+        await verify(trial)
     return figures
 
 
@@ -127,6 +132,19 @@ def report(figures: dict[str, dict[str, list[dict[str, float]]]]) -> None:
             spread, median = f"{min(elapsed):.2f}–{max(elapsed):.2f}", medians[name]
             times = f"{median.elapsed:8.2f} | {spread:>12} | {median.elapsed / plain:11.2f}"
             print(f"| {name:<20} | {times} | {median.controller:17.2f} | {median.hosts:12.2f} |")
+        print()
+        for name in OURS:
+            print(f"{name}: {'; '.join(_ratios(medians, name))}")
+
+
+def _ratios(medians: dict[str, Figures], ours: str) -> list[str]:
+    """How many times as long, and as much CPU, others take; and the most that these ratios could be: the floor's."""
+    cpu = {name: figures.controller + figures.hosts for name, figures in medians.items()}
+
+    def times(other: str, than: str) -> str:
+        return f"{medians[other].elapsed / medians[than].elapsed:.1f}× the time, {cpu[other] / cpu[than]:.1f}× the CPU"
+
+    return [f"{other} {times(other, ours)} (of {FLOOR}: {times(other, FLOOR)})" for other in COMPARED]
 
 
 def _medians(values: list[dict[str, float]]) -> Figures:
@@ -152,10 +170,16 @@ def run(arguments: argparse.Namespace, folder: Path, tools: Path) -> dict[str, A
         asked = {"rounds": arguments.rounds, "tools": str(tools.resolve()), "links": encoded, "groups": measured}
         config.write_text(json.dumps(asked))
         argv = fleet.inside([sys.executable, __file__, "--inside", str(config)])
-        path = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")])}
-        done = subprocess.run(argv, stdout=subprocess.PIPE, check=True, env={**os.environ, **path})
+        done = subprocess.run(argv, stdout=subprocess.PIPE, check=True, env=_environment(folder))
     figures: dict[str, Any] = json.loads(done.stdout)
     return figures
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Byte code is kept from round to round, of all tools alike, wherever this is run and whoever installed them."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "plugins")])
+    ours = {"PYTHONPATH": path, "PYTHONPYCACHEPREFIX": str(folder / "byte-code")}
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | ours
 
 
 def _encoded(host: Host) -> dict[str, Any]:
