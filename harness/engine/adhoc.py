@@ -8,6 +8,7 @@ import anyio
 
 from harness.engine.target import Target
 from harness.engine.tasks import plain_errors
+from harness.errors import Unsupported, UsageError
 from harness.plugin.contract.deployer import Access, HostSpec, untold
 from harness.plugin.contract.machine import Machine
 
@@ -19,7 +20,7 @@ async def on_each(
     warn: Callable[[str, str], None] = untold,
 ) -> None:
     """Do it on every host, on `target.forks` of them at once. What `do` raises cancels the others: a machine that is
-    lost is for `do` to handle. Raises Unsupported where the deployer has no machines without a run."""
+    lost is for `do` to handle. Raises UsageError where the deployer has no machines without a run."""
     places = anyio.Semaphore(target.forks)
 
     async def one(name: str, machine: Machine) -> None:
@@ -28,6 +29,10 @@ async def on_each(
 
     with plain_errors():
         access = Access(target.forks, warn=warn)
-        async with target.deployer.connect(hosts, access) as machines, anyio.create_task_group() as tasks:
+        try:
+            connection = target.deployer.connect(hosts, access)
+        except Unsupported as error:
+            raise UsageError(str(error)) from None
+        async with connection as machines, anyio.create_task_group() as tasks:
             for name, machine in machines.items():
                 tasks.start_soon(one, name, machine)

@@ -235,3 +235,12 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < give_up, f"it did not come true that {what}"
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize("words", [("exec", "all"), ("inventory", "ping")])
+def test_a_deployer_without_machines_of_its_own_is_bad_usage(tmp_path: Path, words: tuple[str, str]) -> None:
+    (tmp_path / "i.toml").write_text('[all.hosts.h]\n[all.vars]\nharness_deployer = "docker"\n')
+    command = [sys.executable, "-m", "harness", *words, "-i", "i.toml", *(["--", "true"] if words[0] == "exec" else [])]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 4, done.stderr
+    assert done.stderr == "harness: the deployer docker has no machines but those that a run makes\n"
