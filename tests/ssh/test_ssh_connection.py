@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import subprocess
@@ -375,19 +374,6 @@ async def test_as_many_at_once_as_allowed(sshd: Any, monkeypatch: pytest.MonkeyP
         for number in range(1, 10):
             tasks.start_soon(pool.get, f"node{number:02}")
     assert most == 3
-
-
-async def test_nothing_of_it_is_logged_on_the_terminal(sshd: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    logging.getLogger("paramiko").setLevel(logging.DEBUG)
-    async with pool_of(sshd.variables(), sshd.variables(ansible_user="nobody-knows-me")) as pool:
-        connection = await pool.get("node01")
-        with pytest.raises(AuthenticationFailed):
-            await pool.get("node02")
-        sshd.cut()
-        with anyio.fail_after(10):
-            while connection.alive:
-                await anyio.sleep(0.02)
-    assert capfd.readouterr() == ("", "")
 
 
 async def test_a_link_that_is_cut_silently_is_noticed(sshd: Any) -> None:

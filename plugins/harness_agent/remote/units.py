@@ -44,9 +44,12 @@ becoming the program."""
 STOPPED_WITHIN = 5.0
 """Seconds that SIGKILL may take."""
 STARTED_WITHIN = 30.0
-_LOOK_AGAIN = 0.05
-"""Seconds between two looks where the kernel or Python cannot tell of the end of another's child, and at what systemd
-has not noticed yet."""
+_LOOK_AGAIN, _LOOK_SELDOM = 0.05, 1.0
+"""Seconds between two looks where the kernel or Python cannot tell of the end of another's child, and, growing, at what
+systemd has not noticed yet: a machine on which that takes long has enough to do."""
+_ENDED = ("active", "failed", "inactive")
+"""States of a unit whose first process has ended: of its own accord (the unit remains, and perhaps some of its
+processes), badly, or stopped by somebody (then systemd has ended all of it). Others are on their way there."""
 _ENDS = {"1": "code", "2": "signal", "3": "signal"}  # CLD_EXITED, CLD_KILLED, CLD_DUMPED
 
 
@@ -218,35 +221,40 @@ class UnitService(Service):
         if process is None or process.start != self.start or not process.alive:
             if ending >= 0:
                 os.close(ending)
-            self._ask()
+            self._ask(time.time())
         elif ending >= 0:
 
             def ended() -> None:
                 self._loop.watch(ending)
                 os.close(ending)
-                self._ask()
+                self._ask(time.time())
 
             self._loop.watch(ending, read=ended)
         else:
             self._loop.after(_LOOK_AGAIN, self._watch)
 
-    def _ask(self) -> None:
-        """How it ended is what systemd collected."""
-        at = time.time()
-        properties = ["--property=ExecMainCode", "--property=ExecMainStatus", "--property=LoadState"]
-        command = self._manager.command("systemctl", "show", *properties, self.unit)
-        self._internals.run(command, lambda status, said: self._told(at, said))
+    def _ask(self, at: float, pause: float = _LOOK_AGAIN) -> None:
+        """How it ended, at this time, is what systemd collected."""
+        properties = ["ExecMainCode", "ExecMainStatus", "LoadState", "ActiveState"]
+        command = self._manager.command("systemctl", "show", f"--property={','.join(properties)}", self.unit)
+        self._internals.run(command, lambda status, said: self._told(at, pause, said))
 
-    def _told(self, at: float, said: str) -> None:
+    def _told(self, at: float, pause: float, said: str) -> None:
+        """Every command takes its time on a busy machine: what need not be waited for is not."""
         told = dict(word.partition("=")[::2] for word in said.split())
         how = _ENDS.get(told.get("ExecMainCode", ""))
-        if how is None and told.get("LoadState") == "loaded":
-            self._loop.after(_LOOK_AGAIN, self._ask)
+        there = told.get("LoadState") == "loaded"
+        if there and (how is None or told.get("ActiveState") not in _ENDED):
+            self._loop.after(pause, lambda: self._ask(at, min(2 * pause, _LOOK_SELDOM)))
             return
         exit_ = {"code": None, "signal": None, "at": at}
         if how is not None:
             exit_[how] = int(told["ExecMainStatus"])
-        self._forget(lambda: self.ended(exit_))
+        if there and told["ActiveState"] != "active":  # nothing is left of it but its name
+            self.ended(exit_)
+            self._forget(lambda: None)
+        else:
+            self._forget(lambda: self.ended(exit_))
 
     def _forget(self, then: Callable[[], None]) -> None:
         """End what it left behind, and have systemd forget it."""
