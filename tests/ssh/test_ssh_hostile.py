@@ -159,7 +159,7 @@ def test_from_a_hostile_host_through_a_run_into_every_report(sshd: Any, harness:
     # No shrinking: each example takes two seconds, and says itself what is wrong with it.
     phases = (Phase.explicit, Phase.generate)
 
-    @settings(max_examples=10, deadline=None, phases=phases, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=8, deadline=None, phases=phases, suppress_health_check=list(HealthCheck))
     @given(TEXT, TEXT, TEXT)
     def holds(host: str, value: str, name: str) -> None:
         shutil.rmtree(folder / "runs", ignore_errors=True)
