@@ -69,6 +69,23 @@ async def test_a_folder_of_hostile_names_is_copied_exactly_and_once(
     assert not Path("pwned").exists()
 
 
+@pytest.mark.parametrize(("size", "visits"), [(64 * 1024, 1), (64 * 1024 + 1, 2)])
+async def test_a_small_file_that_is_new_takes_one_visit(
+    machine: Any, task: Any, ctx: TaskContext, tmp_path: Path, commands: list[CommandRecord], size: int, visits: int
+) -> None:
+    source, dest = tmp_path / "source", tmp_path / "dest"
+    async with machine() as here:
+        for byte, needed in ((b"a", visits), (b"b", 2)):  # what is there is looked at before it is replaced
+            source.write_bytes(byte * size)
+            commands.clear()
+            copy = task("copy", src=source, dest=str(dest), mode="0600")
+            assert (await copy.apply(here, ctx)).changed
+            assert len(commands) == needed
+            assert dest.read_bytes() == byte * size and dest.stat().st_mode & 0o777 == 0o600
+        commands.clear()
+        assert not (await copy.apply(here, ctx)).changed and len(commands) == 1
+
+
 async def test_only_what_differs_is_sent_and_what_else_is_there_stays(
     machine: Any, task: Any, ctx: TaskContext, source: Path, tmp_path: Path
 ) -> None:
