@@ -6,7 +6,11 @@ As root on Linux: hosts and controller are in namespaces without a way out (test
 from PyPI for this run. Each tool starts cold in each round, as a command of its own does: no connection and no cache of
 the last round is left. Rounds are interleaved, the order rotates, figures are medians, and whether the steps were done
 is looked up on the hosts, by plain ssh, outside the measured time. CPU seconds, of the controller and of all hosts, are
-the kernel's; they tell more than elapsed ones where others use the machine as well."""
+the kernel's; they tell more than elapsed ones where others use the machine as well.
+
+Where hosts and controller share few cores, CPU is what elapses, and the floor, `ssh true`, bounds every ratio. Of fifty
+hosts on two cores, medians of three rounds over links without delay, pyinfra took 3.3 CPU seconds, our machines 2.8 and
+the floor 1.3: twice as fast as pyinfra by CPU is 0.3 above the floor, which loading our controller's modules takes."""
 
 from __future__ import annotations
 
