@@ -7,14 +7,13 @@ import socket
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
 import paramiko
 import pytest
-from anyio.abc import ByteStream, SocketAttribute
 
 from harness.api import HostSpec, MachineLost, UsageError
 from harness_ssh.connection import AuthenticationFailed, SshConnection
@@ -374,53 +373,3 @@ async def test_as_many_at_once_as_allowed(sshd: Any, monkeypatch: pytest.MonkeyP
         for number in range(1, 10):
             tasks.start_soon(pool.get, f"node{number:02}")
     assert most == 3
-
-
-async def test_a_link_that_is_cut_silently_is_noticed(sshd: Any) -> None:
-    """Somebody on the way takes what is sent and answers nothing any more."""
-    async with relay_to(sshd.port) as relay:
-        known = f"[127.0.0.1]:{relay.port} {sshd.public(sshd.host_key)}"
-        sshd.known_hosts.write_text(known)
-        variables = sshd.variables(ansible_port=relay.port)
-        hosts = [HostSpec("node01", variables)]
-        pool = Pool(hosts, SshSettings(keepalive=0.2), 20)
-        connection = await pool.get("node01")
-        channel = await connection.execute("sleep 1000")
-        await anyio.sleep(1.0)
-        assert connection.alive
-        relay.silent = True
-        with anyio.fail_after(10):
-            assert [piece async for piece in channel] == []
-        relay.silent = False
-        assert await said(await pool.get("node01"), "echo back") == "back\n"
-        await pool.close()
-
-
-class Relay:
-    """`silent`: what comes from now on is swallowed."""
-
-    port = 0
-    silent = False
-
-
-@asynccontextmanager
-async def relay_to(port: int) -> AsyncIterator[Relay]:
-    relay = Relay()
-
-    async def copy(source: ByteStream, target: ByteStream) -> None:
-        async for piece in source:
-            if not relay.silent:
-                await target.send(piece)
-        await target.aclose()
-
-    async def serve(near: ByteStream) -> None:
-        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, ExceptionGroup):
-            async with near, await anyio.connect_tcp("127.0.0.1", port) as far, anyio.create_task_group() as tasks:
-                tasks.start_soon(copy, near, far)
-                tasks.start_soon(copy, far, near)
-
-    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
-        relay.port = listener.extra(SocketAttribute.local_port)
-        tasks.start_soon(listener.serve, serve)
-        yield relay
-        tasks.cancel_scope.cancel()

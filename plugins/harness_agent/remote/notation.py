@@ -1,5 +1,9 @@
 """JSON, by that part of Python's which is written in C: what is around it takes longer to load than an agent to start.
-Where a Python has no such part, or another one, it is the whole."""
+Where a Python has no such part, or another one, it is the whole.
+
+`import json` brings `re` along. Measured on two shared cores, CPython 3.11: an agent starts in 17 to 19 ms of CPU
+with this, in 24 to 31 ms with json; `import json` alone doubles the 9 ms of a bare interpreter. It is paid on
+each machine, twice where one becomes root."""
 
 from __future__ import annotations
 
