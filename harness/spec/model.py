@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.spec.units import Span
+from harness.spec.units import Moment, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,28 @@ class TaskUse:
 
 
 @dataclass(frozen=True, slots=True)
+class StepUse:
+    """One `[[steps]]` table. It begins `at` a moment of the drive, or `after` so long since the step before it was done
+    (at once, where neither is said). `action` is "fault", "expect", "heal" or "run", `what` the name of the fault or
+    expectation, or of the fault to heal; `use` is the plugin of the first two, with its options. A fault holds for
+    `hold`, else until it is healed by its `name`, or the drive ends. `targets` are the nodes of a fault or a command
+    (a node pattern)."""
+
+    label: str
+    action: str
+    what: str
+    where: SourceRef
+    path: tuple[str | int, ...] = ()
+    use: PluginUse | None = None
+    at: Moment | None = None
+    after: Span | None = None
+    name: str = ""
+    targets: str = "all"
+    hold: Span | None = None
+    argv: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TopologySpec:
     """How many nodes of each role, and who peers with whom.
 
@@ -86,6 +108,7 @@ class Playbook:
     workloads: tuple[PluginUse, ...]
     expectations: tuple[PluginUse, ...]
     prepare: tuple[TaskUse, ...] = ()
+    steps: tuple[StepUse, ...] = ()
     description: str = ""
     seed: int | None = None
     ready_timeout: float = 60.0

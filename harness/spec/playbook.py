@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness.errors import Problem, SpecError
-from harness.spec.model import Playbook, PluginUse, SourceRef, TaskUse, TopologySpec, WalletsSpec
-from harness.spec.playbook_model import PlaybookModel, TaskModel, TopologyModel
+from harness.spec.model import Playbook, PluginUse, SourceRef, StepUse, TaskUse, TopologySpec, WalletsSpec
+from harness.spec.playbook_model import ACTIONS, PlaybookModel, StepModel, TaskModel, TopologyModel
 from harness.spec.problems import known_hint, problems_from_validation, shown
 from harness.spec.template import is_variable_name, render, variables_used
 from harness.spec.toml_document import KeyPath, TomlDocument
@@ -29,6 +29,10 @@ MAX_LINKED = 1_000
 
 _ELSEWHERE = ("ansible_", "harness_")  # variables of inventories, which `-e` sets too
 _COMMAND_LINE = SourceRef("-e")
+_PLUGIN_STEPS = ("fault", "expect")
+"""Keys of a step that name a plugin, whose options stand beside them."""
+_OWN_KEYS: Mapping[str, Collection[str]] = {"steps": {"use", *StepModel.model_fields}}
+"""Keys that are not the plugin's, by section, where there are more than `use`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class Draft:
     workloads: tuple[PluginUse, ...]
     expectations: tuple[PluginUse, ...]
     prepare: tuple[TaskUse, ...] = ()
+    steps: tuple[StepUse, ...] = ()
     broken: tuple[KeyPath, ...] = ()
     source: Path | None = None
 
@@ -144,6 +149,7 @@ class _Reader:
         problems = [*self._problems, *self._check_names(elsewhere), *self._check_matrix(), *found]
         uses = self._uses()
         prepare = _named_apart(map(self._task, uses["prepare"]))
+        steps = self._steps(uses["steps"], model)
         topology = self._topology()
         source = Path(self._document.file)
         playbook = None
@@ -158,6 +164,7 @@ class _Reader:
                 workloads=uses["workloads"],
                 expectations=uses["expectations"],
                 prepare=prepare,
+                steps=steps,
                 seed=model.seed,
                 ready_timeout=model.ready_timeout,
                 settle=model.settle,
@@ -174,6 +181,7 @@ class _Reader:
             workloads=uses["workloads"],
             expectations=uses["expectations"],
             prepare=prepare,
+            steps=steps,
             broken=self._broken,
             source=source,
         )
@@ -283,11 +291,11 @@ class _Reader:
                     continue
                 counts[name] = counts.get(name, 0) + 1
                 use_id = name if counts[name] == 1 else f"{name}#{counts[name]}"
-                options = {key: value for key, value in table.items() if key != "use"}
+                options = {key: value for key, value in table.items() if key not in _OWN_KEYS.get(section, ("use",))}
                 yield section, PluginUse(name, use_id, options, self._document.where(path), path)
 
         found = list(uses())
-        sections = ("chain", "prepare", "workloads", "expectations")
+        sections = ("chain", "prepare", "workloads", "expectations", "steps")
         return {section: tuple(use for s, use in found if s == section) for section in sections}
 
     def _task(self, use: PluginUse) -> TaskUse:
@@ -304,6 +312,33 @@ class _Reader:
             become=become if isinstance(become, bool) else None,
         )
 
+    def _steps(self, uses: Sequence[PluginUse], model: PlaybookModel | None) -> tuple[StepUse, ...]:
+        """None before the whole makes sense: what its plugins have to say of their options comes without them."""
+        by_path = {use.path: use for use in uses}
+        steps = []
+        for index, step in enumerate(model.steps if model is not None else ()):
+            action = next(key for key in ACTIONS if getattr(step, key) is not None)
+            path = ("steps", index)
+            argv = tuple(step.run or ())
+            what = argv[0] if action == "run" else getattr(step, action)
+            steps.append(
+                StepUse(
+                    label=f"step {index + 1}",
+                    action=action,
+                    what=what,
+                    where=self._document.where(path),
+                    path=path,
+                    use=by_path.get(path),
+                    at=step.at,
+                    after=step.after,
+                    name=step.name or "",
+                    targets=step.targets,
+                    hold=step.hold,
+                    argv=argv,
+                )
+            )
+        return tuple(steps)
+
     def _use_tables(self) -> Iterator[tuple[str, KeyPath, Mapping[str, Any]]]:
         chain = self._data.get("chain")
         yield "chain", ("chain",), {"use": chain} if isinstance(chain, str) else _table(self._data, "chain")
@@ -312,3 +347,7 @@ class _Reader:
             for index, table in enumerate(items if isinstance(items, list) else ()):
                 if isinstance(table, Mapping):
                     yield section, (section, index), table
+        steps = self._data.get("steps")
+        for index, table in enumerate(steps if isinstance(steps, list) else ()):
+            if isinstance(table, Mapping) and (key := next((key for key in _PLUGIN_STEPS if key in table), "")):
+                yield "steps", ("steps", index), {**table, "use": table[key]}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from harness.spec.problems import shown
-from harness.spec.units import Duration, Span
+from harness.spec.units import Duration, Moment, Span
 
 
 class _Table(BaseModel):
@@ -28,6 +28,38 @@ class TaskModel(UseModel):
     name: Annotated[str, Field(min_length=1, description="what it is called in output")] | None = None
     hosts: Annotated[str, Field(min_length=1, description="on which of the run's hosts: a host pattern")] = "all"
     become: Annotated[bool, Field(description="do it as root; else as the inventory says of each host")] | None = None
+
+
+ACTIONS = ("fault", "expect", "heal", "run")
+"""What a step can do: exactly one of these keys."""
+
+
+class StepModel(_Table):
+    """One step of the timeline: when, what, and the options of the fault or expectation beside it."""
+
+    model_config = ConfigDict(extra="allow")
+    at: Annotated[Moment, Field(description='when: "block 30", or so long after the drive began: "20s"')] | None = None
+    after: Annotated[Span, Field(description="so long after the step before it was done")] | None = None
+    fault: Annotated[str, Field(min_length=1, description="inject this fault")] | None = None
+    expect: Annotated[str, Field(min_length=1, description="judge this expectation now")] | None = None
+    heal: Annotated[str, Field(min_length=1, description="heal the fault of this name")] | None = None
+    run: Annotated[list[str], Field(min_length=1, description="run this command on nodes' machines")] | None = None
+    name: Annotated[str, Field(min_length=1, description="what its fault is called, for heal")] | None = None
+    targets: Annotated[str, Field(min_length=1, description="of which nodes: a pattern of names and roles")] = "all"
+    hold: Annotated[Span, Field(description="heal the fault after so long, then go on")] | None = None
+
+    @model_validator(mode="after")
+    def _one_action(self) -> StepModel:
+        asked = [key for key in ACTIONS if getattr(self, key) is not None]
+        if len(asked) != 1:
+            there = f"it has {' and '.join(asked)}" if asked else "it has none"
+            raise ValueError(f"a step has exactly one of {', '.join(ACTIONS)}; {there}")
+        if self.at is not None and self.after is not None:
+            raise ValueError("a step has at or after, not both")
+        for key in ("name", "hold"):
+            if getattr(self, key) is not None and self.fault is None:
+                raise ValueError(f"{key} is for a step with a fault")
+        return self
 
 
 class TopologyModel(_Table):
@@ -80,3 +112,4 @@ class PlaybookModel(_Table):
     prepare: list[TaskModel] = []
     workloads: list[UseModel] = []
     expectations: list[UseModel] = []
+    steps: list[StepModel] = []

@@ -27,6 +27,7 @@ _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)")
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(block|s|m)")
+_AT_BLOCK = re.compile(r"block\s+(\d{1,12})")
 _BLOCKS = re.compile(r"(\d+(?:\.\d+)?)\s*blocks?")
 
 
@@ -182,6 +183,34 @@ class Span(_Unit):
             "pattern": r"^((\d+(\.\d+)?(ms|s|m|h|d))+|\d+(\.\d+)?\s*blocks?)$",
             "examples": ["60s", "2m30s", "20 blocks"],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Moment(_Unit):
+    """A moment of the drive: the first block of a height (`"block 30"`), or so long after its begin (`"20s"`,
+    `"10 blocks"`)."""
+
+    height: int | None = None
+    span: Span = Span(0.0)
+
+    def __str__(self) -> str:
+        return str(self.span) if self.height is None else f"block {self.height}"
+
+    @classmethod
+    def parse(cls, value: object) -> Moment:
+        if isinstance(value, Moment):
+            return value
+        if isinstance(value, str) and (match := _AT_BLOCK.fullmatch(value.strip())):
+            return cls(height=int(match[1]))
+        try:
+            return cls(span=Span.parse(value))
+        except ValueError as error:
+            alternative = ', or "block 30"' if "; write" in str(error) else ""
+            raise ValueError(f"{error}{alternative}") from None
+
+    @classmethod
+    def _schema(cls) -> dict[str, Any]:
+        return {"type": "string", "examples": ["block 30", "20s", "10 blocks"]}
 
 
 Duration = Annotated[
