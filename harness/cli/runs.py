@@ -14,7 +14,7 @@ from harness.record.journal import read_journal
 from harness.record.reduce import reduce_all
 from harness.record.result import result_of
 from harness.record.rundir import RunDirectory, find_run, list_runs
-from harness.record.text import block
+from harness.record.text import block, one_line
 
 runs_option = click.option(
     "--runs", "runs_dir", type=click.Path(path_type=Path), help="Folder of run directories. Default: the project's."
@@ -44,7 +44,7 @@ def list_all(runs_dir: Path | None, as_json: bool) -> int:
         state = reduce_all(read_journal(run.journal)) if run.journal.exists() else None
         status = state.status(run.is_alive()) if state and state.seq else "empty"
         verdict = state.finish.verdict if state and state.finish else "-"
-        click.echo(block(f"{run.run_id:<64} {verdict:<8} {status}"))
+        click.echo(one_line(f"{run.run_id:<64} {verdict:<8} {status}"))
     return ExitCode.PASS
 
 
