@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 
 import anyio
@@ -12,6 +13,7 @@ from harness.cli.interrupts import Interrupted
 from harness.cli.preparing import do_tasks
 from harness.engine.adoption import allowed
 from harness.engine.budget import budget_of
+from harness.engine.components import PlannedStep
 from harness.engine.plan import Plan
 from harness.engine.target import Target
 from harness.errors import ExitCode, Unsupported
@@ -87,12 +89,27 @@ def plan_lines(plan: Plan, target: Target, planned: Sequence[PlannedNode]) -> It
         yield f"  {'':<22} needs {', '.join(sorted(needs)) or 'nothing special'}: all there"
     yield from ["  none"] if not plan.workloads else []
     yield ""
+    if plan.steps:
+        yield "steps, one after the other"
+        yield from map(_step_line, plan.steps)
+        yield ""
     yield "expectations"
     for expectation in plan.expectations:
         options = ", ".join(f"{k} = {v}" for k, v in expectation.config.model_dump(mode="json").items())
         yield f"  {expectation.id:<22} {options}" + (
             f" (brought by {expectation.brought_by})" if expectation.brought_by else ""
         )
+
+
+def _step_line(step: PlannedStep) -> str:
+    use = step.use
+    when = f"at {use.at}" if use.at else f"{use.after} after that" if use.after else "then"
+    lasting = f", heal after {use.hold}" if use.hold else ""
+    config = step.component.config if step.component is not None else None
+    options = config.model_dump(mode="json", exclude_defaults=True) if config is not None else {}
+    told = "".join(f", {key} = {json.dumps(value, ensure_ascii=False)}" for key, value in options.items())
+    whom = f" on {use.targets}" if use.action in ("fault", "run") else ""
+    return f"  {when:<22} {use.action} {shlex.join(use.argv) or use.what}{whom}{told}{lasting}"
 
 
 def _node(plan: Plan, node: PlannedNode) -> str:

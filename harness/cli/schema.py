@@ -37,6 +37,7 @@ def playbook_schema(registry: Registry) -> dict[str, Any]:
     for name in registry.names(Kind.TASK):
         if task := definitions.get(f"{Kind.TASK}.{name}"):
             task["properties"] = {**{key: beside[key] for key in beside if key != "use"}, **task["properties"]}
+    properties["steps"] = {"type": "array", "items": _steps(registry, definitions)}
     names = {"type": "string", "enum": registry.names(Kind.CHAIN)}
     properties["chain"] = {"anyOf": [names, _one_of(registry, Kind.CHAIN, definitions)]}
     whole["required"].remove("name")  # a playbook without one is called like its file
@@ -63,6 +64,34 @@ def _one_of(registry: Registry, kind: Kind, definitions: dict[str, Any]) -> dict
         one["title"] = name
         definitions[f"{kind}.{name}"] = one
         options.append({"$ref": f"#/$defs/{kind}.{name}"})
+    return {"anyOf": options}
+
+
+def _steps(registry: Registry, definitions: dict[str, Any]) -> dict[str, Any]:
+    """A step's own keys, and beside `fault` or `expect` the options of the plugin that it names."""
+    from harness.spec.playbook_model import ACTIONS, StepModel
+
+    own = StepModel.model_json_schema()["properties"]
+    beside = {key: value for key, value in own.items() if key not in ACTIONS}
+    options: list[dict[str, Any]] = [
+        {"properties": {**beside, key: own[key]}, "required": [key], "additionalProperties": False}
+        for key in ("heal", "run")
+    ]
+    for kind, key in ((Kind.FAULT, "fault"), (Kind.EXPECTATION, "expect")):
+        _one_of(registry, kind, definitions)
+        for name in registry.names(kind):
+            if plugin := definitions.get(f"{kind}.{name}"):
+                theirs = {k: v for k, v in plugin["properties"].items() if k != "use"}
+                required = [key, *(k for k in plugin["required"] if k != "use")]
+                named = {**plugin["properties"]["use"]}
+                options.append(
+                    {
+                        "title": f"{key} {name}",
+                        "properties": {**theirs, **beside, key: named},
+                        "required": required,
+                        "additionalProperties": False,
+                    }
+                )
     return {"anyOf": options}
 
 

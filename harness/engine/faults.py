@@ -74,6 +74,9 @@ class InjectionContext(FaultContext):
     async def shape(self, shapes: Mapping[Flow, LinkShape]) -> None:
         await self._wiring.shape(self._id, shapes)
 
+    def shaped_by_others(self) -> Mapping[Flow, LinkShape]:
+        return self._wiring.others(self._id)
+
     async def reach(self, links: Iterable[Link], patience: float) -> Mapping[Link, Reach]:
         return await self._wiring.reach(links, patience)
 

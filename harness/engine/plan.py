@@ -4,60 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from pydantic import ValidationError
 
+from harness.engine.components import Component, PlannedStep, PlannedTask, step_problems
 from harness.engine.seed import derive, fresh_seed
 from harness.errors import HarnessError, PluginLoadError, Problem, SpecError, UnknownPluginError
-from harness.plugin.contract.base import Config, MachineCapability, Plugin
+from harness.plugin.contract.base import MachineCapability
 from harness.plugin.contract.chain import Chain, Timing
 from harness.plugin.contract.expectation import Expectation
-from harness.plugin.contract.task import Task
 from harness.plugin.contract.workload import PlanView, Workload
 from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
 from harness.spec.local_path import context_for
-from harness.spec.model import Playbook, PluginUse, SourceRef, TaskUse
+from harness.spec.model import Playbook, PluginUse, SourceRef, StepUse
 from harness.spec.node_patterns import select_nodes
 from harness.spec.playbook import Draft, PlaybookFile, role_path
 from harness.spec.problems import known_hint, problems_from_validation
 from harness.spec.toml_document import KeyPath, TomlDocument, show_path
 from harness.spec.topology import Topology, build_topology
-
-PluginT = TypeVar("PluginT", bound=Plugin[Any])
-
-
-@dataclass(frozen=True, slots=True)
-class Component(Generic[PluginT]):
-    """A chosen plugin with its options checked. `make` gives the instance for one run.
-
-    `brought_by` names the workload that brought this expectation along, "" for one that the playbook asks for."""
-
-    id: str
-    cls: type[PluginT]
-    config: Config
-    where: SourceRef
-    brought_by: str = ""
-
-    def make(self) -> PluginT:
-        return self.cls(self.config)
-
-    @property
-    def source(self) -> str:
-        return f"default of {self.brought_by}" if self.brought_by else str(self.where)
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedTask:
-    """A task of `[[prepare]]`: what the playbook says of it, and its plugin."""
-
-    use: TaskUse
-    component: Component[Task[Any]]
-
-    @property
-    def label(self) -> str:
-        return self.use.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +42,7 @@ class Plan:
     settle: float | None
     view: PlanView
     prepare: tuple[PlannedTask, ...] = ()
+    steps: tuple[PlannedStep, ...] = ()
     pace: Timing | None = None
 
     @property
@@ -87,7 +54,8 @@ class Plan:
         long as they do there. Raises SpecError where that makes a plan that cannot be."""
         view = _view(self.playbook, self.topology, timing.block_interval)
         settle = self.playbook.settle.seconds(timing.block_interval) if self.playbook.settle else None
-        components: tuple[Component[Any], ...] = (*self.workloads, *self.expectations)
+        of_steps = (step.component for step in self.steps if step.component is not None)
+        components: tuple[Component[Any], ...] = (*self.workloads, *self.expectations, *of_steps)
         problems = [
             Problem(component.where.file, component.where.line, component.where.column, component.id, complaint)
             for component in components
@@ -106,13 +74,26 @@ class Plan:
             nodes = select_nodes(workload.acts_on(), self.topology.nodes)
             for capability in workload.requires_machine():
                 needs.setdefault(capability, {})[component.id] = frozenset(node.name for node in nodes)
+        for step in self.steps:
+            nodes = select_nodes(step.use.targets, self.topology.nodes)
+            for capability in step.needs:
+                of = needs.setdefault(capability, {})
+                label = f"{step.use.label} ({step.use.what})"
+                of[label] = frozenset(node.name for node in nodes)
         return needs
 
 
 def resolve(playbook: Playbook, registry: Registry, *, seed: int | None = None) -> Plan:
     """The plan of a playbook that was built in code. Raises SpecError with every problem found."""
     draft = Draft(
-        playbook, (), playbook.chain, playbook.topology, playbook.workloads, playbook.expectations, playbook.prepare
+        playbook,
+        (),
+        playbook.chain,
+        playbook.topology,
+        playbook.workloads,
+        playbook.expectations,
+        playbook.prepare,
+        playbook.steps,
     )
     return _Resolver(draft, registry, None).resolve(seed, fresh_seed())
 
@@ -160,10 +141,12 @@ class _Resolver:
         tasks = [(use, self._component(Kind.TASK, use.use)) for use in draft.prepare]
         workloads = tuple(filter(None, (self._component(Kind.WORKLOAD, use) for use in draft.workloads)))
         asked = tuple(filter(None, (self._component(Kind.EXPECTATION, use) for use in draft.expectations)))
+        steps = tuple(map(self._step, draft.steps))
+        judged = tuple(step.judges for step in steps if step.judges is not None)
         chain: Chain[Any] | None = chain_component.make() if chain_component else None
         self._check_roles()
         if chain is not None:
-            for component in (*workloads, *asked):
+            for component in (*workloads, *asked, *judged):
                 self._check_needs(component, chain)
         playbook = draft.playbook
         if playbook is None or chain is None or self.problems:
@@ -176,11 +159,14 @@ class _Resolver:
         brought = self._brought_along(workloads, asked)
         for component in brought:
             self._check_needs(component, chain)
-        for component in (*workloads, *asked, *brought):
+        disturbing = [step.disturbs for step in steps if step.disturbs is not None]
+        for component in (*workloads, *asked, *brought, *judged, *disturbing):
             complaints = self._ask(component, lambda plugin: plugin.check(view)) or ()
             for complaint in complaints:
                 self._problem(self._path_of(component), complaint, component.where)
-        if not asked and not brought:
+        for problem in step_problems(steps, view):
+            self._problem(*problem)
+        if not asked and not brought and not judged:
             self._problem(
                 ("name",),
                 "nothing is judged: there is no expectation, and no workload that brings one",
@@ -201,7 +187,12 @@ class _Resolver:
             settle=settle,
             view=view,
             prepare=tuple(PlannedTask(use, component) for use, component in tasks if component is not None),
+            steps=steps,
         )
+
+    def _step(self, use: StepUse) -> PlannedStep:
+        kind = {"fault": Kind.FAULT, "expect": Kind.EXPECTATION}.get(use.action)
+        return PlannedStep(use, self._component(kind, use.use) if kind is not None and use.use is not None else None)
 
     def _component(self, kind: Kind, use: PluginUse, brought_by: str = "") -> Component[Any] | None:
         try:
@@ -277,7 +268,7 @@ class _Resolver:
             return None
 
     def _path_of(self, component: Component[Any]) -> tuple[str | int, ...]:
-        uses = (*self.draft.workloads, *self.draft.expectations)
+        uses = (*self.draft.workloads, *self.draft.expectations, *(step.use for step in self.draft.steps if step.use))
         return next((use.path for use in uses if use.id == component.id and use.where == component.where), ())
 
     def _problem(self, path: KeyPath, message: str, where: SourceRef, hint: str = "") -> None:

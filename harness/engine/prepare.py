@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 
 from harness.clock import Clock
-from harness.engine.plan import PlannedTask
+from harness.engine.components import PlannedTask
 from harness.engine.tasks import all_of
 from harness.errors import HarnessError, Problem, SpecError, UsageError
 from harness.plugin.contract.deployer import HostSpec, PlannedNode

@@ -6,15 +6,18 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import anyio
 import anyio.abc
 
 from harness.clock import Clock
+from harness.engine.components import Component
 from harness.engine.context import ComponentContext, RunShared
-from harness.engine.plan import Component, Plan
+from harness.engine.plan import Plan
 from harness.engine.tasks import as_harness_error, is_cancellation, plain, plain_errors
+from harness.engine.timeline import TIMELINE, Timeline
 from harness.errors import HarnessError, InfrastructureError
 from harness.observe.blocks import BlockSeen
 from harness.plugin.contract.context import Window
@@ -108,18 +111,21 @@ class Runner:
             expectations = [(component, component.make()) for component in plan.expectations]
             for component, workload in workloads:
                 await self._before(component, workload.prepare)
-            for asked, expectation in expectations:
+            checks = {step.judges.id: (step.judges, step.judges.make()) for step in plan.steps if step.judges}
+            for asked, expectation in (*expectations, *checks.values()):
                 await self._before(asked, expectation.capture)
-        self._watch_blocks(expectations)
+        self._watch_blocks((*expectations, *checks.values()))
+        timeline = Timeline(self._shared, lambda id: self._judge(*checks[id]))
         async with self._recording_figures():
             async with self._phase("drive", plan.duration):
-                await self._drive(workloads)
+                await self._drive(workloads, timeline)
             async with self._phase("settle", plan.settle):
                 await self._settle()
         async with self._phase("evaluate"):
             for asked, expectation in expectations:
                 await self._judge(asked, expectation)
             self._judge_faults()
+            self._judge_timeline(timeline)
         if self._shared.failures:
             raise InfrastructureError("; ".join(dict.fromkeys(map(str, self._shared.failures))))
         return self.verdict
@@ -173,7 +179,7 @@ class Runner:
         if watching:
             self._shared.feed.subscribe(seen)
 
-    async def _drive(self, workloads: Sequence[tuple[Component[Any], Workload[Any]]]) -> None:
+    async def _drive(self, workloads: Sequence[tuple[Component[Any], Workload[Any]]], timeline: Timeline) -> None:
         shared, clock = self._shared, self.clock
         start, start_wall = clock.now(), clock.wall()
         shared.window = Window(start, start_wall)
@@ -182,7 +188,8 @@ class Runner:
             async with anyio.create_task_group() as driving:
                 tasks.start_soon(self._stop_when_failed, driving.cancel_scope)
                 for component, workload in workloads:
-                    driving.start_soon(self._drive_one, component, workload)
+                    driving.start_soon(self._drive_one, component.id, partial(self._run_workload, component, workload))
+                driving.start_soon(self._drive_one, TIMELINE, partial(timeline.run, deadline))
                 await clock.sleep_until(deadline)
                 driving.cancel_scope.deadline = anyio.current_time() + DRIVE_GRACE
             if driving.cancel_scope.cancelled_caught and not shared.failures:
@@ -198,17 +205,20 @@ class Runner:
         await self._shared.failed.wait()
         driving.cancel()
 
-    async def _drive_one(self, component: Component[Any], workload: Workload[Any]) -> None:
-        """A workload that fails ends the drive, not the run: what was seen so far is still judged."""
-        self._driving.add(component.id)
+    async def _run_workload(self, component: Component[Any], workload: Workload[Any]) -> None:
+        await workload.run(self._context(component))
+
+    async def _drive_one(self, id: str, run: Callable[[], Awaitable[None]]) -> None:
+        """What fails ends the drive, not the run: what was seen so far is still judged."""
+        self._driving.add(id)
         try:
-            await workload.run(self._context(component))
+            await run()
         except BaseException as raised:  # whatever a plugin raises: named, kept with its traceback, never a verdict
             if is_cancellation(raised):
                 raise
             defect = not isinstance(plain(raised), HarnessError)
-            self._shared.fail(component.id, as_harness_error(raised), traceback.format_exc() if defect else "")
-        self._driving.discard(component.id)
+            self._shared.fail(id, as_harness_error(raised), traceback.format_exc() if defect else "")
+        self._driving.discard(id)
 
     @asynccontextmanager
     async def _recording_figures(self) -> AsyncIterator[None]:
@@ -265,6 +275,14 @@ class Runner:
         if doubts := tuple(dict.fromkeys(self._shared.faults.doubts)):
             asked = "each fault is proven to be there, and to be gone"
             self._tell(Judged(FAULTS_PROVEN, Judgement(Verdict.UNKNOWN, doubts[0], asked, {"doubts": doubts}), ""))
+
+    def _judge_timeline(self, timeline: Timeline) -> None:
+        """What was to happen and did not leaves a verdict on something else than what was asked for."""
+        if timeline.skipped:
+            which = ", ".join(f"{step.use.label} ({step.use.action} {step.use.what})" for step in timeline.skipped)
+            asked = f"all {len(self._shared.plan.steps)} steps are come to within {self._shared.plan.playbook.duration}"
+            source = str(timeline.skipped[0].use.where)
+            self._tell(Judged(TIMELINE, Judgement(Verdict.UNKNOWN, f"never came to {which}", asked), source))
 
     def _tell(self, judged: Judged) -> None:
         self._judged.append(judged)

@@ -47,6 +47,10 @@ class Wiring:
             if not shapes:
                 del self._shapes[owner]
 
+    def others(self, owner: str) -> Mapping[Flow, LinkShape]:
+        """What is wanted of links by all but this one."""
+        return combined(shapes for who, shapes in self._shapes.items() if who != owner)
+
     async def reach(self, links: Iterable[Link], patience: float) -> Mapping[Link, Reach]:
         """See FaultContext.reach."""
         by_source: dict[str, list[Link]] = {}

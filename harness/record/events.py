@@ -123,6 +123,18 @@ class FaultStaged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StepStaged(Event):
+    """A step of the timeline: begun, ran (a command, `detail` is what it said: untrusted), done, failed, or skipped
+    because its time did not come. `source` is where the playbook has it."""
+
+    step: str
+    what: str
+    stage: str
+    detail: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ViolationSeen(Event):
     """An expectation saw itself violated while the run went on."""
 

@@ -20,6 +20,7 @@ from harness.record.events import (
     Recorded,
     RunFinished,
     RunStarted,
+    StepStaged,
     TaskRan,
     ViolationSeen,
     WorkloadProgress,
@@ -38,6 +39,7 @@ from harness.record.state import (
     Remark,
     RunState,
     Seen,
+    StepState,
     WorkloadState,
 )
 
@@ -74,6 +76,11 @@ def _apply(state: RunState, event: Event, recorded: Recorded) -> RunState:
             return replace(state, nodes=_with(state.nodes, event.node, node))
         case FaultStaged():
             return _fault(state, event)
+        case StepStaged():
+            before = state.steps.get(event.step)
+            reached = _with(before.reached if before else {}, event.stage, state.t)
+            step = StepState(event.step, event.what, event.stage, reached, event.detail, event.source)
+            return replace(state, steps=_with(state.steps, event.step, step))
         case ViolationSeen():
             return _violation(state, event)
         case ExpectationJudged():

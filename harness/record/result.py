@@ -15,7 +15,8 @@ The keys below are stable; new ones may be added, and `format` counts up when on
     prepare       {tasks: [name], hosts: {name: {ok, changed, error}}}
     expectations  [{id, verdict, measured, asked, source, evidence, violation_count, violations: [{t, message, evidence}]}]
     workloads     {id: {figure: value}}
-    faults        [{id, fault, targets, by, stage, reached: {stage: t}, seen, error}]
+    faults        [{id, fault, targets, by, stage, reached: {stage: t}, seen, error, options}]
+    steps         [{step, what, stage, reached: {stage: t}, detail, source}]
     nodes         {name: {role, machine, state, height, hash, lag, exits, last_error}}
     highest       {height, hash, node}; null when no block was seen
     warnings      [{t, component, level, message, count}]
@@ -62,6 +63,7 @@ def result_of(state: RunState, *, alive: bool = False) -> dict[str, Any]:
         "expectations": [_expectation(one) for one in state.expectations.values()],
         "workloads": {workload.workload: workload.figures for workload in state.workloads.values()},
         "faults": [asdict(fault) for fault in state.faults.values()],
+        "steps": [asdict(step) for step in state.steps.values()],
         "nodes": {
             node.name: {
                 "role": node.role,

@@ -123,6 +123,18 @@ class FaultState:
 
 
 @dataclass(frozen=True, slots=True)
+class StepState:
+    """A step of the timeline. `stage` is its last (see StepStaged), `reached` when it came to each."""
+
+    step: str
+    what: str
+    stage: str
+    reached: Mapping[str, float] = field(default_factory=dict)
+    detail: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """A violation as it was seen at `t`."""
 
@@ -179,6 +191,7 @@ class RunState:
     recent: tuple[BlockRef, ...] = ()
     workloads: Mapping[str, WorkloadState] = field(default_factory=dict)
     faults: Mapping[str, FaultState] = field(default_factory=dict)
+    steps: Mapping[str, StepState] = field(default_factory=dict)
     expectations: Mapping[str, ExpectationState] = field(default_factory=dict)
     notes: tuple[Remark, ...] = ()
     warnings: Mapping[tuple[str, str, str], Remark] = field(default_factory=dict)

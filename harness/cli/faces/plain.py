@@ -21,6 +21,7 @@ from harness.record.events import (
     PhaseStarted,
     Recorded,
     RunStarted,
+    StepStaged,
     TaskRan,
     ViolationSeen,
 )
@@ -96,6 +97,8 @@ class PlainFace:
                 return f"{host}: {task}: failed: {error}", Mood.BAD
             case TaskRan(host, task, True, detail):
                 return f"{host}: {task}: changed" + (f" ({detail})" if detail else ""), Mood.PLAIN
+            case StepStaged(step, what, stage, detail):
+                return self._describe_step(step, what, stage, detail)
             case FaultStaged() as fault:
                 return self._describe_fault(fault)
             case NodeChanged(node, "exited", _, why, False):
@@ -108,6 +111,11 @@ class PlainFace:
                 return text, Mood.BAD if level == "error" else Mood.DOUBTFUL
             case _:
                 return "", Mood.PLAIN
+
+    @staticmethod
+    def _describe_step(step: str, what: str, stage: str, detail: str) -> tuple[str, Mood]:
+        mood = {"failed": Mood.BAD, "skipped": Mood.DOUBTFUL}.get(stage, Mood.PLAIN)
+        return f"{step}: {what}: {stage}" + (f": {detail}" if detail else ""), mood
 
     def _describe_fault(self, event: FaultStaged) -> tuple[str, Mood]:
         fault = self._state.faults[event.id]

@@ -13,6 +13,7 @@ from harness.clock import Clock
 from harness.plugin.contract.base import ConfigT, MachineCapability, Plugin
 from harness.plugin.contract.chain import Artifact, Chain, Network
 from harness.plugin.contract.node import Node
+from harness.plugin.contract.workload import PlanView
 from harness.spec.links import Flow, LinkShape
 from harness.spec.topology import Link
 
@@ -72,6 +73,10 @@ class FaultContext(ABC):
         """Do this, and no longer what this fault did before, to traffic between nodes, on top of what other faults do
         to it. Empty: nothing any more. Raises FaultError."""
 
+    def shaped_by_others(self) -> Mapping[Flow, LinkShape]:
+        """What all other faults together do to traffic at this moment: what is seen of links may be their doing."""
+        return {}
+
     @abstractmethod
     async def reach(self, links: Iterable[Link], patience: float) -> Mapping[Link, Reach]:
         """Dial each link's peer port at the address that its node dials, from that node's machine: all at once, none
@@ -88,6 +93,10 @@ class Fault(Plugin[ConfigT], ABC):
     def requires_machine(self) -> frozenset[MachineCapability]:
         """What it needs of the machines of all nodes, configured as it is. Looked at in plan."""
         return frozenset()
+
+    def check(self, ctx: PlanView) -> Sequence[str]:
+        """What of its options cannot be met by this plan."""
+        return ()
 
     def choose(self, free: Sequence[str], rng: Random) -> Sequence[str]:
         """Which of these nodes a nemesis is to disturb with it now, in an order that may count (who is on which side of

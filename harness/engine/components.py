@@ -1,0 +1,105 @@
+"""The plugins that a plan has chosen, with their options checked, and what each is there for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from harness.errors import UsageError
+from harness.plugin.contract.base import Config, MachineCapability, Plugin
+from harness.plugin.contract.expectation import Expectation
+from harness.plugin.contract.fault import Fault
+from harness.plugin.contract.task import Task
+from harness.plugin.contract.workload import PlanView
+from harness.spec.model import SourceRef, StepUse, TaskUse
+from harness.spec.node_patterns import select_nodes
+from harness.spec.toml_document import KeyPath
+
+PluginT = TypeVar("PluginT", bound=Plugin[Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Component(Generic[PluginT]):
+    """A chosen plugin with its options checked. `make` gives the instance for one run.
+
+    `brought_by` names the workload that brought this expectation along, "" for one that the playbook asks for."""
+
+    id: str
+    cls: type[PluginT]
+    config: Config
+    where: SourceRef
+    brought_by: str = ""
+
+    def make(self) -> PluginT:
+        return self.cls(self.config)
+
+    @property
+    def source(self) -> str:
+        return f"default of {self.brought_by}" if self.brought_by else str(self.where)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTask:
+    """A task of `[[prepare]]`: what the playbook says of it, and its plugin."""
+
+    use: TaskUse
+    component: Component[Task[Any]]
+
+    @property
+    def label(self) -> str:
+        return self.use.label
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """A step of the timeline: what the playbook says of it, and its fault or expectation, where it has one."""
+
+    use: StepUse
+    component: Component[Fault[Any]] | Component[Expectation[Any]] | None = None
+
+    @property
+    def needs(self) -> frozenset[MachineCapability]:
+        """What it needs of its nodes' machines."""
+        if self.disturbs is not None:
+            return self.disturbs.make().requires_machine()
+        return frozenset({MachineCapability.COMMANDS} if self.use.action == "run" else ())
+
+    @property
+    def judges(self) -> Component[Expectation[Any]] | None:
+        component = self.component
+        return component if component is not None and issubclass(component.cls, Expectation) else None
+
+    @property
+    def disturbs(self) -> Component[Fault[Any]] | None:
+        component = self.component
+        return component if component is not None and issubclass(component.cls, Fault) else None
+
+
+StepProblem = tuple[KeyPath, str, SourceRef, str]
+"""Where in the file, what, where, and what to do."""
+
+
+def step_problems(steps: Sequence[PlannedStep], view: PlanView) -> Iterator[StepProblem]:
+    """What of a timeline cannot be, as far as that can be known before the run."""
+    names: dict[str, PlannedStep] = {}
+    for step in steps:
+        use = step.use
+        if use.action in ("fault", "run"):
+            try:
+                select_nodes(use.targets, view.nodes)
+            except UsageError as error:
+                yield (*use.path, "targets"), str(error), use.where, ""
+        if use.name in names:
+            yield (*use.path, "name"), f"{names[use.name].use.label} has this name already", use.where, ""
+        if use.name:
+            names[use.name] = step
+            if use.hold is not None:
+                hint = "leave hold out, or name"
+                yield (*use.path, "hold"), "it heals after hold: nothing is left to heal by its name", use.where, hint
+        if use.action == "heal" and use.what not in names:
+            known = ", ".join(names) or "none before it has one"
+            hint = f'give the step with the fault name = "{use.what}"; names: {known}'
+            yield (*use.path, "heal"), f"no step before it has a fault of this name: {use.what}", use.where, hint
+        if use.at is not None and use.at.height is None and use.at.span.seconds(view.block_interval) >= view.duration:
+            yield (*use.path, "at"), f"{use.at} is after the end of the drive", use.where, "raise duration"
