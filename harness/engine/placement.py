@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from typing import Any
@@ -33,6 +34,7 @@ def place(
     allowed = set(inventory.select(limit)) if limit else None
     spec = cache(partial(host_spec, inventory, extra=extra))
     taken: set[str] = set()
+    dealt: Counter[tuple[str, ...]] = Counter()  # roles that share their hosts are dealt out one after the other
     problems: set[Problem] = set()
     planned = []
     for node in plan.topology.nodes:
@@ -45,7 +47,8 @@ def place(
                 f"{inventory.source}: no host for role {node.role}{within}; "
                 f"add hosts to the group [{node.role}s] or [nodes]"
             )
-        name = names[node.index % len(names)]
+        name = names[dealt[tuple(names)] % len(names)]
+        dealt[tuple(names)] += 1
         if is_adopted(spec(name).vars):
             free = [name for name in names if name not in taken]
             if not free:

@@ -32,15 +32,15 @@ def confess(ctx: Context, tracker: Tracker) -> None:
     """At the end: how late the generator itself was, and a warning if that, or what it dropped, spoils the load."""
     summary = tracker.summary()
     lateness = summary.lateness.summary()
-    ctx.note(f"{tracker.name}: sent {format_duration(lateness['p99'])} late at the 99th percentile", **lateness)
+    ctx.note(f"sent {format_duration(lateness['p99'])} late at the 99th percentile", **lateness)
     if lateness["p99"] > LATENESS_ALLOWED:
         ctx.warn(
-            f"{tracker.name}: the generator could not keep up: it was {format_duration(lateness['p99'])} late "
+            f"the generator could not keep up: it was {format_duration(lateness['p99'])} late "
             f"(99th percentile; at most {format_duration(lateness['max'])})",
             **lateness,
         )
     if summary.dropped:
         ctx.warn(
-            f"{tracker.name}: {summary.dropped} of {summary.offered} were never sent",
+            f"{summary.dropped} of {summary.offered} were never sent",
             reasons=dict(summary.reasons),
         )

@@ -31,7 +31,6 @@ class Say(Expectation[SayConfig]):
             raise KeyError("oops")
         if self.config.wait:
             await anyio.sleep_forever()
-        assert ctx.window.end is not None
         return Judgement(Verdict(self.config.verdict), "said", "to say", {"drawn": ctx.rng().random()})
 
 class Alarm(Expectation[NoConfig]):
@@ -125,6 +124,8 @@ class Do(Workload[DoConfig]):
 
 @hookimpl
 def harness_workloads(): return [Do, Hold]
+@hookimpl
+def harness_faults(): return [Sticky]
 @hookimpl
 def harness_expectations(): return [Say, Alarm, Crier, Clumsy]
 '''

@@ -1,0 +1,144 @@
+"""The timeline of a playbook: `[[steps]]`, over fakes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.errors import ExitCode, SpecError
+from harness.record.events import ExpectationJudged, FaultStaged, StepStaged
+from harness.record.journal import read_journal
+
+pytestmark = pytest.mark.anyio
+
+SAY = '[[expectations]]\nuse = "say"\n'
+
+
+def events(finished: Any) -> list[Any]:
+    kinds = (ExpectationJudged, FaultStaged, StepStaged)
+    return [one.event for one in read_journal(finished.directory.journal) if isinstance(one.event, kinds)]
+
+
+def told(finished: Any) -> list[str]:
+    """What happened, in order: steps, and what became of faults."""
+    lines = []
+    for event in events(finished):
+        if isinstance(event, StepStaged):
+            lines.append(f"{event.step} {event.stage}")
+        elif isinstance(event, FaultStaged) and event.stage in ("proven", "healed"):
+            lines.append(f"{event.fault} {event.stage} {','.join(event.targets)}")
+        elif isinstance(event, ExpectationJudged):
+            lines.append(f"{event.expectation} {event.verdict}")
+    return lines
+
+
+async def test_steps_are_done_one_after_the_other(run_fake: Any) -> None:
+    finished = await run_fake(
+        SAY
+        + """
+[[steps]]
+at = "20ms"
+fault = "sticky"
+targets = "validator-1"
+hold = "20ms"
+
+[[steps]]
+expect = "say"
+
+[[steps]]
+after = "10ms"
+fault = "sticky"
+targets = "validator-2"
+name = "stuck"
+
+[[steps]]
+at = "block 2"
+heal = "stuck"
+"""
+    )
+    assert finished.outcome.exit_code is ExitCode.PASS
+    assert told(finished) == [
+        "step 1 begun",
+        "sticky proven validator-1",
+        "sticky healed validator-1",
+        "step 1 done",
+        "step 2 begun",
+        "say#2 pass",
+        "step 2 done",
+        "step 3 begun",
+        "sticky proven validator-2",
+        "step 3 done",
+        "step 4 begun",
+        "sticky healed validator-2",
+        "step 4 done",
+        "say pass",
+    ]
+
+
+async def test_a_check_that_fails_in_the_middle_fails_the_run_and_lets_it_go_on(run_fake: Any) -> None:
+    finished = await run_fake(SAY + '[[steps]]\nexpect = "say"\nverdict = "fail"\n[[steps]]\nexpect = "say"\n')
+    assert finished.outcome.exit_code is ExitCode.FAIL
+    assert "step 2 done" in told(finished) and "say pass" in told(finished)
+
+
+async def test_a_fault_without_an_end_is_healed_at_the_end_of_the_drive(run_fake: Any) -> None:
+    finished = await run_fake(SAY + '[[steps]]\nfault = "sticky"\ntargets = "validator-0"\n')
+    assert finished.outcome.exit_code is ExitCode.PASS
+    assert told(finished) == [
+        "step 1 begun", "sticky proven validator-0", "step 1 done", "sticky healed validator-0", "say pass",
+    ]  # fmt: skip
+
+
+async def test_steps_whose_time_never_comes_leave_the_verdict_unknown(run_fake: Any) -> None:
+    steps = '[[steps]]\nat = "block 1000000"\nexpect = "say"\n[[steps]]\nfault = "sticky"\n'
+    finished = await run_fake(SAY + steps)
+    assert finished.outcome.exit_code is ExitCode.UNKNOWN
+    assert told(finished)[:2] == ["step 1 skipped", "step 2 skipped"]
+    judged = next(event for event in events(finished) if getattr(event, "expectation", "") == "steps")
+    assert judged.measured == "never came to step 1 (expect say), step 2 (fault sticky)"
+    assert judged.source.partition(":")[2]
+
+
+async def test_a_step_does_one_thing(run_fake: Any) -> None:
+    steps = '[[steps]]\nfault = "sticky"\ntargets = "validator-0"\nheal = "crash"\n'
+    with pytest.raises(SpecError, match="exactly one of fault, expect, heal, run; it has fault and heal"):
+        await run_fake(SAY + steps)
+
+
+async def test_what_is_not_proven_leaves_the_verdict_unknown(run_fake: Any) -> None:
+    finished = await run_fake(SAY + '[[workloads]]\nuse = "hold"\nheal = "unseen"\n')
+    assert finished.outcome.exit_code is ExitCode.UNKNOWN
+    assert "whether sticky of validator-0 (f1) was there could not be told" in str(events(finished)[-1])
+
+
+async def test_a_command_needs_machines_that_run_commands(run_fake: Any) -> None:
+    finished = await run_fake(SAY + '[[steps]]\nrun = ["true"]\n')
+    assert finished.outcome.exit_code is ExitCode.USAGE
+    assert "step 1 (true) needs commands, which fake cannot do" in finished.outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("steps", "complaint"),
+    [
+        ('[[steps]]\nheal = "x"\n', "no step before it has a fault of this name: x"),
+        ('[[steps]]\nfault = "sticky"\nat = "300ms"\n', "300ms is after the end of the drive"),
+        ('[[steps]]\nfault = "sticky"\ntargets = "nobody"\n', '"nobody" matches no node'),
+        ('[[steps]]\nfault = "sticky"\nhold = "1s"\nname = "x"\n', "nothing is left to heal by its name"),
+        ('[[steps]]\nfault = "stick"\n', "sticky"),
+        ('[[steps]]\nfault = "sticky"\ntwic = true\n', "twice"),
+        ('[[steps]]\nexpect = "say"\nhold = "1s"\n', "hold is for a step with a fault"),
+        ('[[steps]]\nat = "block x"\nexpect = "say"\n', 'or "block 30"'),
+        ('[[steps]]\nat = "1s"\nafter = "1s"\nexpect = "say"\n', "at or after, not both"),
+        ('[[steps]]\nat = "1s"\n', "it has none"),
+        (
+            '[[steps]]\nfault = "sticky"\nname = "x"\n[[steps]]\nfault = "sticky"\nname = "x"\n',
+            "step 1 has this name already",
+        ),
+    ],
+)
+async def test_a_timeline_that_cannot_be_is_refused_with_its_place(run_fake: Any, steps: str, complaint: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        await run_fake(SAY + steps)
+    assert complaint in str(refused.value)
+    assert all(problem.line > 0 for problem in refused.value.problems)
