@@ -67,7 +67,7 @@ def request(run_dir: Path) -> DeployRequest:
 
 async def measure(run_dir: Path) -> None:
     began = time.perf_counter()
-    async with ProcessDeployer(ProcessConfig(relay=True)).deploy(request(run_dir)) as deployment:
+    async with ProcessDeployer(ProcessConfig(relay="on")).deploy(request(run_dir)) as deployment:
         show("deployment ready, relay included", time.perf_counter() - began)
         place = deployment.placements["n0"]
         for count in (NODES, MANY):
@@ -97,7 +97,7 @@ async def measure(run_dir: Path) -> None:
 
 async def hold(run_dir: Path) -> None:
     """As a controller that is going to be killed."""
-    async with ProcessDeployer(ProcessConfig(relay=True)).deploy(request(run_dir)) as deployment:
+    async with ProcessDeployer(ProcessConfig(relay="on")).deploy(request(run_dir)) as deployment:
         await spawn(deployment.placements["n0"], NODES, run_dir)
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -44,7 +44,7 @@ DROP_WITHIN = 5.0
 class AgentMachine(Machine):
     """What its agent can reach. Where the controller has the same files (`shared_files`), logs are written in place."""
 
-    capabilities = frozenset({MachineCapability.NODE_CONTROL, MachineCapability.PAUSE})
+    capabilities = frozenset({MachineCapability.NODE_CONTROL, MachineCapability.PAUSE, MachineCapability.COMMANDS})
 
     def __init__(
         self, client: AgentClient, *, name: str = "", folder: PurePosixPath | None = None, shared_files: bool = False

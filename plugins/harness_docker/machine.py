@@ -44,7 +44,7 @@ TOOL_WITHIN = 120.0
 class DockerMachine(Machine):
     """One container. It is made when its node is first started: what is put before that is held for it."""
 
-    capabilities = frozenset({MachineCapability.NODE_CONTROL, MachineCapability.PAUSE})
+    capabilities = frozenset({MachineCapability.NODE_CONTROL, MachineCapability.PAUSE, MachineCapability.COMMANDS})
 
     def __init__(
         self,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import anyio
 import anyio.to_thread
+from pydantic import Field
 
 from harness.api import (
-    CUT,
     Access,
     Address,
     Artifact,
@@ -26,6 +27,7 @@ from harness.api import (
     Flow,
     HostReport,
     HostSpec,
+    InfrastructureError,
     Link,
     LinkShape,
     Machine,
@@ -39,24 +41,28 @@ from harness.api import (
 )
 from harness_agent import AgentClient
 from harness_agent.ports import PortLeases
+from harness_agent.relay import SHAPES, Door, LinkShaper, RelayShaper, spawn, wants_links
 from harness_agent.remote import files, leftovers
 from harness_agent.remote.ledger import Ledger, undo_all
 from harness_agent.remote.users import User
-from harness_process.links import LinkRelay
 from harness_process.machine import LocalMachine
 from harness_process.supervision import LEDGER, PATIENCE, RECORD, Supervision
 
 LOOPBACK = "127.0.0.1"
 LOCAL_NAMES = frozenset({"localhost", LOOPBACK, "::1"})
 NODES, ARTIFACTS = "nodes", "artifacts"
-NO_RELAY = "the deployer process does with its option relay = true only"
+NO_RELAY = 'the deployer process does not with its option relay = "off"'
+RELAY_LOG = "relay.log"
 
 
 class ProcessConfig(Config):
     """Options of the deployer `process`."""
 
-    relay: bool = False
-    """Put a relay between peers, so that single links can be cut."""
+    relay: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="whether a relay stands between peers, so that single links can be cut, delayed and slowed down; "
+        "auto is where the playbook asks for that",
+    )
 
 
 class ProcessDeployment(Deployment):
@@ -68,15 +74,15 @@ class ProcessDeployment(Deployment):
         run_dir: Path,
         hosts: Mapping[str, Machine],
         placements: Mapping[str, Placement],
-        targets: Mapping[Link, Address],
+        addresses: Mapping[Link, Address],
         endpoints: Mapping[str, Mapping[str, Address]],
-        relay: LinkRelay | None,
+        shaper: LinkShaper | None,
     ) -> None:
         self.hosts = hosts
         self.placements = placements
         self._endpoints = endpoints
-        self._addresses = relay.addresses if relay is not None else targets
-        self._relay = relay
+        self._addresses = addresses
+        self._shaper = shaper
         self._artifacts = PurePosixPath(run_dir / ARTIFACTS)
         self._providing = anyio.Lock()
         self._provided: dict[str, PurePosixPath] = {}
@@ -98,14 +104,9 @@ class ProcessDeployment(Deployment):
             return self._provided[artifact.name]
 
     async def shape_links(self, shapes: Mapping[Flow, LinkShape]) -> None:
-        if self._relay is None:
-            raise Unsupported("the deployer process has link control only with relay = true")
-        cut = {link for link in self._addresses if CUT in (shapes.get(flow) for flow in _flows(link))}
-        await self._relay.set_links(frozenset(cut))
-
-
-def _flows(link: Link) -> tuple[Flow, Flow]:
-    return Flow(link.src, link.dst), Flow(link.dst, link.src)
+        if self._shaper is None:
+            raise Unsupported("nothing was put between these nodes that could shape their links: none was needed")
+        await self._shaper.shape(shapes)
 
 
 class ProcessDeployer(Deployer[ProcessConfig]):
@@ -115,14 +116,14 @@ class ProcessDeployer(Deployer[ProcessConfig]):
 
     name = "process"
     Config = ProcessConfig
-    capabilities: ClassVar[frozenset[MachineCapability]] = LocalMachine.capabilities | {MachineCapability.LINK_CONTROL}
+    capabilities: ClassVar[frozenset[MachineCapability]] = LocalMachine.capabilities | SHAPES
 
     async def inspect(self, nodes: Sequence[PlannedNode], chain: Chain[Any], access: Access) -> Sequence[HostReport]:
         hosts = {node.host.name: node.host for node in nodes}
         return [self._report(host) for host in hosts.values()]
 
     def _report(self, host: HostSpec) -> HostReport:
-        lacks = {} if self.config.relay else {MachineCapability.LINK_CONTROL: NO_RELAY}
+        lacks = dict.fromkeys(SHAPES, NO_RELAY) if self.config.relay == "off" else {}
         return HostReport(host.name, self.capabilities - lacks.keys(), tuple(_problems(host)), lacks)
 
     @asynccontextmanager
@@ -195,8 +196,24 @@ class ProcessDeployer(Deployer[ProcessConfig]):
             raise DeployError(f"process: no folder for a node: {error}") from error
         peer_port = {node.spec.name: node.peer_port for node in request.nodes}
         targets = {link: Address(LOOPBACK, placements[link.dst].ports[peer_port[link.dst]]) for link in request.links}
-        relay = await LinkRelay.start(client, targets, run_dir) if self.config.relay else None
-        return ProcessDeployment(run_dir, machines, placements, targets, endpoints, relay)
+        wanted = wants_links(request.needs) if self.config.relay == "auto" else self.config.relay == "on"
+        if not wanted:
+            return ProcessDeployment(run_dir, machines, placements, targets, endpoints, None)
+        addresses, shaper = await _relayed(client, targets, run_dir)
+        return ProcessDeployment(run_dir, machines, placements, addresses, endpoints, shaper)
+
+
+async def _relayed(
+    client: AgentClient, targets: Mapping[Link, Address], run_dir: Path
+) -> tuple[Mapping[Link, Address], LinkShaper]:
+    """A relay with a port of its own in front of each link's target. It holds its ports from before anybody knows them,
+    so the kernel may choose them. Raises DeployError."""
+    try:
+        relay = await spawn(client, sys.executable, PurePosixPath(run_dir), run_dir / RELAY_LOG, shared_files=True)
+        ports = await relay.listen([Door(link, Address(LOOPBACK, 0), target) for link, target in targets.items()])
+    except InfrastructureError as error:
+        raise DeployError(f"process: no link relay: {error}") from error
+    return {link: Address(LOOPBACK, port) for link, port in zip(targets, ports, strict=True)}, RelayShaper([relay])
 
 
 def _problems(host: HostSpec) -> list[str]:

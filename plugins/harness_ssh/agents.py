@@ -24,7 +24,7 @@ from harness_agent import AgentClient, AgentMachine, Become, SweepReport, comman
 from harness_ssh.pool import Pool
 from harness_ssh.transport import ChannelTransport
 
-CAPABILITIES = frozenset({MachineCapability.NODE_CONTROL, MachineCapability.PAUSE})
+CAPABILITIES = frozenset({MachineCapability.NODE_CONTROL, MachineCapability.PAUSE, MachineCapability.COMMANDS})
 
 
 def told(host: HostSpec, error: Exception) -> str:

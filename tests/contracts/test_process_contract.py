@@ -26,7 +26,7 @@ class TestProcess(DeployerContract):
     def _look(self, processes_of: Callable[[str], list[str]]) -> None:
         self.processes_of = processes_of
 
-    @pytest.fixture(params=[False, True], ids=["plain", "relay"])
+    @pytest.fixture(params=["off", "on"], ids=["plain", "relay"])
     def deployer(self, request: pytest.FixtureRequest) -> Deployer[Any]:
         return ProcessDeployer(ProcessConfig(relay=request.param))
 

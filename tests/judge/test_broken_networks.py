@@ -55,7 +55,7 @@ use = "cut-off"
 node = "validator-2"
 """
 CUT_OFF = '''
-from harness.api import CUT, Config, Flow, Workload, hookimpl
+from harness.api import CUT, Config, Flow, MachineCapability, Workload, hookimpl
 
 class CutOffConfig(Config):
     node: str
@@ -64,6 +64,9 @@ class CutOff(Workload[CutOffConfig]):
     """Cuts all links of a node, for good."""
     name = "cut-off"
     Config = CutOffConfig
+
+    def requires_machine(self):
+        return frozenset({MachineCapability.LINK_CONTROL})
 
     async def run(self, ctx):
         name = self.config.node
@@ -84,7 +87,6 @@ class Broken:
     blamed: str
     shows: Callable[[ExpectationState], object]
     more: str = ""
-    options: Mapping[str, Any] | None = None
     duration: str = "3s"
 
 
@@ -107,9 +109,7 @@ BREAKS = {
     "one node stands still": Broken(
         {"validator-1": "freeze@8"}, "consensus-liveness", lambda s: "validator-1" in s.measured
     ),
-    "one node cut off": Broken(
-        {}, "consensus-liveness", lambda s: "validator-2" in s.measured, more=CUT, options={"relay": True}
-    ),
+    "one node cut off": Broken({}, "consensus-liveness", lambda s: "validator-2" in s.measured, more=CUT),
     "transactions dropped": Broken(
         everyone("drop-transactions"), "transaction-inclusion", lambda s: "lost" in text(s), more=TRAFFIC
     ),
@@ -143,7 +143,7 @@ def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]
         chain = f", misbehave = {{ {table} }}" if table else ""
         playbook = PLAYBOOK.format(chain=chain, more=broken.more, duration=broken.duration)
         registry = Registry(project_plugins=plugins)
-        return await run_playbook(playbook, tmp_path / "runs", registry, deployer="process", options=broken.options)
+        return await run_playbook(playbook, tmp_path / "runs", registry, deployer="process")
 
     return run
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Literal
 
 import anyio
 import pytest
@@ -36,7 +37,11 @@ class Kit:
         )
 
     def deploy(
-        self, *names: str, links: Sequence[Link] = (), relay: bool = False, run_dir: Path | None = None
+        self,
+        *names: str,
+        links: Sequence[Link] = (),
+        relay: Literal["auto", "on", "off"] = "off",
+        run_dir: Path | None = None,
     ) -> AbstractAsyncContextManager[Deployment]:
         """Deploy nodes of these names, in the test's folder unless told otherwise."""
         request = DeployRequest("run", run_dir or self.folder, self.planned(*names), tuple(links), NO_CHAIN)

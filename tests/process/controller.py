@@ -39,7 +39,7 @@ async def main(run_dir: Path, marker: str) -> None:
     )
     links = tuple(Link(name, names[0]) for name in names[1:])
     print("begin", flush=True)
-    async with ProcessDeployer(ProcessConfig(relay=True)).deploy(
+    async with ProcessDeployer(ProcessConfig(relay="on")).deploy(
         DeployRequest("r", run_dir, nodes, links, FakeChain(FakeChainConfig()))
     ) as deployment:
         places = deployment.placements.values()

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from harness.api import (
     Address,
     Artifact,
     DeployError,
+    DeployRequest,
     Flow,
     HostSpec,
     Link,
@@ -29,6 +31,7 @@ from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
 from harness.testing.fakes import FakeChain, FakeChainConfig
 from harness_agent import ports as local_ports
+from harness_agent.relay import SHAPES
 from harness_agent.remote import ports, processes
 from harness_process.deployer import ProcessConfig, ProcessDeployer, is_local
 
@@ -42,14 +45,26 @@ def test_it_is_registered() -> None:
 
 
 async def test_link_control_needs_the_relay(kit: Any) -> None:
-    basic = {MachineCapability.NODE_CONTROL, MachineCapability.PAUSE}
+    basic = {MachineCapability.NODE_CONTROL, MachineCapability.PAUSE, MachineCapability.COMMANDS}
+    links = {MachineCapability.LINK_CONTROL, MachineCapability.LINK_DELAY, MachineCapability.LINK_RATE}
     nodes, chain = kit.planned("a", "b"), FakeChain(FakeChainConfig())
-    (without,) = await ProcessDeployer(ProcessConfig()).inspect(nodes, chain, Access())
+    (without,) = await ProcessDeployer(ProcessConfig(relay="off")).inspect(nodes, chain, Access())
     assert without.capabilities == basic
-    assert "relay = true" in without.lacks[MachineCapability.LINK_CONTROL]
-    (with_relay,) = await ProcessDeployer(ProcessConfig(relay=True)).inspect(nodes, chain, Access())
-    assert with_relay.capabilities == basic | {MachineCapability.LINK_CONTROL}
+    assert without.lacks.keys() == links
+    assert all('relay = "off"' in why for why in without.lacks.values())
+    (with_relay,) = await ProcessDeployer(ProcessConfig()).inspect(nodes, chain, Access())
+    assert with_relay.capabilities == basic | links
     assert not with_relay.lacks
+
+
+@real
+@pytest.mark.parametrize("needs", [MachineCapability.PAUSE, *sorted(SHAPES)])
+async def test_a_relay_is_there_where_it_is_needed(kit: Any, needs: MachineCapability) -> None:
+    link = Link("b", "a")
+    request = DeployRequest("run", kit.folder, kit.planned("a", "b"), (link,), FakeChain(FakeChainConfig()))
+    async with ProcessDeployer(ProcessConfig()).deploy(replace(request, needs=frozenset({needs}))) as deployment:
+        relayed = deployment.link_address(link).port != deployment.placements["a"].ports["p2p"]
+        assert relayed == (needs in SHAPES)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +104,7 @@ async def test_placements(kit: Any) -> None:
         assert Path(a.directory).is_dir() and Path(a.directory).is_absolute()
         assert deployment.endpoint("a", "api") == Address("127.0.0.1", a.ports["api"])
         assert deployment.link_address(link) == Address("127.0.0.1", a.ports["p2p"])
-        with pytest.raises(Unsupported, match="relay = true"):
+        with pytest.raises(Unsupported, match="none was needed"):
             await deployment.shape_links({Flow("b", "a"): CUT, Flow("a", "b"): CUT})
     assert Path(a.directory).is_dir(), "kept to be looked at"
 
@@ -172,8 +187,8 @@ def test_ports_lie_outside_the_ephemeral_range() -> None:
 
 @real
 @pytest.mark.parametrize("checkpoint", range(12))
-@pytest.mark.parametrize("relay", [False, True])
-async def test_cancelled_in_the_middle_of_deploying(kit: Any, checkpoint: int, relay: bool) -> None:
+@pytest.mark.parametrize("relay", ["off", "on"])
+async def test_cancelled_in_the_middle_of_deploying(kit: Any, checkpoint: int, relay: str) -> None:
     """Cancelled after so many turns of the event loop, each further along: nothing is left of it, and no task."""
 
     async def deploying() -> None:

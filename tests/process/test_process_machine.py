@@ -127,7 +127,11 @@ async def test_facts_and_capabilities(kit: Any) -> None:
         assert facts.cpus >= 1 and facts.memory_bytes > 2**26 and facts.free_disk_bytes > 0
         assert facts.system in ("Linux", "Darwin") and facts.hostname
         assert machine.python == sys.executable and machine.name == "here"
-        assert machine.capabilities == {MachineCapability.NODE_CONTROL, MachineCapability.PAUSE}
+        assert machine.capabilities == {
+            MachineCapability.NODE_CONTROL,
+            MachineCapability.PAUSE,
+            MachineCapability.COMMANDS,
+        }
 
 
 def record(kit: Any) -> list[dict[str, Any]]:

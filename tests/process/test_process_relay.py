@@ -29,7 +29,7 @@ NEVER = 0.3
 @asynccontextmanager
 async def network(kit: Any) -> AsyncIterator[tuple[Deployment, Any]]:
     """b and c dial a, which is a listener of this test."""
-    async with kit.deploy("a", "b", "c", links=[BA, CA], relay=True) as deployment:
+    async with kit.deploy("a", "b", "c", links=[BA, CA], relay="on") as deployment:
         listener = await anyio.create_tcp_listener(
             local_host="127.0.0.1", local_port=deployment.placements["a"].ports["p2p"]
         )
@@ -117,7 +117,7 @@ async def test_a_reset_is_passed_on(kit: Any) -> None:
 
 
 async def test_a_target_that_does_not_listen_resets_its_dialler(kit: Any) -> None:
-    async with kit.deploy("a", "b", links=[BA], relay=True) as deployment:
+    async with kit.deploy("a", "b", links=[BA], relay="on") as deployment:
         address = deployment.link_address(BA)
         with socket.socket() as dialler:
             dialler.setblocking(False)
@@ -225,10 +225,144 @@ async def test_a_sender_into_a_cut_link_comes_to_a_stop(kit: Any) -> None:
                     got += len(await far.receive())
 
 
+THERE, BACK = Flow("b", "a"), Flow("a", "b")
+
+
+@pytest.mark.parametrize("cut", [THERE, BACK], ids=["there", "back"])
+async def test_a_cut_of_one_way_holds_that_way_and_lets_nobody_connect(kit: Any, cut: Flow) -> None:
+    async with network(kit) as (deployment, listener):
+        near, far = await connection(deployment, listener, BA)
+        held, free = ((near, far), (far, near)) if cut == THERE else ((far, near), (near, far))
+        async with near, far:
+            await deployment.shape_links({cut: CUT})
+            await held[0].send(b"held")
+            await free[0].send(b"free")
+            with anyio.fail_after(10):
+                assert await free[1].receive() == b"free"
+            assert await says_nothing(held[1])
+            with anyio.move_on_after(NEVER):
+                await dial(deployment, BA)
+                pytest.fail("it was answered")
+            await deployment.shape_links({})
+            with anyio.fail_after(10):
+                assert await held[1].receive() == b"held"
+
+
+async def test_a_reset_beyond_a_cut_of_one_way_comes_after_it(kit: Any) -> None:
+    """a's host would have answered what b sends with resets; they vanish, and b's bytes go nowhere."""
+    async with network(kit) as (deployment, listener):
+        near, far = await connection(deployment, listener, BA)
+        async with near, far:
+            await deployment.shape_links({BACK: CUT})
+            reset(far)
+            for _ in range(20):
+                await near.send(b"x")
+                assert near.extra(anyio.abc.SocketAttribute.raw_socket).fileno() >= 0
+            assert await says_nothing(near)
+            await deployment.shape_links({})
+            with anyio.fail_after(10), pytest.raises(anyio.BrokenResourceError):
+                await near.receive()
+
+
+async def test_each_way_has_a_delay_of_its_own(kit: Any) -> None:
+    async with network(kit) as (deployment, listener):
+        near, far = await connection(deployment, listener, BA)
+        async with near, far:
+            await deployment.shape_links({THERE: LinkShape(delay=0.4)})
+            assert await takes(near, far) >= 0.4
+            slow = await takes(near, far)
+            assert await takes(far, near) < slow
+            await deployment.shape_links({BACK: LinkShape(delay=0.4)})
+            assert await takes(far, near) >= 0.4
+            began = anyio.current_time()
+            await far.send_eof()
+            with pytest.raises(anyio.EndOfStream):
+                await near.receive()
+            assert anyio.current_time() - began >= 0.4
+            reset(near)
+            with pytest.raises(anyio.BrokenResourceError):
+                await far.receive()
+
+
+async def test_what_is_under_way_when_a_delay_ends_stays_in_order(kit: Any) -> None:
+    blob = random.Random(2).randbytes(3_000_000)
+    shapes = [LinkShape(delay=0.2, jitter=0.2), LinkShape(), CUT, LinkShape(rate=8e6), LinkShape(jitter=0.05)]
+    async with network(kit) as (deployment, listener):
+        near, far = await connection(deployment, listener, BA)
+        got = bytearray()
+
+        async def receive() -> None:
+            while len(got) < len(blob):
+                got.extend(await far.receive())
+
+        async with near, far, anyio.create_task_group() as tasks:
+            tasks.start_soon(receive)
+            for number in range(100):
+                if number % 20 == 0:
+                    await deployment.shape_links({THERE: shapes[number // 20]})
+                await near.send(blob[number * 30_000 : (number + 1) * 30_000])
+            await deployment.shape_links({})
+        assert bytes(got) == blob
+
+
+async def test_all_connections_of_a_flow_share_its_rate(kit: Any) -> None:
+    size, rate = 150_000, 300_000.0
+    async with network(kit) as (deployment, listener):
+        ends = [await connection(deployment, listener, BA) for _ in range(2)]
+        await deployment.shape_links({THERE: LinkShape(rate=rate)})
+        began = anyio.current_time()
+
+        async def transfer(near: Any, far: Any) -> None:
+            await near.send(bytes(size))
+            got = 0
+            while got < size:
+                got += len(await far.receive())
+
+        async with anyio.create_task_group() as tasks:
+            for near, far in ends:
+                tasks.start_soon(transfer, near, far)
+        assert anyio.current_time() - began >= (len(ends) * size - rate / 10) / rate
+        for near, far in ends:
+            await near.aclose()
+            await far.aclose()
+
+
+@pytest.mark.parametrize("shape", [LinkShape(delay=1000.0), LinkShape(rate=1000.0)], ids=["delay", "rate"])
+async def test_a_sender_into_a_slow_link_comes_to_a_stop(kit: Any, shape: LinkShape) -> None:
+    """What the relay holds is bounded."""
+    async with network(kit) as (deployment, listener):
+        near, far = await connection(deployment, listener, BA)
+        sent = 0
+        async with near, far:
+            await deployment.shape_links({THERE: shape})
+            while True:
+                with anyio.move_on_after(NEVER) as waiting:
+                    await near.send(b"x" * 65536)
+                if waiting.cancelled_caught:
+                    break
+                sent += 65536
+                assert sent < 2**27
+
+
+async def test_a_relay_cannot_lose_packets_and_says_so(kit: Any) -> None:
+    async with network(kit) as (deployment, _):
+        with pytest.raises(FaultError, match="from b to a cannot be lost"):
+            await deployment.shape_links({THERE: LinkShape(loss=0.1)})
+
+
+async def takes(source: Any, target: Any) -> float:
+    """Seconds from one end to the other."""
+    began = anyio.current_time()
+    await source.send(b".")
+    with anyio.fail_after(20):
+        assert await target.receive() == b"."
+    return float(anyio.current_time() - began)
+
+
 async def test_many_links_are_cut_at_once(kit: Any) -> None:
     names = [f"n{number}" for number in range(12)]
     links = [Link(src, dst) for src in names for dst in names if src > dst]
-    async with kit.deploy(*names, links=links, relay=True) as deployment:
+    async with kit.deploy(*names, links=links, relay="on") as deployment:
         assert len({deployment.link_address(link).port for link in links}) == len(links) == 66
         for cut in (links, links[::2], []):
             await deployment.shape_links(cutting(cut))
@@ -240,7 +374,7 @@ async def test_a_dead_relay_is_said_and_not_waited_for(kit: Any) -> None:
         (relay,) = [line["pid"] for line in lines if line.get("name") == "the link relay"]
         os.kill(relay, signal.SIGKILL)
         await kit.eventually(lambda: not kit.is_alive(relay), "it is dead")
-        with pytest.raises(FaultError, match="links were not cut or mended"):
+        with pytest.raises(FaultError, match="the link relay is not there"):
             await deployment.shape_links(cutting({BA}))
 
 

@@ -1,0 +1,53 @@
+"""What shapes the links of a deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+import anyio
+
+from harness.api import FaultError, Flow, InfrastructureError, LinkShape, MachineCapability
+from harness_agent.relay.control import Relay
+
+SHAPES = frozenset({MachineCapability.LINK_CONTROL, MachineCapability.LINK_DELAY, MachineCapability.LINK_RATE})
+"""What relays can do to links. They cannot lose packets: to TCP, which is all that they see, that is a delay."""
+
+
+def wants_links(needs: Iterable[MachineCapability]) -> bool:
+    """Whether any of these is about links, so that it takes something to shape them with."""
+    return not SHAPES.isdisjoint(needs)
+
+
+class LinkShaper(Protocol):
+    """Does things to the traffic between a deployment's nodes."""
+
+    async def shape(self, shapes: Mapping[Flow, LinkShape]) -> None:
+        """Exactly this. See Deployment.shape_links. Raises FaultError."""
+
+
+class RelayShaper:
+    """By relays, each of which has some of the links. A relay does what is to be done to a flow wherever it sees it: a
+    flow that passes two of them, as each node dials the other, is given its rate by each."""
+
+    def __init__(self, relays: Sequence[Relay]) -> None:
+        self._relays = relays
+
+    async def shape(self, shapes: Mapping[Flow, LinkShape]) -> None:
+        lossy = sorted(f"{flow.src} to {flow.dst}" for flow, shape in shapes.items() if shape.loss)
+        if lossy:
+            raise FaultError(f"packets from {', '.join(lossy)} cannot be lost by a relay, which sees streams")
+        problems: list[str] = []
+
+        async def one(relay: Relay) -> None:
+            try:
+                await relay.shape(shapes)
+            except InfrastructureError as error:
+                problems.append(str(error))
+
+        with anyio.CancelScope(shield=True):  # all of them or none: each waits for its answer anyhow
+            async with anyio.create_task_group() as tasks:
+                for relay in self._relays:
+                    tasks.start_soon(one, relay)
+        if problems:
+            raise FaultError(f"links are not as they were to be: {'; '.join(sorted(problems))}")
