@@ -78,6 +78,7 @@ from harness.spec.file_names import file_name
 from harness.spec.links import CUT, PLAIN, Flow, LinkShape
 from harness.spec.local_path import LocalPath
 from harness.spec.model import PluginUse, SourceRef, TopologySpec, WalletsSpec
+from harness.spec.node_patterns import select_nodes
 from harness.spec.secrets import Secret
 from harness.spec.ssh_arguments import JumpHost, jump_hosts
 from harness.spec.topology import Link, NodeSpec, Topology
@@ -98,5 +99,5 @@ __all__ = [
     "TaskContext", "TaskResult", "TeardownError", "Ticket", "Timing", "Topology", "TopologySpec", "Tracker",
     "Transaction", "TransactionFactory", "Unreachable", "Unsupported", "UsageError", "Verdict", "Violation",
     "Wallet", "WalletsSpec", "Window", "Workload", "file_name", "format_duration", "hookimpl", "jump_hosts",
-    "redact",
+    "redact", "select_nodes",
 ]  # fmt: skip

@@ -1,0 +1,158 @@
+"""The fault `latency`: traffic takes longer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from random import Random
+from statistics import median
+
+from pydantic import Field, model_validator
+
+from harness.api import (
+    PLAIN,
+    Duration,
+    FaultContext,
+    Flow,
+    Link,
+    LinkShape,
+    MachineCapability,
+    PlanView,
+    Proof,
+    UsageError,
+)
+from harness_nemesis.grudge import members
+from harness_nemesis.looking import Look, both_ways, comparable, compared, named
+from harness_nemesis.shaping import LinkConfig, LinkFault
+
+LONGEST = 60.0
+"""Seconds of delay that may be asked for."""
+ENOUGH = 0.8
+"""Share of the delay of both ways by which a round trip must rise: what was measured before held some noise, too."""
+GONE = 0.5
+"""Share of it that may be left of the rise after healing."""
+
+
+class LatencyConfig(LinkConfig):
+    """`delay` is one way: round trips take twice as long. `jitter`: each packet takes so much more or less, at most the
+    delay. That is for all links of the targets, or, where there is a `matrix`, for those between zones: zone → zone →
+    delay, one way; what is not written is as the way back, and undisturbed where that is not written either. `zones`:
+    zone → node pattern; who is in none is undisturbed."""
+
+    delay: Duration = Field(0.0, le=LONGEST)
+    jitter: Duration = Field(0.0, le=LONGEST)
+    matrix: dict[str, dict[str, Duration]] = Field(default_factory=dict)
+    zones: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LatencyConfig:
+        delays = [delay for row in self.matrix.values() for delay in row.values()] if self.matrix else [self.delay]
+        if self.matrix and self.delay:
+            raise ValueError("delay is for all links of the targets, and matrix for those between zones: write one")
+        if not any(delays) or max(delays) > LONGEST:
+            raise ValueError(f"write a delay above 0s and up to {LONGEST:g}s, or a matrix of such delays")
+        if self.jitter > min(filter(None, delays)):
+            raise ValueError("jitter is more than the delay: no packet can arrive before it is sent")
+        for zone in dict.fromkeys([*self.matrix, *(zone for row in self.matrix.values() for zone in row)]):
+            if zone not in self.zones:
+                raise ValueError(f'matrix: no zone is called "{zone}" (zones: {", ".join(self.zones) or "none"})')
+        if self.zones and not self.matrix:
+            raise ValueError("zones are for a matrix, and there is none")
+        return self
+
+
+class Latency(LinkFault[LatencyConfig]):
+    """Packets take longer, in order still: on all links of the targets, or by zones, as in a wide area network.
+
+    Proven by round trips over the links: each rises by the delay of both ways, or most of it. What noise could do as
+    well, beside the same measured before, is neither proof nor disproof."""
+
+    name = "latency"
+    Config = LatencyConfig
+    dials = 5
+
+    def requires_machine(self) -> frozenset[MachineCapability]:
+        return frozenset({MachineCapability.LINK_DELAY})
+
+    def check(self, ctx: PlanView) -> Sequence[str]:
+        try:
+            zones(self.config.zones, ctx.node_names)
+        except UsageError as error:
+            return (str(error),)
+        return ()
+
+    def choose(self, free: Sequence[str], rng: Random) -> Sequence[str]:
+        return tuple(free) if self.config.matrix else super().choose(free, rng)
+
+    def wanted(self, ctx: FaultContext) -> Mapping[Flow, LinkShape]:
+        targets = {node.name for node in ctx.targets}
+        zone_of = zones(self.config.zones, ctx.nodes)
+        found: dict[Flow, LinkShape] = {}
+        for flow in (flow for link in ctx.links if targets & {link.src, link.dst} for flow in both_ways(link)):
+            delay = self._delay(zone_of.get(flow.src), zone_of.get(flow.dst))
+            if delay:
+                found[flow] = LinkShape(delay=delay, jitter=self.config.jitter)
+        return found
+
+    def _delay(self, src: str | None, dst: str | None) -> float:
+        if not self.config.matrix:
+            return self.config.delay
+        if src is None or dst is None:
+            return 0.0
+        there, back = self.config.matrix.get(src, {}), self.config.matrix.get(dst, {})
+        return there.get(dst, back.get(src, 0.0))
+
+    def patience(self) -> float:
+        """A dial and its end are two round trips."""
+        return super().patience() + 2 * max((self._both(link) for link in self._links()), default=0.0)
+
+    def judge(self, ctx: FaultContext, before: Look, now: Look) -> Proof:
+        judged = [link for link in comparable(before, now) if self._both(link)]
+        rise = {link: now.round_trip(link) - before.round_trip(link) for link in judged if now.openness(link) == 2}
+        short = [link for link, more in rise.items() if more < ENOUGH * self._both(link)]
+        unsure = [link for link in short if spread(before, link) > self._both(link) / 4]
+        seen = {**self._figures(rise), "not delayed": named(short), "round trips": compared(before, now)}
+        if set(short) - set(unsure):
+            return Proof(False, seen)
+        return Proof(True if len(rise) > len(short) else None, seen)
+
+    def judge_healed(self, before: Look, now: Look) -> Proof:
+        judged = [link for link in comparable(before, now) if self._both(link) and before.openness(link) == 2]
+        rise = {link: now.round_trip(link) - before.round_trip(link) for link in judged}
+        slow = [link for link, more in rise.items() if more > GONE * self._both(link)]
+        seen = {**self._figures(rise), "still delayed": named(slow), "round trips": compared(before, now)}
+        return Proof(not slow if judged else None, seen)
+
+    def _figures(self, rise: Mapping[Link, float]) -> dict[str, object]:
+        """Medians over links, in milliseconds."""
+        if not (known := {link: more for link, more in rise.items() if math.isfinite(more)}):
+            return {"links judged": 0}
+        return {
+            "links judged": len(known),
+            "delay both ways ms": round(1000 * median(self._both(link) for link in known), 1),
+            "rise of round trip ms": round(1000 * median(known.values()), 1),
+        }
+
+    def _links(self) -> list[Link]:
+        return [Link(flow.src, flow.dst) for flow in self.shapes]
+
+    def _both(self, link: Link) -> float:
+        """Seconds of delay of both ways."""
+        return sum(self.shapes.get(flow, PLAIN).delay for flow in both_ways(link))
+
+
+def zones(written: Mapping[str, str], names: Sequence[str] | Mapping[str, object]) -> dict[str, str]:
+    """Node → its zone. Raises UsageError for a pattern that matches nobody and for a node in two zones."""
+    zone_of: dict[str, str] = {}
+    for zone, pattern in written.items():
+        for name in members(pattern, names):
+            if name in zone_of:
+                raise UsageError(f"zones: {name} is in {zone_of[name]} and in {zone}")
+            zone_of[name] = zone
+    return zone_of
+
+
+def spread(look: Look, link: Link) -> float:
+    """Seconds between the shortest and the longest round trip: what noise does by itself."""
+    trips = look.round_trips(link)
+    return max(trips) - min(trips) if trips else math.inf

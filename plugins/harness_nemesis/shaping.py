@@ -1,0 +1,106 @@
+"""What all faults on links have in common: they shape traffic, and look at links before, during and after."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import Field
+
+from harness.api import Config, Duration, Fault, FaultContext, FaultError, Flow, Link, LinkShape, Proof
+from harness_nemesis.looking import Look, both_ways, look
+
+TRIES = 3
+"""Looks that must all say no before it is believed: a machine may be busy, a node just started."""
+PAUSE = 0.5
+"""Seconds from a look to the next."""
+MOST = 100
+"""Links at most that are looked at without being shaped themselves."""
+
+
+class LinkConfig(Config):
+    """`patience`: how long a dial may take before the link counts as cut. `healed_within`: how long links may take,
+    once nothing is done to them any more, to be as they were."""
+
+    patience: Duration = Field(3.0, gt=0)
+    healed_within: Duration = 30.0
+
+
+LinkConfigT = TypeVar("LinkConfigT", bound=LinkConfig)
+
+
+class LinkFault(Fault[LinkConfigT]):
+    """Shapes the traffic of some links, and can tell by dialling them.
+
+    Links are judged that were there before, whose ends run, and to which other faults do the same as before."""
+
+    dials = 1
+    """How often each link is dialled in a look."""
+
+    def __init__(self, config: LinkConfigT) -> None:
+        super().__init__(config)
+        self.shapes: Mapping[Flow, LinkShape] = {}
+        self.before: Look | None = None
+
+    @abstractmethod
+    def wanted(self, ctx: FaultContext) -> Mapping[Flow, LinkShape]:
+        """What to do to which traffic. Raises FaultError, UsageError."""
+
+    def judge(self, ctx: FaultContext, before: Look, now: Look) -> Proof:
+        """Whether it holds, by links looked at before and now."""
+        return Proof(None, {"unproven": f"{self.name}: what it does cannot be seen from outside"})
+
+    def judge_healed(self, before: Look, now: Look) -> Proof:
+        """Whether links are as they were before."""
+        return Proof(None, {"unproven": f"{self.name}: whether it is gone cannot be seen from outside"})
+
+    def downs(self, targets: Sequence[str], powers: Mapping[str, int]) -> frozenset[str]:
+        return frozenset()
+
+    async def inject(self, ctx: FaultContext) -> None:
+        self.shapes = self.wanted(ctx)
+        touched = self.touched(ctx)
+        if not touched:
+            pairs = ", ".join(f"{flow.src} to {flow.dst}" for flow in list(self.shapes)[:5])
+            raise FaultError(
+                f"it would change nothing: no link of this network carries what it is to disturb ({pairs or 'nothing'})"
+            )
+        others = [link for link in ctx.links if link not in touched]
+        sample = ctx.rng.sample(others, min(MOST, len(others)))
+        self.before = await self._look(ctx, [*touched, *sample])
+        await ctx.shape(self.shapes)
+
+    async def prove(self, ctx: FaultContext) -> Proof:
+        if self.before is None:
+            return Proof(None, {"unproven": "it was not seen how links were before"})
+        for _ in range(TRIES):
+            proof = self.judge(ctx, self.before, await self._look(ctx, self.before.seen))
+            if proof.holds is not False:
+                break
+            await ctx.clock.sleep(PAUSE)
+        return proof
+
+    async def heal(self, ctx: FaultContext) -> None:
+        await ctx.shape({})
+
+    async def prove_healed(self, ctx: FaultContext) -> Proof:
+        if self.before is None:
+            return Proof(True, {"healed": "nothing had been done to any link"})
+        until = ctx.clock.now() + self.config.healed_within
+        while True:
+            proof = self.judge_healed(self.before, await self._look(ctx, self.before.seen))
+            if proof.holds is not False or ctx.clock.now() >= until:
+                return proof
+            await ctx.clock.sleep(PAUSE)
+
+    def touched(self, ctx: FaultContext) -> list[Link]:
+        """Links to whose traffic something is done, one way at least."""
+        return [link for link in ctx.links if any(flow in self.shapes for flow in both_ways(link))]
+
+    def patience(self) -> float:
+        """Seconds that a dial may take while this holds."""
+        return self.config.patience
+
+    async def _look(self, ctx: FaultContext, links: Any) -> Look:
+        return await look(ctx, links, self.patience(), self.dials)

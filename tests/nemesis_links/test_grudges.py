@@ -1,0 +1,209 @@
+"""Grudges: what each shape is made of, whatever the nodes and their powers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.api import CUT, FaultError, Flow, UsageError
+from harness_nemesis import grudge as grudges
+from harness_nemesis.block_peer import BlockPeer, BlockPeerConfig
+from harness_nemesis.partition import DRAWN, Partition, PartitionConfig
+
+SYMMETRIC = ("isolate", "halves", "majority-minority", "bridge", "majorities-ring")
+
+
+def partition(**options: Any) -> Partition:
+    return Partition(PartitionConfig.model_validate(options))
+
+
+def even(*names: str) -> dict[str, int]:
+    return dict.fromkeys(names, 1)
+
+
+def numbered(count: int, role: str = "validator") -> list[str]:
+    return [f"{role}-{number}" for number in range(count)]
+
+
+@st.composite
+def networks(draw: st.DrawFn, least: int = 2) -> tuple[list[str], dict[str, int]]:
+    """Targets in any order, and all nodes' powers."""
+    names = numbered(draw(st.integers(least, 9)))
+    others = numbered(draw(st.integers(0, 3)), "executor")
+    powers = {name: draw(st.integers(0, 5)) for name in (*names, *others)}
+    return draw(st.permutations(names)), powers
+
+
+def hears(grudge: grudges.Grudge, name: str) -> frozenset[str]:
+    return frozenset(grudge) - grudge[name]
+
+
+@pytest.mark.parametrize("shape", [*SYMMETRIC, "asymmetric"])
+@given(network=networks(4))
+def test_every_shape_covers_all_nodes_and_cuts_nobody_from_itself(shape: str, network: Any) -> None:
+    targets, powers = network
+    try:
+        grudge = partition(shape=shape).grudge(targets, powers)
+    except FaultError as error:
+        assert shape == "majorities-ring", error
+        return
+    assert list(grudge) == list(powers)
+    assert all(name not in dropped and dropped <= powers.keys() for name, dropped in grudge.items())
+    assert grudges.is_symmetric(grudge) == (shape != "asymmetric")
+    assert any(grudge.values())
+    assert grudge == partition(shape=shape).grudge(list(targets), dict(powers))
+    assert set(grudges.flows(grudge).values()) == {CUT}
+
+
+@given(networks(4))
+def test_a_ring_gives_each_target_a_majority_of_its_own(network: Any) -> None:
+    targets, powers = network
+    weights = powers if any(powers[one] for one in targets) else dict.fromkeys(powers, 1)
+    try:
+        grudge = grudges.majorities_ring(targets, powers)
+    except FaultError:
+        # Some window that leaves out one or two targets has no majority: somebody has very much power, or all that is.
+        width = 2 * (len(targets) // 2 - 1) + 1
+        windows = [[targets[(at + step) % len(targets)] for step in range(width)] for at in range(len(targets))]
+        assert min(sum(weights[one] for one in window) for window in windows) * 2 <= sum(
+            weights[one] for one in targets
+        )
+        return
+    seen = [hears(grudge, one) & set(targets) for one in targets]
+    assert len(set(seen)) == len(targets)
+    total = sum(weights[one] for one in targets)
+    assert all(2 * sum(weights[one] for one in them) > total for them in seen)
+
+
+@pytest.mark.parametrize(("count", "each"), [(4, 3), (5, 3), (6, 5), (7, 5), (9, 5)])
+def test_a_ring_of_equals(count: int, each: int) -> None:
+    grudge = grudges.majorities_ring(numbered(count), even(*numbered(count)))
+    assert {len(hears(grudge, name)) for name in grudge} == {each}
+
+
+@given(networks(2))
+def test_a_minority_has_less_than_a_third_or_is_one(network: Any) -> None:
+    targets, powers = network
+    grudge = grudges.majority_minority(targets, powers)
+    majority, minority = sorted(grudges.components(grudge), key=lambda one: bool(one & set(targets[:1])))
+    weights = powers if any(powers[one] for one in targets) else dict.fromkeys(powers, 1)
+    sides = sorted((majority, minority), key=lambda one: sum(weights[name] for name in one))
+    share = sum(weights[name] for name in sides[0]) / sum(weights.values())
+    assert share < 1 / 3 or min(len(majority), len(minority)) == 1
+
+
+def test_shapes_by_example() -> None:
+    names = numbered(5)
+    powers = even(*names, "executor-0")
+    a, b, c, d, e = names
+    parted = {shape: grudges.components(partition(shape=shape).grudge(names, powers)) for shape in SYMMETRIC}
+    assert parted["halves"] == [{a, b, c, "executor-0"}, {d, e}]
+    assert parted["majority-minority"] == [{a}, {b, c, d, e, "executor-0"}]
+    assert parted["bridge"] == parted["majorities-ring"] == [powers.keys()]
+    bridge = partition(shape="bridge").grudge(names, powers)
+    assert hears(bridge, e) == powers.keys()
+    assert hears(bridge, a) == hears(bridge, "executor-0") == {a, b, e, "executor-0"}
+    assert hears(bridge, c) == {c, d, e}
+    alone = partition(shape="isolate").grudge([b], powers)
+    assert grudges.components(alone) == [powers.keys() - {b}, {b}]
+    deaf = partition(shape="asymmetric").grudge([a, b], even(a, b))
+    assert grudges.flows(deaf) == {Flow(b, a): CUT}
+    assert grudges.components(deaf) == [{a}, {b}]
+
+
+def test_four_equals_are_parted_three_to_one() -> None:
+    names = numbered(4)
+    three_one = partition(shape="majority-minority")
+    assert len(three_one.downs(names, even(*names))) == 1
+    assert len(partition(shape="halves").downs(names, even(*names))) == 2
+
+
+def test_groups_roles_and_grudges_as_written() -> None:
+    powers = even(*numbered(3), *numbered(2, "executor"))
+    by_role = partition(role="executor").grudge((), powers)
+    assert grudges.components(by_role) == [set(numbered(3)), set(numbered(2, "executor"))]
+    groups = partition(groups=[["validator-[01]"], ["validator-2", "executor-0"]]).grudge((), powers)
+    assert grudges.components(groups) == [{"validator-0", "validator-1", "executor-1"}, {"validator-2", "executor-0"}]
+    one_way = partition(grudge={"validator-0": ["validator-1", "validator-0"]}).grudge((), powers)
+    assert grudges.flows(one_way) == {Flow("validator-1", "validator-0"): CUT}
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"groups": [["validator-0"], ["validator-*"]]}, "validator-0 is in two"),
+        ({"groups": [["validator-7"]]}, '"validator-7" matches no node'),
+        ({"role": "seed"}, '"seed" matches no node'),
+        ({"grudge": {"validator-0": ["nobody"]}}, '"nobody" matches no node'),
+    ],
+)
+def test_names_of_nobody_are_told(options: Mapping[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told.replace("[", "\\[")):
+        partition(**options).grudge((), even(*numbered(3)))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"shape": "role"}, "needs the option role"),
+        ({"shape": "halves", "role": "executor"}, "role is for"),
+        ({"role": "executor", "groups": [["validator"]]}, "groups is for"),
+        ({"shape": "thirds"}, "halves"),
+    ],
+)
+def test_options_that_contradict(options: Mapping[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        partition(**options)
+
+
+@given(st.sampled_from(sorted(DRAWN)), st.integers(0, 9), st.integers())
+def test_a_nemesis_draws_enough_or_nobody(shape: str, count: int, seed: int) -> None:
+    free = numbered(count)
+    fault = partition(shape=shape)
+    chosen = fault.choose(free, random.Random(seed))
+    assert chosen == fault.choose(free, random.Random(seed))
+    assert set(chosen) <= set(free)
+    assert len(chosen) == (0 if count < DRAWN[shape][0] else 1 if shape == "isolate" else count)
+
+
+@given(networks(2), st.sampled_from(sorted(DRAWN)))
+def test_whoever_goes_on_has_the_most_power(network: tuple[Sequence[str], dict[str, int]], shape: str) -> None:
+    targets, powers = network
+    try:
+        fault = partition(shape=shape)
+        down, parts = fault.downs(targets, powers), grudges.components(fault.grudge(targets, powers))
+    except FaultError:
+        return
+    main = powers.keys() - down
+    assert main in parts
+    assert all(sum(powers[n] for n in one) <= sum(powers[n] for n in main) for one in parts)
+
+
+def test_a_blocked_peer_is_named_or_drawn() -> None:
+    names = numbered(4)
+
+    def blocked(**options: str) -> BlockPeer:
+        return BlockPeer(BlockPeerConfig.model_validate(options))
+
+    both = blocked(**{"from": "validator-2", "to": "validator-0"})
+    assert grudges.flows(both.grudge((), even(*names))) == {Flow("validator-2", "validator-0"): CUT}
+    assert both.choose(names, random.Random(1)) == ("validator-2", "validator-0")
+    assert both.choose(names[1:], random.Random(1)) == ()
+    assert both.downs((), even(*names)) == frozenset()
+    assert both.config.model_dump(mode="json", exclude_defaults=True) == {"from": "validator-2", "to": "validator-0"}
+    drawn = blocked().choose(names, random.Random(1))
+    assert len(set(drawn)) == 2
+    assert grudges.flows(blocked().grudge(drawn, even(*names))) == {Flow(*drawn): CUT}
+    to = blocked(to="validator-3")
+    assert grudges.flows(to.grudge(["validator-3", "validator-1"], even(*names))) == {
+        Flow("validator-1", "validator-3"): CUT
+    }
+    with pytest.raises(FaultError, match="two nodes"):
+        blocked().grudge(["validator-0"], even(*names))
+    with pytest.raises(ValueError, match="dial itself"):
+        blocked(**{"from": "validator-0", "to": "validator-0"})

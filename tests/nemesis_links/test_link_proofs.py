@@ -1,0 +1,298 @@
+"""What the proofs of faults on links say, by a network in memory that does what it is told, or does not."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.api import (
+    CUT,
+    PLAIN,
+    Artifact,
+    Fault,
+    FaultContext,
+    FaultError,
+    Flow,
+    Link,
+    LinkShape,
+    Node,
+    NodeSpec,
+    NodeState,
+    Reach,
+)
+from harness_nemesis.bandwidth import Bandwidth, BandwidthConfig
+from harness_nemesis.block_peer import BlockPeer, BlockPeerConfig
+from harness_nemesis.latency import Latency, LatencyConfig
+from harness_nemesis.loss import Loss, LossConfig, binomial, fisher
+from harness_nemesis.partition import Partition, PartitionConfig
+
+pytestmark = pytest.mark.anyio
+
+FULL = [(one, other) for one in range(4) for other in range(one)]
+SLOW = LatencyConfig.model_validate({"delay": "50ms"})
+STAR = [(one, 0) for one in range(1, 4)]
+
+
+class World(FaultContext):
+    """Four validators. `obeys`: what is asked of links is done; `undoes`: it is undone when that is asked."""
+
+    def __init__(self, links: Iterable[tuple[int, int]] = FULL, targets: Sequence[int] = range(4)) -> None:
+        names = [f"validator-{number}" for number in range(4)]
+        self.fake = {
+            name: SimpleNamespace(name=name, spec=NodeSpec(name, "validator", n, n), state=NodeState.RUNNING)
+            for n, name in enumerate(names)
+        }
+        self.nodes = self.fake  # type: ignore[assignment]
+        self.targets = [self.fake[names[number]] for number in targets]  # type: ignore[misc]
+        self.links = tuple(Link(names[one], names[other]) for one, other in links)
+        self.network = SimpleNamespace(power=lambda spec: 1)  # type: ignore[assignment]
+        self.clock = SimpleNamespace(now=lambda: self.time, sleep=self._sleep)  # type: ignore[assignment]
+        self.rng = random.Random(1)
+        self.time = 0.0
+        self.noise = 0.0005
+        self.obeys = self.undoes = True
+        self.mute: set[str] = set()
+        self.theirs: dict[Flow, LinkShape] = {}
+        self.mine: Mapping[Flow, LinkShape] = {}
+
+    async def _sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+    async def shape(self, shapes: Mapping[Flow, LinkShape]) -> None:
+        if self.obeys and (shapes or self.undoes):
+            self.mine = shapes
+
+    def shaped_by_others(self) -> Mapping[Flow, LinkShape]:
+        return dict(self.theirs)
+
+    async def reach(self, links: Iterable[Link], patience: float) -> Mapping[Link, Reach]:
+        return {link: self._dial(link, patience) for link in links}
+
+    async def provide(self, node: Node, artifact: Artifact) -> PurePosixPath:
+        raise AssertionError("no fault on links needs a file")
+
+    def _dial(self, link: Link, patience: float) -> Reach:
+        ways = (Flow(link.src, link.dst), Flow(link.dst, link.src))
+        shapes = [self.mine.get(way, PLAIN) & self.theirs.get(way, PLAIN) for way in ways]
+        if link.src in self.mute:
+            return Reach(None, None, "its machine could not be asked")
+        if self.fake[link.dst].state is not NodeState.RUNNING:
+            return Reach(False, None, "connection refused")
+        if all(shape.cut for shape in shapes):
+            return Reach(False, None, "timed out")
+        if any(shape.cut for shape in shapes):  # as a relay does it: the connection is its own
+            return Reach(True, None, "it does not end a connection that we have ended")
+        again = sum(0.2 for shape in shapes if self.rng.random() < shape.loss)
+        took = again + sum(shape.delay for shape in shapes) + self.noise * (1 + self.rng.random())
+        return Reach(True, took) if took < patience else Reach(False, None, "timed out")
+
+
+async def through(fault: Fault[Any], world: World) -> tuple[bool | None, bool | None]:
+    """Inject, prove, heal, prove healed."""
+    await fault.inject(world)
+    proof = await fault.prove(world)
+    await fault.heal(world)
+    await fault.heal(world)
+    return proof.holds, (await fault.prove_healed(world)).holds
+
+
+def faults() -> list[Fault[Any]]:
+    return [
+        Partition(PartitionConfig()),
+        Partition(PartitionConfig(shape="asymmetric")),
+        BlockPeer(BlockPeerConfig()),
+        Latency(SLOW),
+        Loss(LossConfig(share=0.3)),
+    ]
+
+
+@pytest.mark.parametrize("fault", faults(), ids=lambda fault: str(fault.name))
+async def test_what_is_done_and_undone_is_proven(fault: Fault[Any]) -> None:
+    world = World()
+    assert await through(fault, world) == (True, True)
+    assert world.mine == {}
+
+
+@pytest.mark.parametrize("fault", faults(), ids=lambda fault: str(fault.name))
+async def test_links_that_nothing_is_done_to(fault: Fault[Any]) -> None:
+    world = World()
+    world.obeys = False
+    assert (await through(fault, world))[0] is False
+
+
+@pytest.mark.parametrize("fault", faults(), ids=lambda fault: str(fault.name))
+async def test_links_that_are_not_put_back(fault: Fault[Any]) -> None:
+    world = World()
+    world.undoes = False
+    assert await through(fault, world) == (True, False)
+
+
+@pytest.mark.parametrize("fault", faults(), ids=lambda fault: str(fault.name))
+async def test_machines_that_cannot_be_asked(fault: Fault[Any]) -> None:
+    world = World()
+    await fault.inject(world)
+    world.mute = set(world.fake)
+    assert (await fault.prove(world)).holds is None
+    await fault.heal(world)
+    assert (await fault.prove_healed(world)).holds is None
+
+
+@pytest.mark.parametrize("fault", faults(), ids=lambda fault: str(fault.name))
+async def test_what_was_not_there_before_is_not_judged(fault: Fault[Any]) -> None:
+    world = World()
+    for node in world.fake.values():
+        node.state = NodeState.EXITED
+    assert await through(fault, world) == (None, None)
+
+
+async def test_a_target_that_dies_is_not_judged_and_the_others_are() -> None:
+    world = World()
+    fault = Partition(PartitionConfig())
+    await fault.inject(world)
+    world.fake["validator-3"].state = NodeState.EXITED
+    assert (await fault.prove(world)).holds is True
+    await fault.heal(world)
+    proof = await fault.prove_healed(world)
+    assert proof.holds is True
+    assert proof.seen["reached again"] == "3 of 3 links that could be judged"
+
+
+async def test_a_partition_that_cuts_too_much() -> None:
+    world = World()
+    fault = Partition(PartitionConfig())
+    await fault.inject(world)
+    world.mine = {**world.mine, Flow("validator-0", "validator-1"): CUT}
+    proof = await fault.prove(world)
+    assert proof.holds is False
+    assert proof.seen["lost though not to be cut"] == ["validator-1 → validator-0"]
+
+
+async def test_a_cut_that_spares_one_link() -> None:
+    world = World()
+    fault = Partition(PartitionConfig())
+    await fault.inject(world)
+    world.mine = {
+        flow: shape for flow, shape in world.mine.items() if {flow.src, flow.dst} != {"validator-0", "validator-3"}
+    }
+    proof = await fault.prove(world)
+    assert (proof.holds, proof.seen["not cut"]) == (False, ["validator-3 → validator-0"])
+
+
+async def test_a_symmetric_cut_that_lets_connections_be_made() -> None:
+    world = World()
+    fault = Partition(PartitionConfig())
+    await fault.inject(world)
+    world.mine = {flow: shape for flow, shape in world.mine.items() if flow.src < flow.dst}
+    assert (await fault.prove(world)).holds is False
+
+
+async def test_what_other_faults_do_is_not_judged() -> None:
+    """Others cut links before and during, and mend theirs after this one has been healed."""
+    world = World()
+    fault = Partition(PartitionConfig())
+    await fault.inject(world)
+    world.theirs = {Flow("validator-0", "validator-1"): CUT, Flow("validator-1", "validator-0"): CUT}
+    assert (await fault.prove(world)).holds is True
+    await fault.heal(world)
+    proof = await fault.prove_healed(world)
+    assert (proof.holds, proof.seen["reached again"]) == (True, "5 of 5 links that could be judged")
+    slow = Latency(SLOW)
+    world.theirs = {flow: LinkShape(delay=0.2) for link in world.links for flow in [Flow(link.src, link.dst)]}
+    await slow.inject(world)
+    world.theirs = {}
+    assert (await slow.prove(world)).holds is None
+
+
+async def test_shapes_that_no_link_carries() -> None:
+    world = World(STAR)
+    nothing = Partition(PartitionConfig(grudge={"validator-1": ("validator-2",)}))
+    with pytest.raises(FaultError, match="no link of this network carries.*validator-2 to validator-1"):
+        await nothing.inject(world)
+    assert world.mine == {}
+    await nothing.heal(world)
+    assert (await nothing.prove_healed(world)).holds is True
+
+
+async def test_delays_by_zones() -> None:
+    world = World()
+    config = {
+        "matrix": {"eu": {"us": "40ms", "eu": "5ms"}, "us": {"eu": "60ms"}, "ap": {"eu": "100ms"}},
+        "zones": {"eu": "validator-[01]", "us": "validator-2", "ap": "validator-3"},
+    }
+    fault = Latency(LatencyConfig.model_validate(config))
+    await fault.inject(world)
+    delays = {(flow.src[-1], flow.dst[-1]): shape.delay for flow, shape in world.mine.items()}
+    assert delays == {
+        ("0", "1"): 0.005, ("1", "0"): 0.005, ("0", "2"): 0.04, ("1", "2"): 0.04, ("2", "0"): 0.06, ("2", "1"): 0.06,
+        ("3", "0"): 0.1, ("3", "1"): 0.1, ("0", "3"): 0.1, ("1", "3"): 0.1,
+    }  # fmt: skip
+    proof = await fault.prove(world)
+    assert proof.holds is True
+    assert proof.seen["links judged"] == 5
+    one_slow = Latency(SLOW)
+    alone = World(targets=[0])
+    await one_slow.inject(alone)
+    assert {
+        link for flow in alone.mine for link in (flow.src, flow.dst) if "validator-0" not in (flow.src, flow.dst)
+    } == set()
+    assert len(alone.mine) == 6
+
+
+async def test_a_delay_that_one_link_is_spared() -> None:
+    world = World()
+    fault = Latency(SLOW)
+    await fault.inject(world)
+    spared = {"validator-0", "validator-3"}
+    world.mine = {flow: shape for flow, shape in world.mine.items() if {flow.src, flow.dst} != spared}
+    proof = await fault.prove(world)
+    assert (proof.holds, proof.seen["not delayed"]) == (False, ["validator-3 → validator-0"])
+
+
+async def test_noise_hides_a_small_delay() -> None:
+    world = World()
+    world.noise = 0.2
+    world.obeys = False
+    fault = Latency(LatencyConfig.model_validate({"delay": "5ms"}))
+    await fault.inject(world)
+    assert (await fault.prove(world)).holds is not False
+
+
+async def test_a_small_loss_cannot_be_told() -> None:
+    world = World()
+    world.obeys = False
+    fault = Loss(LossConfig(share=0.001))
+    await fault.inject(world)
+    assert (await fault.prove(world)).holds is None
+
+
+async def test_a_rate_is_not_proven() -> None:
+    assert await through(Bandwidth(BandwidthConfig(rate=1000)), World()) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "write a delay"),
+        ({"delay": "10ms", "jitter": "20ms"}, "jitter is more"),
+        ({"delay": "90s"}, "60"),
+        ({"delay": "1s", "matrix": {"a": {"a": "1s"}}, "zones": {"a": "all"}}, "write one"),
+        ({"matrix": {"a": {"b": "1s"}}, "zones": {"a": "all"}}, 'no zone is called "b"'),
+        ({"matrix": {"a": {"a": "0s"}}, "zones": {"a": "all"}}, "write a delay"),
+        ({"delay": "1s", "zones": {"a": "all"}}, "zones are for"),
+    ],
+)
+def test_latencies_that_make_no_sense(options: Mapping[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        LatencyConfig.model_validate(options)
+
+
+def test_probabilities() -> None:
+    """Against R: fisher.test(matrix(c(8, 2, 1, 5), 2), alternative = "greater"), pbinom(2, 10, 0.5)."""
+    assert fisher(8, 10, 1, 6) == pytest.approx(0.02448, abs=1e-5)
+    assert binomial(2, 10, 0.5) == pytest.approx(0.0546875)
+    assert fisher(0, 0, 0, 0) == binomial(0, 0, 0.5) == 1.0
