@@ -120,11 +120,11 @@ class Timeline:
 
     async def _command(self, step: PlannedStep, node: Node) -> None:
         ran = await node.machine.run(step.use.argv, timeout=COMMAND_WITHIN)
-        said = (ran.stdout + ran.stderr).decode(errors="replace")[-SAID:]
+        said = (ran.stdout + ran.stderr).decode(errors="replace").strip()[-SAID:]
         self._tell(step, "ran", f"{node.name}: exit status {ran.returncode}: {said}")
         if ran.returncode != 0:
             where = f"{step.use.label}: {step.use.what} on {node.name}"
-            raise InfrastructureError(f"{where} ended with status {ran.returncode}: {said.strip()[-300:]}")
+            raise InfrastructureError(f"{where} ended with status {ran.returncode}: {said[-300:]}")
 
     def _targets(self, step: PlannedStep) -> Sequence[Node]:
         specs = select_nodes(step.use.targets, [node.spec for node in self._shared.nodes.values()])
