@@ -55,7 +55,8 @@ from harness.plugin.contract.deployer import (
     PlannedNode,
 )
 from harness.plugin.contract.expectation import Expectation, Judgement, Violation
-from harness.plugin.contract.fault import Fault, FaultContext, FaultRecord, Proof, Reach
+from harness.plugin.contract.fault import Fault, FaultContext, FaultRecord, FaultTurn, Proof, Reach
+from harness.plugin.contract.fault_use import FaultUse
 from harness.plugin.contract.inventory_source import InventorySource
 from harness.plugin.contract.machine import (
     Address,
@@ -67,6 +68,7 @@ from harness.plugin.contract.machine import (
     Service,
     ServiceSpec,
 )
+from harness.plugin.contract.nemesis import NemesisFamily
 from harness.plugin.contract.node import Node, NodeState
 from harness.plugin.contract.task import Task, TaskContext, TaskResult
 from harness.plugin.contract.workload import DefaultExpectation, PlanView, Workload
@@ -90,14 +92,14 @@ __all__ = [
     "BlockSource", "Capability", "Chain", "ChainClient", "Clock", "CommandRecord", "CommandTimeout", "Completed",
     "Config", "Conflict", "Connection", "Context", "DefaultExpectation", "DeployError", "DeployRequest", "Deployer",
     "Deployment", "Duration", "Exit", "ExitCode", "Expectation", "Facts", "Fault", "FaultContext", "FaultControl",
-    "FaultError", "FaultRecord", "Flow", "HarnessError", "Head", "HostReport", "HostSpec", "Image",
-    "InfrastructureError", "InventorySource", "Judgement", "JumpHost", "Launch", "Link", "LinkShape", "LocalPath",
-    "Machine", "MachineCapability", "MachineLost", "Network", "NetworkSpec", "NoConfig", "Node", "NodeFile",
-    "NodeSite", "NodeSpec", "NodeState", "NodeView", "NotReadyError", "Outcome", "Owner", "PeerAddress",
-    "Placement", "PlanView", "PlannedNode", "Plugin", "PluginUse", "Proof", "Rate", "Reach", "Receipt", "RoleInfo",
-    "Secret", "Service", "ServiceSpec", "Size", "SourceRef", "Span", "SpecError", "Summary", "SystemClock", "Task",
-    "TaskContext", "TaskResult", "TeardownError", "Ticket", "Timing", "Topology", "TopologySpec", "Tracker",
-    "Transaction", "TransactionFactory", "Unreachable", "Unsupported", "UsageError", "Verdict", "Violation",
-    "Wallet", "WalletsSpec", "Window", "Workload", "file_name", "format_duration", "hookimpl", "jump_hosts",
-    "redact", "select_nodes",
+    "FaultError", "FaultRecord", "FaultTurn", "FaultUse", "Flow", "HarnessError", "Head", "HostReport", "HostSpec",
+    "Image", "InfrastructureError", "InventorySource", "Judgement", "JumpHost", "Launch", "Link", "LinkShape",
+    "LocalPath", "Machine", "MachineCapability", "MachineLost", "NemesisFamily", "Network", "NetworkSpec",
+    "NoConfig", "Node", "NodeFile", "NodeSite", "NodeSpec", "NodeState", "NodeView", "NotReadyError", "Outcome",
+    "Owner", "PeerAddress", "Placement", "PlanView", "PlannedNode", "Plugin", "PluginUse", "Proof", "Rate", "Reach",
+    "Receipt", "RoleInfo", "Secret", "Service", "ServiceSpec", "Size", "SourceRef", "Span", "SpecError", "Summary",
+    "SystemClock", "Task", "TaskContext", "TaskResult", "TeardownError", "Ticket", "Timing", "Topology",
+    "TopologySpec", "Tracker", "Transaction", "TransactionFactory", "Unreachable", "Unsupported", "UsageError",
+    "Verdict", "Violation", "Wallet", "WalletsSpec", "Window", "Workload", "file_name", "format_duration",
+    "hookimpl", "jump_hosts", "redact", "select_nodes",
 ]  # fmt: skip

@@ -22,6 +22,8 @@ from harness.cli.options import (
 @extra_option
 @click.option("--limit", default="", metavar="PATTERN", help="Use only hosts that match, e.g. 'rack1:!node03'.")
 @click.option("--seed", type=click.IntRange(min=0), help="Use this seed: the same one gives the same schedule again.")
+@click.option("--faults-from", "faults_from", default="", metavar="RUN",
+              help="Play that run's faults again: the same ones, on the same nodes, at the same moments.")  # fmt: skip
 @click.option("--deployer", default="", metavar="NAME", help="Deployer to use, whatever the inventory says.")
 @forks_option
 @click.option("--check", "check_only", is_flag=True, help="Stop after plan: print it and touch nothing.")
@@ -36,6 +38,7 @@ def run(
     extra_texts: tuple[str, ...],
     limit: str,
     seed: int | None,
+    faults_from: str,
     deployer: str,
     forks: int | None,
     check_only: bool,
@@ -54,6 +57,7 @@ def run(
       harness run playbooks/quickstart.toml
       harness run playbooks/sustained_load.toml -e duration=60s --seed 7
       harness run playbooks/aggressive_chaos.toml -i inventories/local.toml --check
+      harness run playbooks/aggressive_chaos.toml --faults-from latest
     """
     from harness.engine.plan import resolve_file
     from harness.engine.target import choose_target
@@ -67,6 +71,14 @@ def run(
     plans = resolve_file(
         load_playbook(playbook), registry, extra=extra, elsewhere=inventory.variable_names(), seed=seed
     )
+    if faults_from:
+        from harness.engine.replay import replayed
+        from harness.record.journal import read_journal
+        from harness.record.rundir import find_run
+
+        earlier = find_run(runs_dir or project.runs, faults_from)
+        recorded = list(read_journal(earlier.journal))
+        plans = tuple(replayed(plan, registry, earlier.run_id, recorded) for plan in plans)
     at_once = forks or project.forks
     target = choose_target(registry, inventory, deployer=deployer, limit=limit, extra=extra, forks=at_once)
     if check_only:
@@ -75,18 +87,19 @@ def run(
         return show_plans(plans, target)
     from harness.cli.running import RunOptions, run_all
 
-    command = _words(playbook, inventory_path, extra_texts, limit, deployer)
+    command = _words(playbook, inventory_path, extra_texts, limit, deployer, faults_from)
     options = RunOptions(runs_dir or project.runs, output or project.output, quiet, keep, command)
     return run_all(plans, target, registry, options)
 
 
 def _words(
-    playbook: Path, inventory: Path | None, extra: tuple[str, ...], limit: str, deployer: str
+    playbook: Path, inventory: Path | None, extra: tuple[str, ...], limit: str, deployer: str, faults_from: str
 ) -> tuple[str, ...]:
     """The command that makes the same plan again; the seed is added where it is shown."""
     words = ["harness", "run", str(playbook)]
     words += ["-i", str(inventory)] if inventory is not None else []
     words += [word for text in extra for word in ("-e", text)]
     words += ["--limit", limit] if limit else []
+    words += ["--faults-from", faults_from] if faults_from else []
     words += ["--deployer", deployer] if deployer else []
     return tuple(words)

@@ -16,15 +16,17 @@ from harness.clock import Clock
 from harness.engine.budget import FaultBudget
 from harness.engine.ledger import Ledger
 from harness.engine.patience import Patience
+from harness.engine.plan import RecordedFaults
 from harness.engine.seed import derive
 from harness.engine.tasks import plain
 from harness.engine.wiring import Wiring
 from harness.errors import FaultError, HarnessError
+from harness.plugin.contract.base import Config
 from harness.plugin.contract.chain import Artifact, Chain, Network
 from harness.plugin.contract.context import FaultControl
-from harness.plugin.contract.fault import Fault, FaultContext, FaultRecord, Proof, Reach
+from harness.plugin.contract.fault import Fault, FaultContext, FaultRecord, FaultTurn, Proof, Reach
 from harness.plugin.contract.node import Node, NodeState
-from harness.record.events import Event, FaultStaged
+from harness.record.events import Event, FaultSkipped, FaultsScheduled, FaultStaged
 from harness.spec.links import Flow, LinkShape
 from harness.spec.topology import Link
 
@@ -40,6 +42,7 @@ class _Injection:
     fault: Fault[Any]
     context: FaultContext
     by: str
+    turn: int | None
     emit: Callable[[Event], None]
 
     @property
@@ -47,11 +50,17 @@ class _Injection:
         return tuple(node.name for node in self.context.targets)
 
     def stage(self, stage: str, seen: Mapping[str, Any] | None = None, error: str = "") -> None:
-        options = self.fault.config.model_dump(mode="json", exclude_defaults=True) if stage == "intended" else {}
-        self.emit(FaultStaged(self.id, self.fault.name, self.names, stage, self.by, seen or {}, error, options))
+        options = _options(self.fault.config) if stage == "intended" else {}
+        told = (stage, self.by, seen or {}, error, options, self.turn if stage == "intended" else None)
+        self.emit(FaultStaged(self.id, self.fault.name, self.names, *told))
 
     def failed(self, how: str, why: str) -> FaultError:
         return FaultError(f"{self.fault.name} of {', '.join(self.names)} {how}: {why}")
+
+
+def _options(config: Config) -> dict[str, Any]:
+    """As a playbook has them."""
+    return config.model_dump(mode="json", exclude_defaults=True)
 
 
 _HEALED = {True: "healed", None: "healing-unproven", False: "not-healed"}
@@ -93,6 +102,12 @@ class Stage:
     nodes: Mapping[str, Node]
     clock: Clock
     seed: int
+    recorded: RecordedFaults | None = None
+
+    @property
+    def schedule_seed(self) -> int:
+        """What fixes the draws of faults that are turns of a schedule: of that which is played."""
+        return self.seed if self.recorded is None else self.recorded.seed
 
 
 class Faults(FaultControl):
@@ -152,11 +167,35 @@ class Faults(FaultControl):
         dead = {name for name, node in self._stage.nodes.items() if node.state is NodeState.EXITED}
         return not wanted & held and (not wanted or self._budget.allows(wanted | held | dead))
 
+    def schedule(self, turns: Sequence[FaultTurn], *, by: str) -> Sequence[FaultTurn]:
+        if self._stage.recorded is not None:
+            turns = self._stage.recorded.turns[by]
+        told = [
+            {
+                "at": turn.at,
+                "fault": turn.fault.name,
+                "targets": list(turn.targets),
+                "options": _options(turn.config),
+                "duration": turn.duration,
+            }
+            for turn in turns
+        ]
+        self._emit(FaultsScheduled(by, tuple(told), self._stage.schedule_seed))
+        return turns
+
+    def skip(self, turn: int, why: str, *, by: str) -> None:
+        self._emit(FaultSkipped(by, turn, why))
+
     @asynccontextmanager
-    async def apply(self, fault: Fault[Any], targets: Sequence[Node], *, by: str) -> AsyncIterator[FaultRecord]:
+    async def apply(
+        self, fault: Fault[Any], targets: Sequence[Node], *, by: str, turn: int | None = None
+    ) -> AsyncIterator[FaultRecord]:
         id = f"f{len(self._records) + 1}"
-        context = InjectionContext(id, targets, self._stage, self._wiring, derive(self._stage.seed, by, id))
-        one = _Injection(id, fault, context, by, self._emit)
+        stage = self._stage
+        # What a turn draws is its own, whatever number of faults came before it.
+        rng = derive(stage.seed, by, id) if turn is None else derive(stage.schedule_seed, by, f"turn {turn}")
+        context = InjectionContext(id, targets, stage, self._wiring, rng)
+        one = _Injection(id, fault, context, by, turn, self._emit)
         downs = self._downs(fault, targets)
         if not self._allows(downs):
             raise one.failed("is not allowed", f"a target is down, or the budget is used up: {self._budget}")

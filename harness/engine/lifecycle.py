@@ -147,7 +147,7 @@ class Lifecycle:
         shared.faults = Faults(
             self._ledger,
             budget_of(plan, network),
-            Stage(plan.chain, network, self._nodes, recorder.clock, plan.seed),
+            Stage(plan.chain, network, self._nodes, recorder.clock, plan.seed, plan.recorded),
             self._wiring,
             recorder.emit,
             self.patience,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,6 +15,8 @@ from harness.errors import HarnessError, PluginLoadError, Problem, SpecError, Un
 from harness.plugin.contract.base import MachineCapability
 from harness.plugin.contract.chain import Chain, Timing
 from harness.plugin.contract.expectation import Expectation
+from harness.plugin.contract.fault import FaultTurn
+from harness.plugin.contract.fault_use import FAULTS
 from harness.plugin.contract.workload import PlanView, Workload
 from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
@@ -27,10 +30,20 @@ from harness.spec.topology import Topology, build_topology
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedFaults:
+    """The schedules of an earlier run, by component, and the seed that fixed what its faults drew."""
+
+    run_id: str
+    seed: int
+    turns: Mapping[str, tuple[FaultTurn, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A run without machines: `deployer.deploy(plan)` gives it some. Seconds throughout.
 
-    `settle` None: until the blocks of the drive are final. `pace` is that of an adopted network."""
+    `settle` None: until the blocks of the drive are final. `pace` is that of an adopted network,
+    `recorded` what its nemeses are to play again (harness.engine.replay)."""
 
     playbook: Playbook
     seed: int
@@ -44,6 +57,7 @@ class Plan:
     prepare: tuple[PlannedTask, ...] = ()
     steps: tuple[PlannedStep, ...] = ()
     pace: Timing | None = None
+    recorded: RecordedFaults | None = None
 
     @property
     def timing(self) -> Timing:
@@ -202,7 +216,7 @@ class _Resolver:
             return None
         broken = self.draft.broken
         try:
-            config = cls.Config.model_validate(dict(use.options), context=context_for(self.draft.source))
+            config = cls.Config.model_validate(dict(use.options), context=self._validation_context)
         except ValidationError as error:
             self.problems += problems_from_validation(
                 error, self.document, use.path, cls.Config, use.where, use.options, broken
@@ -211,6 +225,10 @@ class _Resolver:
         if use.path and any(path[: len(use.path)] == use.path for path in broken):
             return None
         return Component(use.id, cls, config, use.where, brought_by)
+
+    @property
+    def _validation_context(self) -> Mapping[str, Any]:
+        return {**context_for(self.draft.source), FAULTS: partial(self.registry.get, Kind.FAULT)}
 
     def _check_roles(self) -> None:
         """What the chain is known for by its class: whatever may be wrong with its options."""

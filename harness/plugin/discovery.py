@@ -23,6 +23,7 @@ class Kind(enum.StrEnum):
     WORKLOAD = "workload"
     EXPECTATION = "expectation"
     FAULT = "fault"
+    NEMESIS = "nemesis"
     TASK = "task"
     INVENTORY_SOURCE = "inventory-source"
     COMMAND = "command"
@@ -30,15 +31,16 @@ class Kind(enum.StrEnum):
 
     @property
     def hook(self) -> str:
-        return "harness_event" if self is Kind.OBSERVER else f"harness_{self.value.replace('-', '_')}s"
+        irregular = {Kind.OBSERVER: "harness_event", Kind.NEMESIS: "harness_nemeses"}
+        return irregular.get(self) or f"harness_{self.value.replace('-', '_')}s"
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """Something that can be loaded: what it says that it provides, and where it comes from.
 
-    Exactly one of `entry_point` and `file` is set. `problem` says why it cannot be used, as far as that
-    can be seen from outside."""
+    Exactly one of `entry_point`, `file` and `made_from` is set; the last are a family of nemeses and the fault that it
+    makes a workload of. `problem` says why it cannot be used, as far as that can be seen from outside."""
 
     kind: Kind | None
     name: str
@@ -46,10 +48,13 @@ class Candidate:
     entry_point: EntryPoint | None = None
     file: Path | None = None
     problem: str = ""
+    made_from: tuple[Candidate, Candidate] | None = None
 
     @property
     def source(self) -> str:
         """What is imported to load it: candidates of one source are loaded together."""
+        if self.made_from is not None:
+            return " and ".join(part.source for part in self.made_from)
         return self.entry_point.module if self.entry_point else str(self.file)
 
 
@@ -97,6 +102,18 @@ def _from_file(file: Path) -> Iterable[Candidate]:
         hooks = ", ".join(kind.hook for kind in Kind)
         found.append(Candidate(None, file.stem, origin, file=file, problem=f"it has none of the hooks {hooks}"))
     return found
+
+
+def nemeses(found: Sequence[Candidate]) -> list[Candidate]:
+    """A workload for each fault, of each family of nemeses; not where one is written out that has its name."""
+    there = {candidate.name for candidate in found if candidate.kind is Kind.WORKLOAD}
+    families, faults = ([c for c in found if c.kind is kind and not c.problem] for kind in (Kind.NEMESIS, Kind.FAULT))
+    return [
+        Candidate(Kind.WORKLOAD, name, fault.origin, made_from=(family, fault))
+        for family in families
+        for fault in faults
+        if (name := f"{family.name}.{fault.name}") not in there
+    ]
 
 
 def _class_names(body: Sequence[ast.stmt]) -> dict[str, str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.plugin.contract.expectation import Expectation
     from harness.plugin.contract.fault import Fault
     from harness.plugin.contract.inventory_source import InventorySource
+    from harness.plugin.contract.nemesis import NemesisFamily
     from harness.plugin.contract.task import Task
     from harness.plugin.contract.workload import Workload
     from harness.record.events import Recorded
@@ -49,6 +50,11 @@ def harness_expectations() -> Sequence[type[Expectation[Any]]]:  # type: ignore[
 @hookspec
 def harness_faults() -> Sequence[type[Fault[Any]]]:  # type: ignore[empty-body]
     """Register faults: return their classes."""
+
+
+@hookspec
+def harness_nemeses() -> Sequence[NemesisFamily]:  # type: ignore[empty-body]
+    """Register families of nemeses: each makes a workload "FAMILY.FAULT" of every fault that there is."""
 
 
 @hookspec

@@ -24,6 +24,7 @@ from harness.plugin.contract.deployer import Deployer
 from harness.plugin.contract.expectation import Expectation
 from harness.plugin.contract.fault import Fault
 from harness.plugin.contract.inventory_source import InventorySource
+from harness.plugin.contract.nemesis import NemesisFamily
 from harness.plugin.contract.task import Task
 from harness.plugin.contract.workload import Workload
 from harness.plugin.discovery import Candidate, Kind
@@ -69,7 +70,7 @@ class Registry:
         found = list(discovery.installed() if candidates is None else candidates)
         if project_plugins is not None:
             found += discovery.in_project(project_plugins)
-        self.candidates: tuple[Candidate, ...] = tuple(found)
+        self.candidates: tuple[Candidate, ...] = (*found, *discovery.nemeses(found))
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._modules: dict[str, ModuleType] = {}
@@ -96,6 +97,8 @@ class Registry:
             origins = " and by ".join(c.origin for c in matching.values())
             raise PluginLoadError(f'{kind} "{name}" is provided by {origins}; remove one of them')
         [candidate] = matching.values()
+        if candidate.made_from is not None:
+            return self._classes.setdefault((kind, name), self._make(candidate, *candidate.made_from))
         self._load(candidate)
         if (kind, name) not in self._classes:
             raise PluginLoadError(
@@ -134,6 +137,21 @@ class Registry:
             if candidate.kind is Kind.COMMAND and candidate.name == name
             for command in self._call(self._load(candidate), Kind.COMMAND)
         ]
+
+    def _make(self, candidate: Candidate, family: Candidate, fault: Candidate) -> type[Plugin[Any]]:
+        """The workload that a family of nemeses makes of a fault. Raises PluginLoadError."""
+        faulty = self.get(Kind.FAULT, fault.name)
+        for one in self._call(self._load(family), Kind.NEMESIS):
+            if isinstance(one, NemesisFamily) and one.name == family.name:
+                try:
+                    cls = one.make(faulty)
+                except Exception as error:  # third-party code may raise anything
+                    raise PluginLoadError(
+                        f"{candidate.name} cannot be made of the fault {fault.name} ({fault.origin}): {error}"
+                    ) from error
+                _check_class(family, Workload, cls)
+                return cls
+        raise PluginLoadError(f"{family.source} has no family of nemeses named {family.name!r}")
 
     def _unknown(self, kind: Kind, name: str) -> str:
         there = self.names(kind)

@@ -110,7 +110,8 @@ class WorkloadProgress(Event):
 @dataclass(frozen=True, slots=True)
 class FaultStaged(Event):
     """A fault came a step further: intended, injected, proven, unproven (it could not be told whether it is there),
-    not-applied, healing, healed, healing-unproven, not-healed. `options` come with the first."""
+    not-applied, healing, healed, healing-unproven, not-healed. `options` come with the first, and `turn`: which one of
+    the schedule of `by` it is, None where it is of no schedule."""
 
     id: str
     fault: str
@@ -120,6 +121,26 @@ class FaultStaged(Event):
     seen: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    turn: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FaultsScheduled(Event):
+    """All that a nemesis is going to do, in turns: {at: seconds from the drive's begin, fault, targets, options,
+    duration: seconds}. No targets: nobody was free then. `seed` fixes what the faults draw."""
+
+    component: str
+    turns: tuple[Mapping[str, Any], ...]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class FaultSkipped(Event):
+    """A turn of a nemesis's schedule (its index there) was not taken."""
+
+    component: str
+    turn: int
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from harness.api import hookimpl
-from harness_nemesis.chaos import ChaosRestart
-from harness_nemesis.restart import Restart
+from typing import Any
+
+from harness.api import Fault, NemesisFamily, Workload, hookimpl
+from harness_nemesis.bandwidth import Bandwidth
+from harness_nemesis.block_peer import BlockPeer
+from harness_nemesis.chaos import ChaosMix, ChaosRestart, chaos_of
+from harness_nemesis.ending import Kill, Restart, Stop
+from harness_nemesis.latency import Latency
+from harness_nemesis.loss import Loss
+from harness_nemesis.partition import Partition
+from harness_nemesis.pause import Pause
 
 
 @hookimpl
-def harness_workloads() -> list[type[ChaosRestart]]:
-    return [ChaosRestart]
+def harness_workloads() -> list[type[Workload[Any]]]:
+    return [ChaosRestart, ChaosMix]
 
 
 @hookimpl
-def harness_faults() -> list[type[Restart]]:
-    return [Restart]
+def harness_nemeses() -> list[NemesisFamily]:
+    return [NemesisFamily("chaos", chaos_of)]
+
+
+@hookimpl
+def harness_faults() -> list[type[Fault[Any]]]:
+    return [Restart, Kill, Stop, Pause, Partition, BlockPeer, Latency, Loss, Bandwidth]

@@ -1,33 +1,51 @@
-"""The nemesis `chaos.restart`: restarts nodes at random moments, fixed by the seed, within the fault budget."""
+"""The nemeses `chaos.*`: faults at random moments, fixed by the seed, within the fault budget.
+
+`chaos.FAULT` is made of any fault that there is; `chaos.mix` draws among several."""
 
 from __future__ import annotations
 
-import random
+import inspect
+from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import model_validator
+import anyio
+from pydantic import Field, create_model, model_validator
 
-from harness.api import Config, Context, Duration, FaultError, MachineCapability, PlanView, Workload, format_duration
-from harness_nemesis.restart import Restart, RestartConfig
+from harness.api import (
+    Config,
+    Context,
+    Duration,
+    Fault,
+    FaultError,
+    FaultTurn,
+    FaultUse,
+    MachineCapability,
+    NodeState,
+    PlanView,
+    Workload,
+    format_duration,
+)
+from harness_nemesis.ending import Restart
+from harness_nemesis.schedule import Choice, Pace, schedule
+
+_ON_LINKS = frozenset(capability for capability in MachineCapability if capability.name.startswith("LINK_"))
 
 
-class ChaosRestartConfig(Config):
-    """A restart every `min_delay` to `max_delay`, each node at most once in `target_cooldown`.
+class ChaosConfig(Config):
+    """A turn every `min_delay` to `max_delay`, in which the fault holds for `duration`; each node at most once in
+    `target_cooldown`, counted from the end. Where `duration` is longer than the delays, faults overlap.
 
-    `targets`: which nodes, as a pattern of names and roles ("validator:!validator-0"). `down`: how long a
-    node stays down. `how`: "stop" gently or "kill"."""
+    `targets`: which nodes, as a pattern of names and roles ("validator:!validator-0")."""
 
     min_delay: Duration = 10.0
     max_delay: Duration = 20.0
+    duration: Duration = 10.0
     target_cooldown: Duration = 15.0
     targets: str = "all"
-    down: Duration = 0.0
-    how: Literal["stop", "kill"] = "stop"
 
     @model_validator(mode="after")
-    def _ordered(self) -> ChaosRestartConfig:
+    def _ordered(self) -> ChaosConfig:
         if self.min_delay > self.max_delay:
             raise ValueError(
                 f"min_delay ({format_duration(self.min_delay)}) is longer than max_delay "
@@ -35,85 +53,176 @@ class ChaosRestartConfig(Config):
             )
         return self
 
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One turn of the schedule: when (seconds since the drive began), and who; None when all are cooling down."""
-
-    at: float
-    node: str | None
+    @property
+    def pace(self) -> Pace:
+        return Pace(self.min_delay, self.max_delay, self.target_cooldown)
 
 
-def schedule(rng: random.Random, names: Sequence[str], config: ChaosRestartConfig, duration: float) -> list[Turn]:
-    """All turns of a run, from the seed alone: how long restarts really take changes nothing in it.
-
-    A node's cooldown runs from the planned end of its last restart."""
-    turns: list[Turn] = []
-    free_from: dict[str, float] = {}
-    at = rng.uniform(config.min_delay, config.max_delay)
-    while at < duration:
-        free = [name for name in names if at >= free_from.get(name, 0.0)]
-        node = rng.choice(free) if free else None
-        if node is not None:
-            free_from[node] = at + config.down + config.target_cooldown
-        turns.append(Turn(at, node))
-        at += rng.uniform(config.min_delay, config.max_delay)
-    return turns
+ChaosConfigT = TypeVar("ChaosConfigT", bound=ChaosConfig)
 
 
-class ChaosRestart(Workload[ChaosRestartConfig]):
-    """Restarts nodes at random: one after a delay drawn between min_delay and max_delay, then again.
+class Nemesis(Workload[ChaosConfigT]):
+    """Injects faults at random: one after a delay drawn between min_delay and max_delay, then again.
 
-    The moments and the nodes are fixed by the seed. A node that was restarted less than target_cooldown ago is
-    passed over. A turn is skipped when every node is cooling down, or when the fault budget does not allow its
-    node to be taken down at that moment; skipped turns are counted and shown, never given to another node."""
+    The moments, the faults and the nodes are fixed by the seed. A node that was disturbed less than target_cooldown
+    ago is passed over. A turn is skipped when too few nodes are free, when a node of it does not run, or when the fault
+    budget does not allow it at that moment; skipped turns are counted and journalled, never given to other nodes."""
 
-    name = "chaos.restart"
-    Config = ChaosRestartConfig
+    has_schedule = True
+
+    @abstractmethod
+    def choices(self) -> Sequence[Choice]:
+        """What it draws from."""
 
     def requires_machine(self) -> frozenset[MachineCapability]:
-        return frozenset({MachineCapability.NODE_CONTROL})
+        return frozenset[MachineCapability]().union(
+            *(choice.fault(choice.config).requires_machine() for choice in self.choices())
+        )
 
     def acts_on(self) -> str:
-        return self.config.targets
+        # A link has two ends, and either may be a node that is no target.
+        return "all" if self.requires_machine() & _ON_LINKS else self.config.targets
 
     def check(self, ctx: PlanView) -> Sequence[str]:
         complaints = [*ctx.unmatched("targets", self.config.targets)]
+        for choice in self.choices():
+            complaints += choice.fault(choice.config).check(ctx)
         if ctx.duration <= self.config.min_delay:
             complaints.append(
-                f"the first restart comes after min_delay ({format_duration(self.config.min_delay)}), when the "
+                f"the first fault comes after min_delay ({format_duration(self.config.min_delay)}), when the "
                 f"drive is over ({format_duration(ctx.duration)})"
             )
         return complaints
 
     def describe(self, ctx: PlanView) -> str:
         c = self.config
+        what = " or ".join(
+            f"{choice.fault.name} for {format_duration(choice.duration)}" for choice in dict.fromkeys(self.choices())
+        )
         return (
-            f"{c.how} and start again one of {c.targets} every {format_duration(c.min_delay)} to "
-            f"{format_duration(c.max_delay)}, each at most once in {format_duration(c.target_cooldown)}"
+            f"{what} on {c.targets} every {format_duration(c.min_delay)} to {format_duration(c.max_delay)}, "
+            f"each at most once in {format_duration(c.target_cooldown)}"
         )
 
     async def run(self, ctx: Context) -> None:
         names = [node.name for node in ctx.select(self.config.targets)]
-        figures = {"restarts": 0, "skipped": 0}
+        drawn = schedule(ctx.rng(), names, self.choices(), self.config.pace, ctx.deadline - ctx.window.start)
+        figures = {"injected": 0, "skipped": 0}
         ctx.progress(**figures)
-        for turn in schedule(ctx.rng(), names, self.config, ctx.deadline - ctx.window.start):
-            await ctx.clock.sleep_until(ctx.window.start + turn.at)
-            figures["restarts" if await self._take(ctx, turn.node) else "skipped"] += 1
-            ctx.progress(**figures)
-        if not figures["restarts"]:
-            # What was to be judged is how the network bears restarts: without any, no verdict says that.
-            raise FaultError(f"no node was restarted: {figures['skipped']} turns came, all were skipped")
 
-    async def _take(self, ctx: Context, name: str | None) -> bool:
-        """Restart this node, if that is allowed now."""
-        if name is None:
-            ctx.note("skipped a turn: all nodes are cooling down")
-            return False
-        fault = Restart(RestartConfig(how=self.config.how))
-        if not ctx.faults.allows(fault, [ctx.nodes[name]]):
-            ctx.note(f"skipped {name}: the fault budget does not allow to take it down now")
-            return False
-        async with ctx.faults.apply(fault, [ctx.nodes[name]], by=ctx.component):
-            await ctx.clock.sleep(min(self.config.down, ctx.deadline - ctx.clock.now()))
-        return True
+        async def take(number: int, turn: FaultTurn) -> None:
+            if why := _objection(ctx, turn):
+                ctx.faults.skip(number, why, by=ctx.component)
+                figures["skipped"] += 1
+            else:
+                async with ctx.faults.apply(
+                    turn.make(), [ctx.nodes[name] for name in turn.targets], by=ctx.component, turn=number
+                ):
+                    figures["injected"] += 1
+                    ctx.progress(**figures)
+                    await ctx.clock.sleep_until(min(ctx.clock.now() + turn.duration, ctx.deadline))
+            ctx.progress(**figures)
+
+        async with anyio.create_task_group() as tasks:
+            for number, turn in enumerate(ctx.faults.schedule(drawn, by=ctx.component)):
+                await ctx.clock.sleep_until(ctx.window.start + turn.at)
+                tasks.start_soon(take, number, turn)
+        if not figures["injected"]:
+            # What was to be judged is how the network bears faults: without any, no verdict says that.
+            raise FaultError(f"nothing was disturbed: {figures['skipped']} turns came, all were skipped")
+
+
+def _objection(ctx: Context, turn: FaultTurn) -> str:
+    """Why this cannot be done now, "" when it can."""
+    if not turn.targets:
+        return "too few nodes are free: the others are cooling down"
+    for name in turn.targets:
+        if ctx.nodes[name].state is not NodeState.RUNNING:
+            return f"{name} does not run: it is {ctx.nodes[name].state}"
+    if not ctx.faults.allows(turn.make(), [ctx.nodes[name] for name in turn.targets]):
+        return f"the fault budget does not allow {turn.fault.name} of {', '.join(turn.targets)} now"
+    return ""
+
+
+class _OfOneFault(Nemesis[ChaosConfig]):
+    """Its options are the fault's and the nemesis's, in one table."""
+
+    fault: ClassVar[type[Fault[Any]]]
+
+    def choices(self) -> Sequence[Choice]:
+        written = self.config.model_fields_set & self.fault.Config.model_fields.keys()
+        # They have been validated already: as they were written, by a model that has all of the fault's validators.
+        options = {name: getattr(self.config, name) for name in written}
+        config = self.fault.Config.model_construct(_fields_set=set(written), **options)
+        return (Choice(self.fault, config, self.config.duration),)
+
+
+def chaos_of(fault: type[Fault[Any]], base: type[ChaosConfig] = ChaosConfig) -> type[_OfOneFault]:
+    """The nemesis that injects this fault alone. Raises TypeError for a fault whose options cannot stand beside a
+    nemesis's, because they have the same names."""
+    if taken := base.model_fields.keys() & fault.Config.model_fields.keys():
+        raise TypeError(f"its options {', '.join(sorted(taken))} are options of every nemesis")
+    about = "\n\n".join(filter(None, map(inspect.cleandoc, (base.__doc__ or "", fault.Config.__doc__ or ""))))
+    config = create_model(f"Chaos{fault.__name__}Config", __base__=(base, fault.Config), __doc__=about)
+    summary, _, more = inspect.cleandoc(fault.__doc__ or "").partition("\n\n")
+    doc = f"The fault `{fault.name}`, at random.\n\n{summary}\n\n{more}\n\n{inspect.cleandoc(Nemesis.__doc__ or '')}"
+    attributes = {"name": f"chaos.{fault.name}", "Config": config, "fault": fault, "__doc__": doc}
+    return type(f"Chaos{fault.__name__}", (_OfOneFault,), {**attributes, "__module__": __name__})
+
+
+class ChaosRestartConfig(ChaosConfig):
+    """A restart every `min_delay` to `max_delay`, each node at most once in `target_cooldown`, counted from when it is
+    started again.
+
+    `targets`: which nodes, as a pattern of names and roles ("validator:!validator-0"). `duration`, or `down`: how long
+    a node stays down."""
+
+    duration: Duration = 0.0
+    down: Duration = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_name(cls, options: Any) -> Any:
+        if not isinstance(options, dict) or "down" not in options:
+            return options
+        if "duration" in options:
+            raise ValueError("down and duration say the same: write one of them")
+        return {**options, "duration": options["down"]}
+
+
+ChaosRestart = chaos_of(Restart, ChaosRestartConfig)
+
+
+class WeightedFault(FaultUse):
+    """A fault with its options, drawn `weight` times as often as one of weight 1, and its own `duration` where it is
+    not to be the nemesis's."""
+
+    weight: float = Field(default=1.0, gt=0, le=1e6)
+    duration: Duration | None = None
+
+
+class ChaosMixConfig(ChaosConfig):
+    """A turn every `min_delay` to `max_delay`, in which a fault drawn among `faults` holds for `duration`; each node at
+    most once in `target_cooldown`, counted from the end. Where `duration` is longer than the delays, faults overlap.
+
+    `faults`: [{use = "kill", weight = 2}, {use = "pause", duration = "5s"}], with each fault's own options beside.
+    `targets`: which nodes, as a pattern of names and roles ("validator:!validator-0")."""
+
+    faults: tuple[WeightedFault, ...] = Field(min_length=1)
+
+
+class ChaosMix(Nemesis[ChaosMixConfig]):
+    """Several faults, drawn by their weights, at random.
+
+    The moments, the faults and the nodes are fixed by the seed. A node that was disturbed less than target_cooldown
+    ago is passed over. A turn is skipped when too few nodes are free, when a node of it does not run, or when the fault
+    budget does not allow it at that moment; skipped turns are counted and journalled, never given to other nodes."""
+
+    name = "chaos.mix"
+    Config = ChaosMixConfig
+
+    def choices(self) -> Sequence[Choice]:
+        return [
+            Choice(use.fault, use.config, self.config.duration if use.duration is None else use.duration, use.weight)
+            for use in self.config.faults
+        ]

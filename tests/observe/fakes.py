@@ -29,6 +29,7 @@ from harness.api import (
     Fault,
     FaultControl,
     FaultRecord,
+    FaultTurn,
     Head,
     Judgement,
     Launch,
@@ -371,7 +372,15 @@ class FakeFaults(FaultControl):
         self.windows: dict[str, list[tuple[float, float | None]]] = {}
         self.mild: set[str] = set()  # nodes whose faults take nothing down
 
-    def apply(self, fault: Fault[Any], targets: Sequence[Node], *, by: str) -> AbstractAsyncContextManager[FaultRecord]:
+    def apply(
+        self, fault: Fault[Any], targets: Sequence[Node], *, by: str, turn: int | None = None
+    ) -> AbstractAsyncContextManager[FaultRecord]:
+        raise NotImplementedError
+
+    def schedule(self, turns: Sequence[FaultTurn], *, by: str) -> Sequence[FaultTurn]:
+        return turns
+
+    def skip(self, turn: int, why: str, *, by: str) -> None:
         raise NotImplementedError
 
     def allows(self, fault: Fault[Any], targets: Sequence[Node]) -> bool:

@@ -17,7 +17,7 @@ from harness.plugin.contract.chain import Chain, Network
 from harness.plugin.contract.node import Node
 
 if TYPE_CHECKING:  # the fault contract itself needs Node only, but its records are named here
-    from harness.plugin.contract.fault import Fault, FaultRecord
+    from harness.plugin.contract.fault import Fault, FaultRecord, FaultTurn
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,11 @@ class FaultControl(ABC):
     """The only way to disturb nodes: ledger first, proof, healing, journal, budget."""
 
     @abstractmethod
-    def apply(self, fault: Fault[Any], targets: Sequence[Node], *, by: str) -> AbstractAsyncContextManager[FaultRecord]:
+    def apply(
+        self, fault: Fault[Any], targets: Sequence[Node], *, by: str, turn: int | None = None
+    ) -> AbstractAsyncContextManager[FaultRecord]:
         """Inject on entering (ledger, inject, prove), heal on leaving (prove again, heal, prove healed), also when
-        cancelled.
+        cancelled. `turn` is the index of this turn in the schedule of `by`, where it has one.
 
         Raises FaultError when it was not applied, did not hold or was not healed, and when `allows` is False."""
 
@@ -44,6 +46,15 @@ class FaultControl(ABC):
     def allows(self, fault: Fault[Any], targets: Sequence[Node]) -> bool:
         """Whether this may be done to these nodes now: none of those that it takes down is down already, and the fault
         budget permits it beside those that are."""
+
+    @abstractmethod
+    def schedule(self, turns: Sequence[FaultTurn], *, by: str) -> Sequence[FaultTurn]:
+        """Journal what a nemesis is going to do. Returns what it is to do: these turns, or those of an earlier run
+        that this one is to play again."""
+
+    @abstractmethod
+    def skip(self, turn: int, why: str, *, by: str) -> None:
+        """Journal that this turn of the schedule is not taken."""
 
     @property
     @abstractmethod

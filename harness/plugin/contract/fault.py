@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from harness.clock import Clock
-from harness.plugin.contract.base import ConfigT, MachineCapability, Plugin
+from harness.plugin.contract.base import Config, ConfigT, MachineCapability, Plugin
 from harness.plugin.contract.chain import Artifact, Chain, Network
 from harness.plugin.contract.node import Node
 from harness.plugin.contract.workload import PlanView
@@ -122,3 +122,19 @@ class Fault(Plugin[ConfigT], ABC):
     @abstractmethod
     async def prove_healed(self, ctx: FaultContext) -> Proof:
         """Look, from outside, whether it is gone. Waits for what takes time (a restart), within its timeout."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaultTurn:
+    """One turn of a nemesis: a fault on some nodes, `at` seconds after the drive began, for `duration` seconds. No
+    targets: nobody was free then."""
+
+    at: float
+    fault: type[Fault[Any]]
+    config: Config
+    targets: tuple[str, ...]
+    duration: float
+
+    def make(self) -> Fault[Any]:
+        """A new injection."""
+        return self.fault(self.config)

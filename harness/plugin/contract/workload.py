@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.errors import UsageError
 from harness.plugin.contract.base import Capability, ConfigT, MachineCapability, Plugin
@@ -26,7 +26,11 @@ class Workload(Plugin[ConfigT], ABC):
     """Something that acts on the network while the run is driven.
 
     `run` ends by itself once `ctx.deadline` has passed (nothing new is begun after it); it is cancelled,
-    and the run marked, if it does not within a grace time."""
+    and the run marked, if it does not within a grace time.
+
+    `has_schedule`: it is a nemesis that acts by a schedule (`FaultControl.schedule`), which can be played again."""
+
+    has_schedule: ClassVar[bool] = False
 
     def requires(self) -> frozenset[Capability]:
         """What it needs of the chain, configured as it is. Looked at in plan."""

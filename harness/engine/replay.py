@@ -1,0 +1,69 @@
+"""Playing the schedules of faults of an earlier run again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.engine.plan import Plan, RecordedFaults
+from harness.errors import PluginLoadError, UnknownPluginError, UsageError
+from harness.plugin.contract.fault import FaultTurn
+from harness.plugin.contract.fault_use import FAULTS
+from harness.plugin.discovery import Kind
+from harness.plugin.registry import Registry
+from harness.record.events import FaultsScheduled, Recorded
+from harness.record.turns import scheduled
+from harness.spec.local_path import context_for
+from harness.spec.units import format_duration
+
+
+def replayed(plan: Plan, registry: Registry, run_id: str, journal: Iterable[Recorded]) -> Plan:
+    """The same plan, whose nemeses do just what those of an earlier run were to do.
+
+    Raises UsageError with all that keeps the two from matching: nemeses that one has and the other has not, nodes that
+    are not there, faults that cannot be made any more, turns that come after the drive."""
+    schedules = [one.event for one in journal if isinstance(one.event, FaultsScheduled)]
+    recorded = {schedule.component: schedule for schedule in schedules}
+    if not recorded:
+        raise UsageError(f"{run_id} recorded no schedule of faults: it had no nemesis, or ended before its drive")
+    nemeses = {workload.id for workload in plan.workloads if workload.cls.has_schedule}
+    problems = [f"it has {one}, which the playbook has not" for one in sorted(recorded.keys() - nemeses)]
+    problems += [f"the playbook has {one}, which it has not" for one in sorted(nemeses - recorded.keys())]
+    turns = {
+        component: tuple(_turn(component, turn, plan, registry, problems) for turn in schedule.turns)
+        for component, schedule in recorded.items()
+    }
+    if problems:
+        told = "\n".join(f"  {problem}" for problem in dict.fromkeys(problems))
+        raise UsageError(f"the faults of {run_id} cannot be played again here:\n{told}")
+    made = {component: tuple(turn for turn in ones if turn is not None) for component, ones in turns.items()}
+    return replace(plan, recorded=RecordedFaults(run_id, schedules[0].seed, made))
+
+
+def _turn(
+    component: str, recorded: Mapping[str, Any], plan: Plan, registry: Registry, problems: list[str]
+) -> FaultTurn | None:
+    """A turn that can be taken again; None, having said why, where it cannot be."""
+    turn = scheduled(recorded)
+    at, name = turn["at"], turn["fault"]
+    here = f"{component} at {format_duration(at)}"
+    missing: Sequence[str] = [target for target in turn["targets"] if target not in plan.view.node_names]
+    problems += [f"{here}: there is no node {target}" for target in missing]
+    if at >= plan.duration:
+        problems.append(f"{here}: the drive is over after {format_duration(plan.duration)}")
+    try:
+        fault = registry.get(Kind.FAULT, name)
+        context = {**context_for(plan.playbook.source), FAULTS: partial(registry.get, Kind.FAULT)}
+        config = fault.Config.model_validate(turn["options"], context=context)
+    except (UnknownPluginError, PluginLoadError) as error:
+        problems.append(f"{here}: {error}")
+        return None
+    except ValidationError as error:
+        wrong = ", ".join(".".join(map(str, one["loc"])) + f": {one['msg']}" for one in error.errors())
+        problems.append(f"{here}: {name} does not take its options any more: {wrong}")
+        return None
+    return FaultTurn(at, fault, config, turn["targets"], turn["duration"])
