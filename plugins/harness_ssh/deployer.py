@@ -33,6 +33,7 @@ from harness.api import (
     TeardownError,
 )
 from harness_agent import AgentClient, AgentMachine, KeeperSpec, holder
+from harness_agent.relay import SHAPES, wants_links
 from harness_ssh import agents, record
 from harness_ssh.deployment import TUNNEL, Site, prepare
 from harness_ssh.heart import Heart
@@ -91,7 +92,7 @@ class SshDeployer(Deployer[SshConfig]):
 
     name = "ssh"
     Config = SshConfig
-    capabilities: ClassVar[frozenset[MachineCapability]] = agents.CAPABILITIES
+    capabilities: ClassVar[frozenset[MachineCapability]] = agents.CAPABILITIES | SHAPES
 
     async def inspect(self, nodes: Sequence[PlannedNode], chain: Chain[Any], access: Access) -> Sequence[HostReport]:
         hosts = unique([node.host for node in nodes])
@@ -130,7 +131,13 @@ class SshDeployer(Deployer[SshConfig]):
                 tunnels = Tunnels(pool, tasks)
                 sites = await self._sites(hosts, pool, holds, lookers)
                 yield await prepare(
-                    request.nodes, request.links, sites, tunnels, self.config.ports or (0, 0), request.access.forks
+                    request.nodes,
+                    request.links,
+                    sites,
+                    tunnels,
+                    self.config.ports or (0, 0),
+                    request.access.forks,
+                    request.run_dir if wants_links(request.needs) else None,
                 )
         except TeardownError:
             raise

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import anyio
 
@@ -13,12 +13,16 @@ from harness.api import (
     Artifact,
     DeployError,
     Deployment,
+    Flow,
     Link,
+    LinkShape,
     Machine,
     Placement,
     PlannedNode,
+    Unsupported,
     file_name,
 )
+from harness_agent.relay import Door, LinkShaper, Relay, RelayShaper, spawn
 from harness_ssh.artifacts import ArtifactStore
 from harness_ssh.hold import Hold
 from harness_ssh.tunnels import LOOPBACK, Tunnels
@@ -37,12 +41,14 @@ class SshDeployment(Deployment):
         links: Mapping[Link, Address],
         endpoints: Mapping[tuple[str, str], Address],
         store: ArtifactStore,
+        shaper: LinkShaper | None,
     ) -> None:
         self.hosts = hosts
         self.placements = placements
         self._links = links
         self._endpoints = endpoints
         self._store = store
+        self._shaper = shaper
 
     def link_address(self, link: Link) -> Address:
         return self._links[link]
@@ -52,6 +58,11 @@ class SshDeployment(Deployment):
 
     async def provide(self, machine: Machine, artifact: Artifact) -> PurePosixPath:
         return await self._store.provide(machine, artifact)
+
+    async def shape_links(self, shapes: Mapping[Flow, LinkShape]) -> None:
+        if self._shaper is None:
+            raise Unsupported("nothing was put between these nodes that could shape their links: none was needed")
+        await self._shaper.shape(shapes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +95,28 @@ class Site:
         host = LOOPBACK if self.tunnelled else self.address
         return {port: Address(host, number) for port, number in ports.items()}
 
-    async def ready(self, nodes: Sequence[PlannedNode], between: tuple[int, int]) -> Mapping[str, Mapping[str, int]]:
-        """Have a folder and ports for each node, that are nobody else's. Raises InfrastructureError."""
+    async def ready(
+        self, nodes: Sequence[PlannedNode], relayed: Sequence[Link], between: tuple[int, int]
+    ) -> tuple[Mapping[str, Mapping[str, int]], Mapping[Link, int]]:
+        """Have a folder and ports for each node, and a port for each link that is to be relayed, that are nobody
+        else's. Raises InfrastructureError."""
         assert self.hold is not None, "nodes are deployed on held machines"
-        numbers = iter(await self.hold.client.ports(sum(len(node.ports) for node in nodes), *between))
+        count = sum(len(node.ports) for node in nodes) + len(relayed)
+        numbers = iter(await self.hold.client.ports(count, *between))
         made = await self.machine.run(["mkdir", "-p", "--", *(str(self.folder(node)) for node in nodes)])
         if made.returncode != 0:
             said = made.stderr.decode(errors="replace").strip()
             raise DeployError(f"ssh: host {self.machine.name}: no folder for a node: {said}")
-        return {node.spec.name: {port: next(numbers) for port in node.ports} for node in nodes}
+        ports = {node.spec.name: {port: next(numbers) for port in node.ports} for node in nodes}
+        return ports, dict(zip(relayed, numbers, strict=True))
+
+    async def relay(self, doors: Sequence[Door], log: Path) -> Relay:
+        """Have a relay on the machine, behind these doors. Raises InfrastructureError."""
+        assert self.hold is not None, "nodes are deployed on held machines"
+        client = self.hold.client
+        relay = await spawn(client, self.machine.python, client.folder, log)
+        await relay.listen(doors)
+        return relay
 
 
 async def prepare(
@@ -102,12 +126,20 @@ async def prepare(
     tunnels: Tunnels,
     between: tuple[int, int],
     forks: int,
+    relay_logs: Path | None,
 ) -> SshDeployment:
     """A place for every node, an address for every link and port; `sites` by the hosts' names, `between` the lowest and
-    highest port to use, zeros for any. Raises InfrastructureError."""
-    ours = [node for node in nodes if node.adoption is None]
-    ports = await _ports(ours, sites, between, forks)
-    alone = len({node.host.name for node in ours}) == 1 and all(sites[node.host.name].tunnelled for node in ours)
+    highest port to use, zeros for any. `relay_logs` is the folder for what relays have to say, None for having none.
+    Raises InfrastructureError."""
+    ours = {node.spec.name: node for node in nodes if node.adoption is None}
+    links = [link for link in links if link.dst in ours]  # who runs somebody else's node has told it whom to dial
+    inbound: dict[str, list[Link]] = {ours[link.dst].host.name: [] for link in links}
+    for link in links if relay_logs is not None else ():
+        inbound[ours[link.dst].host.name].append(link)
+    ports, doors = await _ports(list(ours.values()), inbound, sites, between, forks)
+    alone = len({node.host.name for node in ours.values()}) == 1 and all(
+        sites[node.host.name].tunnelled for node in ours.values()
+    )
     placements: dict[str, Placement] = {}
     endpoints: dict[tuple[str, str], Address] = {}
     for node in nodes:
@@ -116,29 +148,66 @@ async def prepare(
         for port, address in site.reached(node, ports.get(name, {})).items():
             through = await tunnels.open(node.host.name, address) if site.tunnelled else address
             endpoints[name, port] = through
-    peer_port = {node.spec.name: node.peer_port for node in ours}
-    addresses = {
-        link: Address(placements[link.dst].advertise, placements[link.dst].ports[peer_port[link.dst]])
-        for link in links
-        if link.dst in peer_port  # who runs somebody else's node has told it whom to dial
-    }
+    peers = {link: placements[link.dst].ports[ours[link.dst].peer_port] for link in links}
+    addresses = {link: Address(placements[link.dst].advertise, doors.get(link, peers[link])) for link in links}
+    shaper = None
+    if relay_logs is not None:
+        behind = {
+            host: [_door(link, placements[link.dst].bind, doors[link], peers[link]) for link in some]
+            for host, some in inbound.items()
+        }
+        shaper = await _relays(behind, sites, relay_logs, forks)
     machines = {name: site.machine for name, site in sites.items()}
     folders = {name: site.hold.client.folder for name, site in sites.items() if site.hold is not None}
-    return SshDeployment(machines, placements, addresses, endpoints, ArtifactStore(folders, forks))
+    return SshDeployment(machines, placements, addresses, endpoints, ArtifactStore(folders, forks), shaper)
 
 
 async def _ports(
-    nodes: Sequence[PlannedNode], sites: Mapping[str, Site], between: tuple[int, int], forks: int
-) -> Mapping[str, Mapping[str, int]]:
-    """Ports by node and name, from all machines at once."""
+    nodes: Sequence[PlannedNode],
+    relayed: Mapping[str, Sequence[Link]],
+    sites: Mapping[str, Site],
+    between: tuple[int, int],
+    forks: int,
+) -> tuple[Mapping[str, Mapping[str, int]], Mapping[Link, int]]:
+    """Ports by node and name, and by relayed link, from all machines at once."""
     given: dict[str, Mapping[str, int]] = {}
-    slots = anyio.CapacityLimiter(forks)
+    doors: dict[Link, int] = {}
 
     async def ready(host: str) -> None:
+        ours = [node for node in nodes if node.host.name == host]
+        of_nodes, of_links = await sites[host].ready(ours, relayed.get(host, ()), between)
+        given.update(of_nodes)
+        doors.update(of_links)
+
+    await _at_each(dict.fromkeys(node.host.name for node in nodes), ready, forks)
+    return given, doors
+
+
+def _door(link: Link, bind: str, port: int, peer: int) -> Door:
+    """In front of a node that binds there, on the same machine."""
+    return Door(link, Address(bind, port), Address("::1" if ":" in bind else LOOPBACK, peer))
+
+
+async def _relays(
+    doors: Mapping[str, Sequence[Door]], sites: Mapping[str, Site], logs: Path, forks: int
+) -> RelayShaper:
+    """A relay on each machine that has doors."""
+    relays: list[Relay] = []
+
+    async def relay(host: str) -> None:
+        relays.append(await sites[host].relay(doors[host], logs / f"relay-{file_name(host)}.log"))
+
+    await _at_each(doors, relay, forks)
+    return RelayShaper(relays)
+
+
+async def _at_each(hosts: Iterable[str], do: Callable[[str], Awaitable[None]], forks: int) -> None:
+    slots = anyio.CapacityLimiter(forks)
+
+    async def one(host: str) -> None:
         async with slots:
-            given.update(await sites[host].ready([node for node in nodes if node.host.name == host], between))
+            await do(host)
 
     async with anyio.create_task_group() as tasks:
-        for host in dict.fromkeys(node.host.name for node in nodes):
-            tasks.start_soon(ready, host)
-    return given
+        for host in hosts:
+            tasks.start_soon(one, host)
