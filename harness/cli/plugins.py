@@ -96,7 +96,7 @@ def doc_lines(kind: Kind, cls: type[Plugin[Any]]) -> Iterator[str]:
 
 
 def _default(cls: type[Plugin[Any]], name: str) -> str:
-    field = cls.Config.model_fields[name]
+    field = next(field for key, field in cls.Config.model_fields.items() if name in (key, field.alias))
     value = field.get_default(call_default_factory=True)
     if isinstance(value, float):
         return f'"{format_duration(value)}"' if _is_duration(field) else f"{value:g}"

@@ -23,7 +23,7 @@ class LinkConfig(Config):
     """`patience`: how long a dial may take before the link counts as cut. `healed_within`: how long links may take,
     once nothing is done to them any more, to be as they were."""
 
-    patience: Duration = Field(3.0, gt=0)
+    patience: Duration = Field(2.0, gt=0)
     healed_within: Duration = 30.0
 
 
