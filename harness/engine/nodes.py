@@ -7,7 +7,7 @@ import signal
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import anyio
 import anyio.abc
@@ -131,7 +131,7 @@ class ManagedNode(ReachedNode):
         self.machine = placement.machine
         self.capabilities = placement.machine.capabilities
         self.launch = launch
-        self._directory = placement.directory
+        self.directory: PurePosixPath = placement.directory
         self._service: Service | None = None
         self._asked: set[int] = set()  # signals by which the current process was asked to end
 
@@ -156,7 +156,7 @@ class ManagedNode(ReachedNode):
     async def write_files(self) -> None:
         """Put the node's files in its folder: before its first start, and when they are others."""
         for file in self.launch.files:
-            await self.machine.put(file.content, self._directory / file.path, file.mode)
+            await self.machine.put(file.content, self.directory / file.path, file.mode)
 
     async def start(self, launch: Launch | None = None) -> None:
         async with self._control:
@@ -166,7 +166,7 @@ class ManagedNode(ReachedNode):
                 self.launch = launch
                 await self.write_files()
             self._change(NodeState.STARTING, "started")
-            spec = ServiceSpec(self.name, self.launch.argv, self._directory, self.log_path, self.launch.env)
+            spec = ServiceSpec(self.name, self.launch.argv, self.directory, self.log_path, self.launch.env)
             self._asked = set()
             self._service = await self.machine.spawn(spec)
             self._host.tasks.start_soon(self._watch, self._service, name=f"watch {self.name}")

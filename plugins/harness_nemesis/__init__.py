@@ -8,6 +8,7 @@ from harness.api import Fault, NemesisFamily, Workload, hookimpl
 from harness_nemesis.bandwidth import Bandwidth
 from harness_nemesis.block_peer import BlockPeer
 from harness_nemesis.chaos import ChaosMix, ChaosRestart, chaos_of
+from harness_nemesis.cpu_stress import CpuStress
 from harness_nemesis.ending import Kill, Restart, Stop
 from harness_nemesis.latency import Latency
 from harness_nemesis.loss import Loss
@@ -27,4 +28,4 @@ def harness_nemeses() -> list[NemesisFamily]:
 
 @hookimpl
 def harness_faults() -> list[type[Fault[Any]]]:
-    return [Restart, Kill, Stop, Pause, Partition, BlockPeer, Latency, Loss, Bandwidth]
+    return [Restart, Kill, Stop, Pause, Partition, BlockPeer, Latency, Loss, Bandwidth, CpuStress]

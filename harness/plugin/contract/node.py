@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from harness.plugin.contract.base import MachineCapability
 from harness.plugin.contract.chain import ChainClient, Launch
@@ -36,6 +36,8 @@ class Node(ABC):
     capabilities: frozenset[MachineCapability]
     launch: Launch
     log_path: Path
+    directory: PurePosixPath | None = None
+    """Its folder on its machine; None where it is somebody else's."""
     adopted: bool = False
 
     @property

@@ -1,0 +1,253 @@
+"""Faults on real nodes of every deployer: seen from outside, by a look that shares nothing with their own proof."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pytest
+
+from harness.api import Deployer, Fault, FaultContext, HostSpec
+from harness.testing.contracts.base import DeployerSuite
+from harness.testing.contracts.bench import READY_WITHIN, Bench, Net, eventually
+from harness_docker.deployer import DockerConfig, DockerDeployer
+from harness_nemesis.cpu_stress import CpuStress
+from harness_nemesis.ending import Kill, Restart, Stop
+from harness_nemesis.pause import Pause
+from harness_process.deployer import ProcessConfig, ProcessDeployer
+from harness_ssh.deployer import SshConfig, SshDeployer
+
+pytestmark = [pytest.mark.real, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
+
+PS = r"""
+import glob, json, os, sys
+found = []
+for process in glob.glob("/proc/[0-9]*"):
+    try:
+        line = open(process + "/cmdline", "rb").read().decode(errors="replace")
+        where = os.readlink(process + "/cwd")
+        fields = open(process + "/stat", "rb").read().rpartition(b")")[2].split()
+    except OSError:
+        continue
+    if int(process[6:]) != os.getpid():
+        found.append([int(process[6:]), fields[0].decode(), int(fields[11]) + int(fields[12]), line, where])
+print(json.dumps(found))
+"""
+"""Every process of a machine: pid, state, CPU time in ticks, arguments, folder."""
+WORKER = '["work", "'
+"""In the arguments of the busy processes of cpu-stress: a word of their program."""
+
+
+@dataclass(frozen=True)
+class Process:
+    pid: int
+    state: str
+    ticks: int
+    arguments: str
+    folder: str
+
+
+def listed(text: str) -> list[Process]:
+    return [Process(*one) for one in json.loads(text)]
+
+
+FaultContextOf = Callable[[Net], FaultContext]
+
+
+class FaultsContract(DeployerSuite):
+    """`processes` looks past the deployer at the machines."""
+
+    def processes(self, bench: Bench) -> list[Process]:
+        raise NotImplementedError
+
+    def of_node(self, bench: Bench, net: Net) -> list[Process]:
+        """The processes of the first node."""
+        return [one for one in self.processes(bench) if "service.py" in one.arguments and one.folder == str(net.folder)]
+
+    def workers(self, bench: Bench, fault: Fault[Any]) -> list[Process]:
+        token = fault._token if isinstance(fault, CpuStress) else ""
+        return [one for one in self.processes(bench) if WORKER + token in one.arguments]
+
+    def is_paused(self, bench: Bench, net: Net) -> bool:
+        there = self.of_node(bench, net)
+        return bool(there) and all(one.state == "T" for one in there)
+
+    @pytest.mark.parametrize("fault", [Kill, Stop, Restart])
+    async def test_an_ended_node_is_gone_and_comes_back(
+        self, bench: Bench, fault: type[Fault[Any]], fault_context: FaultContextOf
+    ) -> None:
+        async with bench.up() as net:
+            ctx, one = fault_context(net), fault(fault.Config())
+            before = {process.pid for process in self.of_node(bench, net)}
+            assert before
+            for _ in range(2):
+                await one.inject(ctx)
+                assert (await one.prove(ctx)).holds is True
+                assert not self.of_node(bench, net)
+            for _ in range(2):
+                await one.heal(ctx)
+                assert (await one.prove_healed(ctx)).holds is True
+                after = {process.pid for process in self.of_node(bench, net)}
+                assert after
+                assert not after & before
+        assert not net.lost
+
+    async def test_that_a_node_runs_is_no_proof_that_it_was_killed(
+        self, bench: Bench, fault_context: FaultContextOf
+    ) -> None:
+        async with bench.up() as net:
+            ctx, one = fault_context(net), Kill(Kill.Config())
+            await one.inject(ctx)
+            await net.node.start()  # somebody does: a supervisor of its own
+            assert (await one.prove(ctx)).holds is False
+            await one.heal(ctx)
+            assert (await one.prove_healed(ctx)).holds is True
+
+    async def test_a_paused_node_stands_still_and_goes_on(self, bench: Bench, fault_context: FaultContextOf) -> None:
+        async with bench.up() as net:
+            ctx, one = fault_context(net), Pause(Pause.Config())
+            for _ in range(2):
+                await one.inject(ctx)
+                assert (await one.prove(ctx)).holds is True
+                assert self.is_paused(bench, net)
+            for _ in range(2):
+                await one.heal(ctx)
+                assert (await one.prove_healed(ctx)).holds is True
+                assert not self.is_paused(bench, net)
+            assert (await one.prove(ctx)).holds is False
+            await net.node.wait_ready(READY_WITHIN)
+        assert not net.lost
+
+    @pytest.mark.parametrize("fault", [Kill, Stop, Restart, Pause, CpuStress])
+    async def test_healed_after_the_target_died(
+        self, bench: Bench, fault: type[Fault[Any]], fault_context: FaultContextOf
+    ) -> None:
+        async with bench.up() as net:
+            ctx, one = fault_context(net), fault(fault.Config())
+            await one.inject(ctx)
+            await net.node.kill()
+            await one.heal(ctx)
+            healed = await one.prove_healed(ctx)
+            if fault is CpuStress:  # in a container that has ended nobody can look
+                assert healed.holds is not False
+                assert not self.workers(bench, one)
+            else:
+                assert healed.holds is True
+                assert not self.is_paused(bench, net)
+
+    async def test_cpu_time_is_used_and_no_more_once_it_is_healed(
+        self, bench: Bench, fault_context: FaultContextOf
+    ) -> None:
+        async with bench.up() as net:
+            ctx, one = fault_context(net), CpuStress(CpuStress.Config(workers=2))
+            assert not self.workers(bench, one)
+            for _ in range(2):
+                await one.inject(ctx)
+                proof = await one.prove(ctx)
+                assert proof.holds is True, proof.seen
+                begun = {process.pid: process.ticks for process in self.workers(bench, one)}
+                assert len(begun) == 2
+
+            async def working() -> bool:
+                return all(process.ticks > begun[process.pid] for process in self.workers(bench, one))
+
+            await eventually(working, "both workers use the CPU")
+            for _ in range(2):
+                await one.heal(ctx)
+                assert (await one.prove_healed(ctx)).holds is True
+                assert not self.workers(bench, one)
+            assert (await one.prove(ctx)).holds is False
+            assert self.of_node(bench, net)
+
+
+class TestProcess(FaultsContract):
+    @pytest.fixture
+    def deployer(self) -> Deployer[Any]:
+        return ProcessDeployer(ProcessConfig())
+
+    def processes(self, bench: Bench) -> list[Process]:
+        return listed(subprocess.run([sys.executable, "-c", PS], capture_output=True, check=True, text=True).stdout)
+
+
+class TestDocker(FaultsContract):
+    @pytest.fixture(autouse=True)
+    def _engine(self, docker_engine: Any) -> None:
+        self.engine = docker_engine
+
+    @pytest.fixture
+    def deployer(self) -> Deployer[Any]:
+        return DockerDeployer(DockerConfig())
+
+    @pytest.fixture
+    def hosts(self) -> Sequence[HostSpec]:
+        return (HostSpec("engine", {"ansible_connection": "docker"}),)
+
+    def _container(self, bench: Bench, *status: str) -> str:
+        """The first node's, "" where it does not run."""
+        wanted = [word for one in status for word in ("--filter", f"status={one}")]
+        names = self.engine("container", "ls", *wanted, "--format", "{{.Names}}").split()
+        return next((name for name in names if bench.runs[-1].run_id in name and "member" in name), "")
+
+    def processes(self, bench: Bench) -> list[Process]:
+        """As the engine's ps sees them from outside of the container."""
+        if not (name := self._container(bench, "running", "paused")):
+            return []
+        lines = self.engine("top", name, "-eo", "pid,stat,cputimes,args").splitlines()[1:]
+        rows = [line.split(None, 3) for line in lines if line.strip()[:1].isdigit()]
+        return [Process(int(pid), state[0], int(cpu), args, "") for pid, state, cpu, args in rows]
+
+    def of_node(self, bench: Bench, net: Net) -> list[Process]:
+        return [one for one in self.processes(bench) if "service.py" in one.arguments]
+
+    def is_paused(self, bench: Bench, net: Net) -> bool:
+        return bool(self._container(bench, "paused"))
+
+
+class SshFaults(FaultsContract):
+    user: ClassVar[str]
+
+    @pytest.fixture
+    def pool(self) -> Any:
+        raise NotImplementedError
+
+    @pytest.fixture(autouse=True)
+    def _lease(self, pool: Any) -> Iterator[None]:
+        with pool.lease(1) as [host]:
+            self.host = host.as_user(self.user)
+            yield
+
+    @pytest.fixture
+    def deployer(self) -> Deployer[Any]:
+        return SshDeployer(SshConfig())
+
+    @pytest.fixture
+    def hosts(self) -> Sequence[HostSpec]:
+        return (HostSpec(self.host.name, self.host.variables()),)
+
+    def processes(self, bench: Bench) -> list[Process]:
+        return listed(self.host.exec("python3", "-c", PS).stdout)
+
+    def is_paused(self, bench: Bench, net: Net) -> bool:
+        """By signal, or by the freezer of its unit, which leaves a process asleep without end."""
+        there = self.of_node(bench, net)
+        return bool(there) and all(one.state in "TD" for one in there)
+
+
+class TestSystemd(SshFaults):
+    user = "root"
+
+    @pytest.fixture
+    def pool(self, ssh_hosts: Any) -> Any:
+        return ssh_hosts
+
+
+class TestPlain(SshFaults):
+    user = "deploy"
+
+    @pytest.fixture
+    def pool(self, ssh_hosts_plain: Any) -> Any:
+        return ssh_hosts_plain
