@@ -198,5 +198,5 @@ def _become(task: TaskUse) -> dict[str, bool]:
 
 def _use(name: str, config: Any) -> dict[str, Any]:
     """A plugin's use with all its options; TOML has no None, which means the default anyway."""
-    options = {key: value for key, value in config.model_dump(mode="json").items() if value is not None}
+    options = config.model_dump(mode="json", exclude_none=True)
     return {"use": name, **options}

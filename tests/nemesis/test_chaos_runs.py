@@ -1,0 +1,243 @@
+"""Nemeses in runs of a network in memory: what they do, what they tell, and playing it again."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import ExitCode, PluginLoadError, SpecError, UsageError
+from harness.plugin.discovery import Candidate, Kind
+from harness.plugin.registry import Registry
+from harness.record.journal import read_journal
+from harness.record.turns import TurnTaken, turns_taken
+from harness.testing import Finished, run_playbook
+from harness.testing.fakes import fake_candidates
+
+pytestmark = pytest.mark.anyio
+
+PLUGINS = '''
+from typing import Any
+from pydantic import Field
+from harness.api import (Config, Duration, Expectation, Fault, FaultContext, Judgement, NoConfig, Proof, Verdict,
+                         hookimpl)
+
+class Say(Expectation[NoConfig]):
+    name = "say"
+    async def evaluate(self, ctx): return Judgement(Verdict.PASS, "so", "so")
+
+class MistConfig(Config):
+    """`density`: how thick it is."""
+    density: int = Field(1, ge=1)
+    lag: Duration = 0.0
+
+class Mist(Fault[MistConfig]):
+    """Nobody sees a thing."""
+    name = "mist"
+    Config = MistConfig
+    def choose(self, free, rng):
+        return tuple(rng.sample(list(free), 2)) if len(free) >= 2 else ()
+    def downs(self, targets, powers): return frozenset()
+    async def inject(self, ctx): self.drawn = ctx.rng.random()
+    async def prove(self, ctx): return Proof(True, {"density": self.config.density, "drawn": self.drawn})
+    async def heal(self, ctx): pass
+    async def prove_healed(self, ctx): return Proof(True)
+
+class GreedyConfig(Config):
+    targets: str = "all"
+
+class Greedy(Mist):
+    """Takes an option that every nemesis has."""
+    name = "greedy"
+    Config = GreedyConfig
+
+@hookimpl
+def harness_faults(): return [Mist, Greedy]
+@hookimpl
+def harness_expectations(): return [Say]
+'''
+
+PLAYBOOK = """
+name = "test"
+chain = {{ use = "fake" }}
+duration = "{duration}"
+{top}
+[topology]
+layout = "full"
+validators = 4
+{chaos}
+[[expectations]]
+use = "say"
+"""
+
+Run = Callable[..., Awaitable[Finished]]
+
+FAST = 'min_delay = "20ms"\nmax_delay = "50ms"\ntarget_cooldown = "10ms"\n'
+
+
+def nemesis(use: str, more: str = "", pace: str = FAST) -> str:
+    return f'[[workloads]]\nuse = "{use}"\n{pace}{more}\n'
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "parts.py").write_text(PLUGINS)
+    ours = [
+        Candidate(kind, name, "harness", entry_point=EntryPoint(f"{kind}.{name}", "harness_nemesis", "harness"))
+        for kind, names in (
+            (Kind.WORKLOAD, ("chaos.restart", "chaos.mix")),
+            (Kind.NEMESIS, ("chaos",)),
+            (Kind.FAULT, ("restart", "kill", "stop", "pause")),
+        )
+        for name in names
+    ]
+    return Registry([*fake_candidates(), *ours], project_plugins=folder)
+
+
+@pytest.fixture
+def run_chaos(registry: Registry, tmp_path: Path) -> Run:
+    async def run(chaos: str, *, duration: str = "400ms", top: str = "seed = 7", **options: Any) -> Finished:
+        text = PLAYBOOK.format(chaos=chaos, duration=duration, top=top)
+        return await run_playbook(text, tmp_path / "runs", registry, deployer="fake", **options)
+
+    return run
+
+
+def turns_of(finished: Finished) -> list[TurnTaken]:
+    return turns_taken(read_journal(finished.directory.journal))
+
+
+def plain(turns: list[TurnTaken]) -> list[tuple[Any, ...]]:
+    return [(one.component, one.turn, one.at, one.fault, one.targets, one.duration, dict(one.options)) for one in turns]
+
+
+def is_mist(turn: TurnTaken) -> bool:
+    return turn.fault == "mist" and turn.outcome == "healed"
+
+
+@pytest.mark.parametrize("fault", ["restart", "kill", "stop", "pause", "mist"])
+async def test_there_is_a_nemesis_for_every_fault(run_chaos: Run, fault: str) -> None:
+    finished = await run_chaos(nemesis(f"chaos.{fault}", 'duration = "10ms"'))
+    assert finished.outcome.exit_code is ExitCode.PASS, finished.outcome.reason
+    turns = turns_of(finished)
+    assert len(turns) > 5
+    assert {one.fault for one in turns} == {fault}
+    assert {one.outcome for one in turns} <= {"healed", "skipped"}
+    assert all(one.turn == number for number, one in enumerate(turns))
+    assert finished.state.workloads[f"chaos.{fault}"].figures["injected"] == sum(t.outcome == "healed" for t in turns)
+
+
+async def test_a_faults_own_options_stand_beside_the_nemesiss(run_chaos: Run) -> None:
+    finished = await run_chaos(nemesis("chaos.mist", 'density = 3\nlag = "2s"\ntargets = "validator-[12]"'))
+    turns = turns_of(finished)
+    assert next(dict(one.options) for one in turns if one.targets) == {"density": 3, "lag": "2s"}
+    assert {target for one in turns for target in one.targets} == {"validator-1", "validator-2"}
+    assert any(fault.seen["proven"]["density"] == 3 for fault in finished.state.faults.values())
+    with pytest.raises(SpecError, match="density: must be at least 1"):
+        await run_chaos(nemesis("chaos.mist", "density = 0"))
+    with pytest.raises(SpecError, match='did you mean "density"'):
+        await run_chaos(nemesis("chaos.mist", "densty = 2"))
+
+
+async def test_options_that_cannot_stand_beside_are_told(registry: Registry) -> None:
+    with pytest.raises(PluginLoadError, match=r"chaos\.greedy cannot be made .* targets"):
+        registry.get(Kind.WORKLOAD, "chaos.greedy")
+    assert "chaos.mist" in registry.names(Kind.WORKLOAD)
+
+
+async def test_faults_that_last_overlap_within_the_budget(run_chaos: Run) -> None:
+    chaos = nemesis("chaos.pause", 'duration = "150ms"')
+    finished = await run_chaos(chaos, top='seed = 7\nbudget = "unlimited"')
+    held = [one for one in turns_of(finished) if one.outcome == "healed"]
+    together = [(a, b) for a in held for b in held if a.at < b.at and b.stages["injected"] < a.stages["healing"]]
+    assert together
+    assert all(not set(a.targets) & set(b.targets) for a, b in together)
+
+    bounded = turns_of(await run_chaos(chaos))
+    assert plain(bounded) == plain(turns_of(finished)), "the budget changed the schedule"
+    skipped = [one for one in bounded if one.outcome == "skipped" and one.targets]
+    assert skipped
+    assert all("the fault budget does not allow pause" in one.why for one in skipped)
+
+
+async def test_a_mix_draws_by_weight_each_with_its_own_duration(run_chaos: Run) -> None:
+    faults = '[{ use = "kill", weight = 3 }, { use = "pause", duration = "40ms" }, { use = "mist", density = 2 }]'
+    finished = await run_chaos(nemesis("chaos.mix", f'duration = "10ms"\nfaults = {faults}'), duration="900ms")
+    turns = turns_of(finished)
+    assert {one.fault for one in turns} == {"kill", "pause", "mist"}
+    assert {one.duration for one in turns if one.fault == "pause"} == {0.04}
+    assert {one.duration for one in turns if one.fault == "kill"} == {0.01}
+    assert next(dict(one.options) for one in turns if one.fault == "mist") == {"density": 2}
+
+
+@pytest.mark.parametrize(
+    ("faults", "problem"),
+    [
+        ('[{ use = "kil" }]', r'faults\[0\].*no fault is named "kil"; did you mean "kill"'),
+        ('[{ use = "mist", density = 0 }]', "mist: density: must be at least 1"),
+        ('[{ use = "mist", densty = 1 }]', 'mist: densty: unknown key .*did you mean "density"'),
+        ('[{ use = "kill", weight = 0 }]', r"faults\[0\].weight: must be more than 0"),
+        ("[]", "faults: must not be empty"),
+    ],
+)
+async def test_mistakes_in_a_mix_are_told_at_their_place(run_chaos: Run, faults: str, problem: str) -> None:
+    with pytest.raises(SpecError, match=problem):
+        await run_chaos(nemesis("chaos.mix", f"faults = {faults}"))
+
+
+async def test_down_and_duration_are_the_same(run_chaos: Run) -> None:
+    turns = turns_of(await run_chaos(nemesis("chaos.restart", 'down = "30ms"')))
+    assert {one.duration for one in turns} == {0.03}
+    with pytest.raises(SpecError, match="down and duration say the same"):
+        await run_chaos(nemesis("chaos.restart", 'down = "30ms"\nduration = "40ms"'))
+
+
+async def test_the_faults_of_a_run_are_played_again(run_chaos: Run) -> None:
+    chaos = nemesis("chaos.mist", "density = 2") + nemesis("chaos.kill", 'duration = "20ms"')
+    first = await run_chaos(chaos)
+    other = chaos.replace("density = 2", "density = 5")
+    assert plain(turns_of(await run_chaos(other, top="seed = 8"))) != plain(turns_of(first))
+    again = await run_chaos(other, top="seed = 8", faults_from=first.directory)
+    assert plain(turns_of(again)) == plain(turns_of(first))
+    drawn = [
+        {turn.turn: one.state.faults[turn.id].seen["proven"]["drawn"] for turn in turns_of(one) if is_mist(turn)}
+        for one in (first, again)
+    ]
+    both = drawn[0].keys() & drawn[1].keys()
+    assert both
+    assert all(drawn[0][turn] == drawn[1][turn] for turn in both), "what the faults themselves drew"
+    once_more = await run_chaos(other, top="seed = 9", faults_from=again.directory)
+    assert plain(turns_of(once_more)) == plain(turns_of(first))
+
+
+async def test_what_does_not_match_is_told_before_anything_runs(run_chaos: Run, tmp_path: Path) -> None:
+    first = await run_chaos(nemesis("chaos.mist") + nemesis("chaos.kill", 'targets = "validator-3"'))
+    few = nemesis("chaos.mist", 'targets = "validator-0:validator-1"')
+    with pytest.raises(UsageError, match=r"it has chaos\.kill, which the playbook has not"):
+        await run_chaos(few, faults_from=first.directory)
+    with pytest.raises(UsageError, match=r"the playbook has chaos\.pause, which it has not"):
+        await run_chaos(
+            nemesis("chaos.mist") + nemesis("chaos.kill") + nemesis("chaos.pause"), faults_from=first.directory
+        )
+    with pytest.raises(UsageError, match=r"chaos\.\w+ at \d+ms: the drive is over after 100ms"):
+        await run_chaos(nemesis("chaos.mist") + nemesis("chaos.kill"), duration="100ms", faults_from=first.directory)
+    journal = first.directory.journal
+    journal.write_text(journal.read_text().replace('["validator-3"]', '["validator-9"]'))
+    with pytest.raises(UsageError, match="there is no node validator-9"):
+        await run_chaos(nemesis("chaos.mist") + nemesis("chaos.kill"), faults_from=first.directory)
+    quiet = await run_chaos("")
+    with pytest.raises(UsageError, match="recorded no schedule of faults"):
+        await run_chaos(nemesis("chaos.mist"), faults_from=quiet.directory)
+
+
+async def test_a_turn_whose_node_does_not_run_is_skipped(run_chaos: Run) -> None:
+    both = nemesis("chaos.kill", 'duration = "200ms"\ntargets = "validator-0"') + nemesis(
+        "chaos.mist", 'targets = "validator-[01]"\nduration = "1ms"'
+    )
+    skipped = [one for one in turns_of(await run_chaos(both)) if one.outcome == "skipped" and one.fault == "mist"]
+    assert any("validator-0 does not run: it is stopped" in one.why for one in skipped)
