@@ -66,9 +66,10 @@ class AgentService(Service):
     async def resume(self) -> None:
         await self._signal("resume", "it was not resumed")
 
-    async def tell(self, line: str) -> None:
-        """Send an attached process a line. Raises InfrastructureError when it is not there to read it."""
-        await self._client.request("tell", key=self.key, line=line, repeatable=False)
+    async def tell(self, line: str, *, repeatable: bool = False) -> None:
+        """Send an attached process a line; where that does no harm (`repeatable`), perhaps twice. Raises
+        InfrastructureError when it is not there to read it."""
+        await self._client.request("tell", key=self.key, line=line, repeatable=repeatable)
 
     async def sync_log(self) -> None:
         if not self.streamed:

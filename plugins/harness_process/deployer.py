@@ -208,6 +208,8 @@ async def _relayed(
 ) -> tuple[Mapping[Link, Address], LinkShaper]:
     """A relay with a port of its own in front of each link's target. It holds its ports from before anybody knows them,
     so the kernel may choose them. Raises DeployError."""
+    if not targets:
+        return {}, RelayShaper(())
     try:
         relay = await spawn(client, sys.executable, PurePosixPath(run_dir), run_dir / RELAY_LOG, shared_files=True)
         ports = await relay.listen([Door(link, Address(LOOPBACK, 0), target) for link, target in targets.items()])

@@ -29,6 +29,7 @@ from harness.api import (
     DeployRequest,
     HostSpec,
     Link,
+    MachineCapability,
     NodeSpec,
     Placement,
     PlannedNode,
@@ -192,6 +193,7 @@ class Kit:
         links: Sequence[Link] = (),
         nodes: Sequence[PlannedNode] = (),
         lease: float = LEASE,
+        needs: frozenset[MachineCapability] = frozenset(),
         **options: Any,
     ) -> AbstractAsyncContextManager[Deployment]:
         request = DeployRequest(
@@ -201,6 +203,7 @@ class Kit:
             tuple(links),
             FakeChain(FakeChainConfig()),
             self.access,
+            needs,
         )
         return self.deployer(lease, **options).deploy(request)
 

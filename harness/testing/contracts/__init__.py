@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import pytest
 
-_SUITES = ("commands", "files", "nodes", "links", "endings", "deaths", "chains", "bench")
+_SUITES = ("commands", "files", "nodes", "links", "shapes", "endings", "deaths", "chains", "bench")
 pytest.register_assert_rewrite(*(f"{__name__}.{suite}" for suite in _SUITES))
 
 from harness.testing.contracts.chains import ChainContract  # noqa: E402 - after the registration

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -72,13 +72,18 @@ class Net:
         """The first node's."""
         return self.deployment.placements[self.node.name].directory
 
-    async def ask(self, node: str, *request: Any) -> Any:
-        return await ask(self.deployment.endpoint(node, "api"), *request)
+    async def ask(self, node: str, *request: Any, timeout: float = 5.0) -> Any:
+        return await ask(self.deployment.endpoint(node, "api"), *request, timeout=timeout)
 
     async def dial(self, link: Link) -> Any:
         """What a node is told where it dials another."""
         address = self.deployment.link_address(link)
         return await self.ask(link.src, "dial", address.host, address.port)
+
+    async def connect(self, link: Link, key: str) -> None:
+        """Have a node keep a connection with another one (see service.py)."""
+        address = self.deployment.link_address(link)
+        assert await self.ask(link.src, "connect", key, address.host, address.port) == link.dst
 
     async def find(self, marker: str) -> list[str]:
         """The pids of those of the first machine's processes that have this in their arguments."""
@@ -118,7 +123,15 @@ class Bench:
         run = run or self.run()
         nodes = self.planned(count, hosts)
         access = Access(4, self.audit.append)
-        return DeployRequest(run.run_id, run.path, nodes, _links(nodes), self.chain, access)
+        return DeployRequest(
+            run.run_id, run.path, nodes, self.links([node.spec.name for node in nodes]), self.chain, access
+        )
+
+    @staticmethod
+    def links(nodes: Iterable[str]) -> tuple[Link, ...]:
+        """From each to each."""
+        names = list(nodes)
+        return tuple(Link(one, other) for one in names for other in names if one != other)
 
     def deploy(self, request: DeployRequest | None = None) -> AbstractAsyncContextManager[Deployment]:
         return self.deployer.deploy(request or self.request())
@@ -174,11 +187,6 @@ async def start_nodes(
         await node.write_files()
         await node.start()
     return nodes
-
-
-def _links(nodes: Sequence[PlannedNode]) -> tuple[Link, ...]:
-    names = [node.spec.name for node in nodes]
-    return tuple(Link(one, other) for one in names for other in names if one != other)
 
 
 def _ignore(event: object) -> None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
-from harness.plugin.contract.base import MachineCapability
-from harness.spec.links import CUT, Flow
 from harness.spec.topology import Link
 from harness.testing.contracts.base import DeployerSuite
-from harness.testing.contracts.bench import READY_WITHIN, Bench, eventually, is_silent
+from harness.testing.contracts.bench import READY_WITHIN, Bench, is_silent
 
 
 class LinksSuite(DeployerSuite):
@@ -50,26 +46,3 @@ class LinksSuite(DeployerSuite):
                 await net.nodes[other].wait_ready(READY_WITHIN)
                 assert addresses() == before
                 assert [await net.dial(link) for link in links] == [other, one]
-
-    async def test_links_are_cut_one_by_one_and_one_way(self, bench: Bench) -> None:
-        reports = await bench.deployer.inspect(bench.planned(3), bench.chain, bench.request().access)
-        if not all(MachineCapability.LINK_CONTROL in report.capabilities for report in reports):
-            pytest.skip("this deployer has no link control as it is set up here")
-        async with bench.up(3) as net:
-            a, b, c = net.nodes
-            cut = Link(a, b)
-            others = [Link(a, c), Link(c, a), Link(b, c), Link(c, b)]
-            await net.deployment.shape_links({Flow(a, b): CUT, Flow(b, a): CUT})
-            assert isinstance(await net.dial(Link(b, a)), dict), "a link that is cut was dialled"
-            assert isinstance(await net.dial(cut), dict), "a link that is cut was dialled"
-            assert [await net.dial(link) for link in others] == [link.dst for link in others]
-            await net.nodes[b].kill()
-            await net.nodes[b].start()
-            await net.nodes[b].wait_ready(READY_WITHIN)
-            assert isinstance(await net.dial(cut), dict), "a restart has mended a link"
-            await net.deployment.shape_links({})
-
-            async def mended() -> bool:
-                return bool(await net.dial(cut) == b)
-
-            await eventually(mended, "the link is mended")

@@ -15,8 +15,10 @@ import anyio
 from harness.api import Address, Flow, InfrastructureError, Link, LinkShape
 
 SOURCE = Path(__file__).with_name("program.py")
-PATIENCE = 15.0
-"""Seconds that a relay may take to do what it is asked, on a machine that has other things to do."""
+PATIENCE = 30.0
+"""Seconds that a relay may take to do what it is asked, on a machine that may be busy, or out of reach for a moment."""
+AGAIN = 5.0
+"""Seconds after which it is told again what it may be told twice: its answer was lost with a connection."""
 
 
 def argv(python: str) -> tuple[str, ...]:
@@ -37,8 +39,8 @@ class Door:
 class Line(Protocol):
     """A way to a relay. What it says goes to `Relay.hear`, from the event loop's thread."""
 
-    async def tell(self, line: str) -> None:
-        """Raises InfrastructureError."""
+    async def tell(self, line: str, *, repeatable: bool) -> None:
+        """Send it a line, perhaps twice where that is `repeatable`. Raises InfrastructureError."""
 
     async def ended(self) -> str:
         """Wait until there is no relay any more; how it ended."""
@@ -58,19 +60,15 @@ class Relay:
 
     async def listen(self, doors: Sequence[Door]) -> Sequence[int]:
         """From now on it takes what comes to these doors; their ports. Raises InfrastructureError."""
-        answer = await self._ask(
-            listen=[
-                (one.at.host, one.at.port, one.target.host, one.target.port, one.link.src, one.link.dst)
-                for one in doors
-            ]
-        )
+        told = [(d.at.host, d.at.port, d.target.host, d.target.port, d.link.src, d.link.dst) for d in doors]
+        answer = await self._ask(repeatable=False, listen=told)
         ports: Sequence[int] = answer["ports"]
         return ports
 
     async def shape(self, shapes: Mapping[Flow, LinkShape]) -> None:
         """Do exactly this, as far as it passes here. Raises InfrastructureError when it is not certain that it is so:
         also when the relay is gone, and there is nothing to be done."""
-        await self._ask(shape=[(flow.src, flow.dst, _told(shape)) for flow, shape in shapes.items()])
+        await self._ask(repeatable=True, shape=[(flow.src, flow.dst, _told(shape)) for flow, shape in shapes.items()])
 
     def hear(self, said: str) -> None:
         """What the relay said: an answer, be it one that nobody waits for any more."""
@@ -78,7 +76,7 @@ class Relay:
         if self._answer is not None and not self._answer.done() and answer["id"] == self._asked:
             self._answer.set_result(answer)
 
-    async def _ask(self, **request: Any) -> dict[str, Any]:
+    async def _ask(self, *, repeatable: bool, **request: Any) -> dict[str, Any]:
         """One question at a time. Once asked, it waits for the answer though the caller be cancelled: half a cut is
         what nobody could undo."""
         async with self._asking:
@@ -89,8 +87,13 @@ class Relay:
                 ended = asyncio.ensure_future(self.line.ended())
                 try:
                     with anyio.move_on_after(PATIENCE):
-                        await self.line.tell(json.dumps({"id": self._asked, **request}))
-                        await asyncio.wait((answer, ended), return_when=asyncio.FIRST_COMPLETED)
+                        while not answer.done() and not ended.done():
+                            await self.line.tell(json.dumps({"id": self._asked, **request}), repeatable=repeatable)
+                            await asyncio.wait(
+                                (answer, ended),
+                                timeout=AGAIN if repeatable else None,
+                                return_when=asyncio.FIRST_COMPLETED,
+                            )
                 finally:
                     ended.cancel()
         if not answer.done():

@@ -18,8 +18,8 @@ class _Service:
     def __init__(self, service: AgentService) -> None:
         self._service = service
 
-    async def tell(self, line: str) -> None:
-        await self._service.tell(line)
+    async def tell(self, line: str, *, repeatable: bool) -> None:
+        await self._service.tell(line, repeatable=repeatable)
 
     async def ended(self) -> str:
         return str(await self._service.wait())

@@ -258,6 +258,7 @@ class _Link:
         self.port: int = self._socket.getsockname()[1]
         self._self = (LOOPBACK.get(at[0], at[0]), self.port)
         self._mended = asyncio.Event()
+        self._silent = False  # proven to be so
         self._fillers: list[socket.socket] = []
         self._filler_names: set[Any] = set()
         self._dials: set[asyncio.Task[None]] = set()
@@ -267,7 +268,7 @@ class _Link:
         """Answer who dials, or do not, as the flows say; a task that raises OSError when the kernel goes on answering,
         None when there is nothing to wait for."""
         cut = self._there.cut or self._back.cut
-        if cut and self._mended.is_set():
+        if cut and not self._silent:
             return asyncio.create_task(self._cut())
         if not cut and not self._mended.is_set():
             self._mend()
@@ -313,6 +314,7 @@ class _Link:
             filler.setblocking(False)
             self._fillers.append(filler)
             if not await self._is_answered(filler):
+                self._silent = True
                 return
             self._filler_names.add(filler.getsockname()[:2])
         raise OSError(f"port {self.port} still answers")
@@ -329,6 +331,7 @@ class _Link:
         return True
 
     def _mend(self) -> None:
+        self._silent = False
         for filler in self._fillers:
             filler.close()
         self._fillers.clear()
