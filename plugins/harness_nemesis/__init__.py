@@ -14,6 +14,7 @@ from harness_nemesis.latency import Latency
 from harness_nemesis.loss import Loss
 from harness_nemesis.partition import Partition
 from harness_nemesis.pause import Pause
+from harness_nemesis.upgrade import Upgrade
 
 
 @hookimpl
@@ -28,4 +29,4 @@ def harness_nemeses() -> list[NemesisFamily]:
 
 @hookimpl
 def harness_faults() -> list[type[Fault[Any]]]:
-    return [Restart, Kill, Stop, Pause, Partition, BlockPeer, Latency, Loss, Bandwidth, CpuStress]
+    return [Restart, Kill, Stop, Pause, Partition, BlockPeer, Latency, Loss, Bandwidth, CpuStress, Upgrade]

@@ -7,17 +7,20 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from harness.api import Deployer, Fault, FaultContext, HostSpec
+from harness.testing.contracts import chain
 from harness.testing.contracts.base import DeployerSuite
-from harness.testing.contracts.bench import READY_WITHIN, Bench, Net, eventually
+from harness.testing.contracts.bench import READY_WITHIN, Bench, Net, eventually, is_silent
 from harness_docker.deployer import DockerConfig, DockerDeployer
 from harness_nemesis.cpu_stress import CpuStress
 from harness_nemesis.ending import Kill, Restart, Stop
 from harness_nemesis.pause import Pause
+from harness_nemesis.upgrade import Upgrade, UpgradeConfig
 from harness_process.deployer import ProcessConfig, ProcessDeployer
 from harness_ssh.deployer import SshConfig, SshDeployer
 
@@ -29,15 +32,15 @@ found = []
 for process in glob.glob("/proc/[0-9]*"):
     try:
         line = open(process + "/cmdline", "rb").read().decode(errors="replace")
-        where = os.readlink(process + "/cwd")
         fields = open(process + "/stat", "rb").read().rpartition(b")")[2].split()
     except OSError:
         continue
     if int(process[6:]) != os.getpid():
-        found.append([int(process[6:]), fields[0].decode(), int(fields[11]) + int(fields[12]), line, where])
+        found.append([int(process[6:]), fields[0].decode(), int(fields[11]) + int(fields[12]), line])
 print(json.dumps(found))
 """
-"""Every process of a machine: pid, state, CPU time in ticks, arguments, folder."""
+"""Every process of a machine: pid, state, CPU time in ticks, arguments."""
+SERVICE = Path(chain.__file__).with_name("service.py")
 WORKER = '["work", "'
 """In the arguments of the busy processes of cpu-stress: a word of their program."""
 
@@ -48,7 +51,6 @@ class Process:
     state: str
     ticks: int
     arguments: str
-    folder: str
 
 
 def listed(text: str) -> list[Process]:
@@ -64,17 +66,20 @@ class FaultsContract(DeployerSuite):
     def processes(self, bench: Bench) -> list[Process]:
         raise NotImplementedError
 
-    def of_node(self, bench: Bench, net: Net) -> list[Process]:
-        """The processes of the first node."""
-        return [one for one in self.processes(bench) if "service.py" in one.arguments and one.folder == str(net.folder)]
+    def of_node(self, bench: Bench) -> list[Process]:
+        """The processes of the node, whose program is in the run's folder."""
+        run_id = bench.runs[-1].run_id
+        return [one for one in self.processes(bench) if "service.py" in one.arguments and run_id in one.arguments]
 
     def workers(self, bench: Bench, fault: Fault[Any]) -> list[Process]:
         token = fault._token if isinstance(fault, CpuStress) else ""
         return [one for one in self.processes(bench) if WORKER + token in one.arguments]
 
-    def is_paused(self, bench: Bench, net: Net) -> bool:
-        there = self.of_node(bench, net)
-        return bool(there) and all(one.state == "T" for one in there)
+    async def is_paused(self, bench: Bench, net: Net) -> bool:
+        """It is there and does nothing. What a frozen process is called differs from kernel to kernel."""
+        before = self.of_node(bench)
+        silent = await is_silent(net.deployment.endpoint(net.node.name, "api"))
+        return bool(before) and silent and before == self.of_node(bench)
 
     @pytest.mark.parametrize("fault", [Kill, Stop, Restart])
     async def test_an_ended_node_is_gone_and_comes_back(
@@ -82,16 +87,16 @@ class FaultsContract(DeployerSuite):
     ) -> None:
         async with bench.up() as net:
             ctx, one = fault_context(net), fault(fault.Config())
-            before = {process.pid for process in self.of_node(bench, net)}
+            before = {process.pid for process in self.of_node(bench)}
             assert before
             for _ in range(2):
                 await one.inject(ctx)
                 assert (await one.prove(ctx)).holds is True
-                assert not self.of_node(bench, net)
+                assert not self.of_node(bench)
             for _ in range(2):
                 await one.heal(ctx)
                 assert (await one.prove_healed(ctx)).holds is True
-                after = {process.pid for process in self.of_node(bench, net)}
+                after = {process.pid for process in self.of_node(bench)}
                 assert after
                 assert not after & before
         assert not net.lost
@@ -113,11 +118,11 @@ class FaultsContract(DeployerSuite):
             for _ in range(2):
                 await one.inject(ctx)
                 assert (await one.prove(ctx)).holds is True
-                assert self.is_paused(bench, net)
+                assert await self.is_paused(bench, net)
             for _ in range(2):
                 await one.heal(ctx)
                 assert (await one.prove_healed(ctx)).holds is True
-                assert not self.is_paused(bench, net)
+                assert not await self.is_paused(bench, net)
             assert (await one.prove(ctx)).holds is False
             await net.node.wait_ready(READY_WITHIN)
         assert not net.lost
@@ -137,7 +142,7 @@ class FaultsContract(DeployerSuite):
                 assert not self.workers(bench, one)
             else:
                 assert healed.holds is True
-                assert not self.is_paused(bench, net)
+                assert not await self.is_paused(bench, net)
 
     async def test_cpu_time_is_used_and_no_more_once_it_is_healed(
         self, bench: Bench, fault_context: FaultContextOf
@@ -161,7 +166,43 @@ class FaultsContract(DeployerSuite):
                 assert (await one.prove_healed(ctx)).holds is True
                 assert not self.workers(bench, one)
             assert (await one.prove(ctx)).holds is False
-            assert self.of_node(bench, net)
+            assert self.of_node(bench)
+
+    async def test_an_upgraded_node_runs_as_something_else(
+        self, bench: Bench, fault_context: FaultContextOf, tmp_path: Path
+    ) -> None:
+        async with bench.up() as net:
+            before = (await net.ask(net.node.name, "facts"))["argv"]
+            newer = tmp_path / "newer" / "service.py"
+            newer.parent.mkdir()
+            newer.write_text(SERVICE.read_text() + "\n# a newer version\n")
+            options = {"env": {"NEWER": "a 'b'"}, "artifact": newer, "in_place_of": "service.py"}
+            ctx, one = fault_context(net), Upgrade(UpgradeConfig.model_validate(options))
+            for _ in range(2):
+                await one.inject(ctx)
+                proof = await one.prove(ctx)
+                assert proof.holds is True, proof.seen
+            facts = await net.ask(net.node.name, "facts")
+            assert facts["env"]["NEWER"] == "a 'b'"
+            await net.node.kill()
+            assert (await one.prove(ctx)).holds is False
+            for _ in range(2):
+                await one.heal(ctx)
+                healed = await one.prove_healed(ctx)
+                assert healed.holds is True, healed.seen
+            facts = await net.ask(net.node.name, "facts")
+            assert facts["argv"] == before
+            assert "NEWER" not in facts["env"]
+            assert (await one.prove(ctx)).holds is False
+
+    async def test_an_upgrade_may_be_kept(self, bench: Bench, fault_context: FaultContextOf) -> None:
+        async with bench.up() as net:
+            ctx, one = fault_context(net), Upgrade(UpgradeConfig(env={"NEWER": "1"}, keep=True))
+            await one.inject(ctx)
+            await net.node.kill()
+            await one.heal(ctx)
+            assert (await one.prove_healed(ctx)).holds is True
+            assert (await net.ask(net.node.name, "facts"))["env"]["NEWER"] == "1"
 
 
 class TestProcess(FaultsContract):
@@ -198,13 +239,10 @@ class TestDocker(FaultsContract):
             return []
         lines = self.engine("top", name, "-eo", "pid,stat,cputimes,args").splitlines()[1:]
         rows = [line.split(None, 3) for line in lines if line.strip()[:1].isdigit()]
-        return [Process(int(pid), state[0], int(cpu), args, "") for pid, state, cpu, args in rows]
+        return [Process(int(pid), state[0], int(cpu), args) for pid, state, cpu, args in rows]
 
-    def of_node(self, bench: Bench, net: Net) -> list[Process]:
+    def of_node(self, bench: Bench) -> list[Process]:
         return [one for one in self.processes(bench) if "service.py" in one.arguments]
-
-    def is_paused(self, bench: Bench, net: Net) -> bool:
-        return bool(self._container(bench, "paused"))
 
 
 class SshFaults(FaultsContract):
@@ -230,11 +268,6 @@ class SshFaults(FaultsContract):
 
     def processes(self, bench: Bench) -> list[Process]:
         return listed(self.host.exec("python3", "-c", PS).stdout)
-
-    def is_paused(self, bench: Bench, net: Net) -> bool:
-        """By signal, or by the freezer of its unit, which leaves a process asleep without end."""
-        there = self.of_node(bench, net)
-        return bool(there) and all(one.state in "TD" for one in there)
 
 
 class TestSystemd(SshFaults):
