@@ -28,10 +28,12 @@ from harness.api import (
     Deployment,
     DeployRequest,
     Facts,
+    Flow,
     HostReport,
     HostSpec,
     InfrastructureError,
     Link,
+    LinkShape,
     Machine,
     MachineCapability,
     Owner,
@@ -39,17 +41,20 @@ from harness.api import (
     PlannedNode,
     Size,
     TeardownError,
+    Unsupported,
     UsageError,
     file_name,
 )
 from harness_agent.ports import PortLeases
-from harness_docker import images, record, sweep
+from harness_agent.relay import SHAPES, LinkShaper, RelayShaper, wants_links
+from harness_docker import images, record, relay, sweep
 from harness_docker.containers import LOOPBACK, ROOT, Blueprint
 from harness_docker.engine import Engine, NoEngine
 from harness_docker.images import NodeImage, Source
 from harness_docker.machine import DockerMachine
 from harness_docker.networks import make_network
 from harness_docker.reaper import Reaper
+from harness_docker.relay import RelayBlueprint, RelayContainer
 
 ANY = "0.0.0.0"
 FIRST_PORT = 26000
@@ -89,19 +94,21 @@ class DockerDeployment(Deployment):
     def __init__(
         self,
         placements: Mapping[str, Placement],
-        addresses: Mapping[str, Address],
+        addresses: Mapping[Link, Address],
         published: Mapping[tuple[str, str], Address],
         image: NodeImage,
+        shaper: LinkShaper | None,
     ) -> None:
         self.placements = placements
         self._addresses = addresses
         self._published = published
         self._image = image
+        self._shaper = shaper
         self._providing = anyio.Lock()
         self._provided: dict[tuple[str, str], PurePosixPath] = {}
 
     def link_address(self, link: Link) -> Address:
-        return self._addresses[link.dst]
+        return self._addresses[link]
 
     def endpoint(self, node: str, port: str) -> Address:
         return self._published[node, port]
@@ -116,6 +123,11 @@ class DockerDeployment(Deployment):
                 self._provided[machine.name, artifact.name] = path
             return self._provided[machine.name, artifact.name]
 
+    async def shape_links(self, shapes: Mapping[Flow, LinkShape]) -> None:
+        if self._shaper is None:
+            raise Unsupported("nothing was put between these nodes that could shape their links: none was needed")
+        await self._shaper.shape(shapes)
+
 
 class DockerDeployer(Deployer[DockerConfig]):
     """Nodes in containers of a Docker engine: one container a node, in a network of the run's own. Their ports are
@@ -126,7 +138,7 @@ class DockerDeployer(Deployer[DockerConfig]):
 
     name = "docker"
     Config = DockerConfig
-    capabilities: ClassVar[frozenset[MachineCapability]] = DockerMachine.capabilities
+    capabilities: ClassVar[frozenset[MachineCapability]] = DockerMachine.capabilities | SHAPES
 
     async def inspect(self, nodes: Sequence[PlannedNode], chain: Chain[Any], access: Access) -> Sequence[HostReport]:
         hosts = {node.host.name: node.host for node in nodes}
@@ -208,20 +220,20 @@ class DockerDeployer(Deployer[DockerConfig]):
         run_dir = request.run_dir.absolute()
         deployment = secrets.token_hex(16)
         leases = None
-        machines: list[DockerMachine] = []
+        made: list[DockerMachine | RelayContainer] = []
         try:
             leases = await anyio.to_thread.run_sync(PortLeases, sum(len(node.ports) for node in request.nodes))
             await anyio.to_thread.run_sync(record.write, run_dir, engine.url, deployment)
             reaper = await Reaper.start(deployment, engine.url, run_dir)
             failure: BaseException | None = None
             try:
-                yield await self._stand_up(request, engine, deployment, reaper, leases.ports, machines)
+                yield await self._stand_up(request, engine, deployment, reaper, leases.ports, made)
             except BaseException as raised:
                 failure = raised
                 raise
             finally:
                 with anyio.CancelScope(shield=True):
-                    left = await _take_down(engine, deployment, reaper, machines, run_dir)
+                    left = await _take_down(engine, deployment, reaper, made, run_dir)
                 if left:
                     raise TeardownError(left) from failure
         finally:
@@ -236,9 +248,9 @@ class DockerDeployer(Deployer[DockerConfig]):
         deployment: str,
         reaper: Reaper,
         ports: Sequence[int],
-        machines: list[DockerMachine],
+        made: list[DockerMachine | RelayContainer],
     ) -> DockerDeployment:
-        """Everything but the containers, which are made when their nodes start. `machines` gets what was made."""
+        """Everything but the nodes' containers, which are made when they start. `made` gets what is to be closed."""
         run_dir = request.run_dir.absolute()
         try:
             source = await anyio.to_thread.run_sync(self._source, engine, request.chain)
@@ -246,6 +258,8 @@ class DockerDeployer(Deployer[DockerConfig]):
         except (UsageError, ValueError) as error:
             raise DeployError(f"docker: {error}") from error
         await reaper.ready()
+        relayed = wants_links(request.needs)
+        relay_image = await relay.have_image(engine, source, run_dir) if relayed and request.links else None
         image = await images.ensure(engine, source, request.chain.name, run_dir)
         owner = json.dumps(asdict(await anyio.to_thread.run_sync(Owner.current)))
         labels = {sweep.DEPLOYMENT: deployment, sweep.RUN: request.run_id, sweep.OWNER: owner}
@@ -275,11 +289,18 @@ class DockerDeployer(Deployer[DockerConfig]):
             )
             access, spool = request.access, run_dir / record.SPOOL / file_name(name)
             machine = DockerMachine(name, engine, blueprint, facts, image.python, spool, access.audit, access.warn)
-            machines.append(machine)
+            made.append(machine)
             placements[name] = Placement(node.spec, machine, NODES / file_name(name), ANY, address, inside)
             dialled[name] = Address(address, inside[node.peer_port])
             published.update({(name, port): Address(LOOPBACK, outside[port]) for port in node.ports})
-        return DockerDeployment(placements, dialled, published, image)
+        links = {link: dialled[link.dst] for link in request.links}
+        if relay_image is None:
+            return DockerDeployment(placements, links, published, image, RelayShaper(()) if relayed else None)
+        plan = RelayBlueprint(f"{prefix}.relay", relay_image, network.id, next(addresses), labels)
+        container = RelayContainer(engine, plan, run_dir / relay.LOG)
+        made.append(container)
+        links = dict(await container.start(links))
+        return DockerDeployment(placements, links, published, image, RelayShaper([container.relay]))
 
     async def clean(self, run_id: str, run_dir: Path) -> Sequence[str]:
         written = await anyio.to_thread.run_sync(record.read, run_dir)
@@ -331,7 +352,7 @@ async def _remove(engine: Engine, deployment: str) -> Sequence[sweep.Thing]:
 
 
 async def _take_down(
-    engine: Engine, deployment: str, reaper: Reaper, machines: Sequence[DockerMachine], run_dir: Path
+    engine: Engine, deployment: str, reaper: Reaper, made: Sequence[DockerMachine | RelayContainer], run_dir: Path
 ) -> str:
     """Says what is left, "" if nothing is."""
     left = ""
@@ -339,8 +360,8 @@ async def _take_down(
         await _remove(engine, deployment)
     except TeardownError as error:
         left = str(error)
-    for machine in machines:
-        await machine.close()
+    for each in made:
+        await each.close()
     if left:
         await reaper.abandon()  # it goes on trying
     else:

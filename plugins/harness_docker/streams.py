@@ -42,6 +42,10 @@ class Hijacked:
             self._socket.sendall(data)
             self._socket.shutdown(socket.SHUT_WR)
 
+    def write(self, data: bytes) -> None:
+        """Send it all as more of the input. Raises OSError."""
+        self._socket.sendall(data)
+
     def cut(self) -> None:
         """End it, so that nobody waits for it any more."""
         with contextlib.suppress(OSError):

@@ -19,6 +19,7 @@ from harness.api import (
     DeployRequest,
     HostSpec,
     Link,
+    MachineCapability,
     NodeSpec,
     Placement,
     PlannedNode,
@@ -36,7 +37,9 @@ FOREVER = "trap 'exit 7' TERM; echo up; while :; do sleep 0.05; done"
 
 
 class Kit:
-    """What these tests have in common. `docker` is the command line."""
+    """What these tests have in common. `docker` is the command line, `needs` what is asked of the machines."""
+
+    needs = frozenset({MachineCapability.NODE_CONTROL})
 
     def __init__(self, folder: Path, docker: Callable[..., str]) -> None:
         self.folder = folder
@@ -61,7 +64,8 @@ class Kit:
     ) -> DeployRequest:
         access = Access(audit=self.audited.append, warn=lambda machine, text: self.warned.append((machine, text)))
         nodes = self.planned(*names, **vars)
-        return DeployRequest(self.run_id, run_dir or self.folder / "run", nodes, tuple(links), self.chain, access)
+        folder = run_dir or self.folder / "run"
+        return DeployRequest(self.run_id, folder, nodes, tuple(links), self.chain, access, self.needs)
 
     def deploy(self, *names: str, **options: Any) -> AbstractAsyncContextManager[Deployment]:
         return self.deployer(**options).deploy(self.request(*names))

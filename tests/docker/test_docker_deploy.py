@@ -248,7 +248,8 @@ async def test_inspect_sees_what_is_there_and_touches_nothing(kit: Any) -> None:
     odd = {"ansible_host": "10.0.0.1", "ansible_port": 22, "ansible_user": "$(id)", "ansible_become": True}
     seen = await report(kit, kit.planned("v-0", **odd))
     assert (seen.host, seen.problems, seen.lacks) == ("here", (), {})
-    assert {capability.value for capability in seen.capabilities} == {"node-control", "pause"}
+    can = {"node-control", "pause", "commands", "link-control", "link-delay", "link-rate"}
+    assert {capability.value for capability in seen.capabilities} == can
     assert isinstance(seen.facts, Facts)
     assert kit.left() == []
 
