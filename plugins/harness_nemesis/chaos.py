@@ -97,7 +97,7 @@ class Nemesis(Workload[ChaosConfigT]):
     def describe(self, ctx: PlanView) -> str:
         c = self.config
         what = " or ".join(
-            f"{choice.fault.name} for {format_duration(choice.duration)}" for choice in dict.fromkeys(self.choices())
+            dict.fromkeys(f"{choice.fault.name} for {format_duration(choice.duration)}" for choice in self.choices())
         )
         return (
             f"{what} on {c.targets} every {format_duration(c.min_delay)} to {format_duration(c.max_delay)}, "
