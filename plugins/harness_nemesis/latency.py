@@ -64,8 +64,9 @@ class LatencyConfig(LinkConfig):
 class Latency(LinkFault[LatencyConfig]):
     """Packets take longer, in order still: on all links of the targets, or by zones, as in a wide area network.
 
-    Proven by round trips over the links: each rises by the delay of both ways, or most of it. What noise could do as
-    well, beside the same measured before, is neither proof nor disproof."""
+    Proven by round trips over the links, five of each: their median rises by most of the delay of both ways, which is
+    more than they differed by before. Disproved by one that came back sooner than the delay lets it. On a machine so
+    busy that it is neither, it could not be told."""
 
     name = "latency"
     Config = LatencyConfig
@@ -107,21 +108,34 @@ class Latency(LinkFault[LatencyConfig]):
         return super().patience() + 2 * max((self._both(link) for link in self._links()), default=0.0)
 
     def judge(self, ctx: FaultContext, before: Look, now: Look) -> Proof:
-        judged = [link for link in comparable(before, now) if self._both(link)]
-        rise = {link: now.round_trip(link) - before.round_trip(link) for link in judged if now.openness(link) == 2}
-        short = [link for link, more in rise.items() if more < ENOUGH * self._both(link)]
-        unsure = [link for link in short if spread(before, link) > self._both(link) / 4]
-        seen = {**self._figures(rise), "not delayed": named(short), "round trips": compared(before, now)}
-        if set(short) - set(unsure):
-            return Proof(False, seen)
-        return Proof(True if len(rise) > len(short) else None, seen)
+        judged = [link for link in comparable(before, now) if self._both(link) and now.openness(link) == 2]
+        rise = {link: now.round_trip(link) - before.round_trip(link) for link in judged}
+        slower = [
+            link
+            for link, more in rise.items()
+            if more >= ENOUGH * self._both(link) and spread(before, link) < self._both(link)
+        ]
+        spared = [link for link in judged if link not in slower and self._is_too_quick(now, link)]
+        seen = {
+            **self._figures(rise),
+            "not delayed": named(spared),
+            "lost in the noise": named(link for link in judged if link not in slower and link not in spared),
+            "round trips": compared(before, now),
+        }
+        return Proof(False if spared else True if slower else None, seen)
 
     def judge_healed(self, before: Look, now: Look) -> Proof:
         judged = [link for link in comparable(before, now) if self._both(link) and before.openness(link) == 2]
         rise = {link: now.round_trip(link) - before.round_trip(link) for link in judged}
-        slow = [link for link, more in rise.items() if more > GONE * self._both(link)]
+        slow = [
+            link for link, more in rise.items() if more > GONE * self._both(link) and not self._is_too_quick(now, link)
+        ]
         seen = {**self._figures(rise), "still delayed": named(slow), "round trips": compared(before, now)}
         return Proof(not slow if judged else None, seen)
+
+    def _is_too_quick(self, now: Look, link: Link) -> bool:
+        """Whether any dial came back sooner than it can with this delay, which no noise brings about."""
+        return min(now.round_trips(link), default=math.inf) < ENOUGH * self._both(link) - 2 * self.config.jitter
 
     def _figures(self, rise: Mapping[Link, float]) -> dict[str, object]:
         """Medians over links, in milliseconds."""
