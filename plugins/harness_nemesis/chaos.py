@@ -178,14 +178,14 @@ class ChaosRestartConfig(ChaosConfig):
     a node stays down."""
 
     duration: Duration = 0.0
-    down: Duration = 0.0
+    down: Duration | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _one_name(cls, options: Any) -> Any:
-        if not isinstance(options, dict) or "down" not in options:
+        if not isinstance(options, dict) or options.get("down") is None:
             return options
-        if "duration" in options:
+        if options.get("duration", options["down"]) != options["down"]:
             raise ValueError("down and duration say the same: write one of them")
         return {**options, "duration": options["down"]}
 
