@@ -11,9 +11,10 @@ import shlex
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 import anyio
@@ -30,8 +31,10 @@ from harness.api import (
     DeployRequest,
     Exit,
     Facts,
+    Flow,
     HostReport,
     Link,
+    LinkShape,
     Machine,
     MachineCapability,
     Service,
@@ -91,6 +94,9 @@ class AllRightDeployment(Deployment):
 
     async def provide(self, machine: Machine, artifact: Artifact) -> PurePosixPath:
         return await self.real.provide(self._machines[machine.name].real, artifact)
+
+    async def shape_links(self, shapes: Mapping[Flow, LinkShape]) -> None:
+        await self.real.shape_links(shapes)
 
 
 class AllRightDeployer(ProcessDeployer):
@@ -277,6 +283,49 @@ class TestMovingEndpoints(Broken):
             self.asked += 1
             address = super().endpoint(node, port)
             return address if self.asked <= 6 else Address("localhost", address.port)
+
+
+class TestCutsBothWays(Broken):
+    class deployment(AllRightDeployment):
+        async def shape_links(self, shapes: Mapping[Flow, LinkShape]) -> None:
+            await super().shape_links({**shapes, **{Flow(flow.dst, flow.src): shape for flow, shape in shapes.items()}})
+
+
+class TestCutsOthers(Broken):
+    """All that the source of a flow says, to whomever."""
+
+    class deployment(AllRightDeployment):
+        async def shape_links(self, shapes: Mapping[Flow, LinkShape]) -> None:
+            everybody = [*self.placements]
+            await super().shape_links({Flow(flow.src, dst): shapes[flow] for flow in shapes for dst in everybody})
+
+
+class TestNeverMends(Broken):
+    class deployment(AllRightDeployment):
+        async def shape_links(self, shapes: Mapping[Flow, LinkShape]) -> None:
+            if shapes:
+                await super().shape_links(shapes)
+
+
+class TestShapesAddUp(Broken):
+    class deployment(AllRightDeployment):
+        known: Mapping[Flow, LinkShape] = MappingProxyType({})
+
+        async def shape_links(self, shapes: Mapping[Flow, LinkShape]) -> None:
+            self.known = {**self.known, **shapes} if shapes else {}
+            await super().shape_links(self.known)
+
+
+class TestHalfTheDelay(Broken):
+    class deployment(AllRightDeployment):
+        async def shape_links(self, shapes: Mapping[Flow, LinkShape]) -> None:
+            await super().shape_links({f: dataclasses.replace(s, delay=s.delay / 2) for f, s in shapes.items()})
+
+
+class TestTwiceTheRate(Broken):
+    class deployment(AllRightDeployment):
+        async def shape_links(self, shapes: Mapping[Flow, LinkShape]) -> None:
+            await super().shape_links({f: dataclasses.replace(s, rate=s.rate * 2) for f, s in shapes.items()})
 
 
 class TestTouches(Broken):
