@@ -69,7 +69,7 @@ def allowed(adoption: Adoption) -> frozenset[MachineCapability]:
 
 def _why_not(capability: MachineCapability, adoption: Adoption) -> str:
     """The end of "needs X, which …"."""
-    if capability is MachineCapability.LINK_CONTROL:
+    if capability.startswith("link-"):
         return "cannot be had of an adopted node: its links are its own"
     if not adoption.has_machine:
         return "endpoints alone do not give: name the node's unit, and write control = true"

@@ -1,7 +1,7 @@
 """A TCP relay for peer links: one listening port a link, whose traffic can be cut, delayed and slowed down, each way by
 itself. Standard library only, one file, Python 3.11 and newer.
 
-    python -I -S relay.py        with JSON lines on stdin and stdout
+    python -I -S program.py      with JSON lines on stdin and stdout
 
     {"id": 0, "listen": [["127.0.0.1", 0, "127.0.0.1", 20001, "a", "b"], …]}
         → {"id": 0, "ports": [40001, …]}    listen at the first address, 0 being any port, for who dials the second one
@@ -174,7 +174,9 @@ class _End(asyncio.Protocol):
     def close(self, *, reset: bool) -> None:
         assert self.transport is not None
         self._drop()
-        if reset and not self._gone:
+        if self._gone:
+            self._flow.ends.discard(self)
+        elif reset:
             raw = self.transport.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close sends RST
             self.transport.abort()
@@ -201,7 +203,7 @@ class _End(asyncio.Protocol):
         now = loop.time()
         while self._held and not self._flow.cut:
             due, what = self._held[0]
-            if other._congested and what is not _RESET:
+            if (other._congested or other._gone) and what is not _RESET:
                 return
             wait = due - now
             if wait <= 0:
@@ -221,7 +223,7 @@ class _End(asyncio.Protocol):
             elif other._all_passed:  # both have said all: after what is still to be written
                 other.close(reset=False)
                 self.close(reset=False)
-            elif not other._gone:
+            else:
                 self._all_passed = True
                 other.transport.write_eof()
             return 0.0
