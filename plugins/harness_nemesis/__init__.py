@@ -9,6 +9,7 @@ from harness_nemesis.bandwidth import Bandwidth
 from harness_nemesis.block_peer import BlockPeer
 from harness_nemesis.chaos import ChaosMix, ChaosRestart, chaos_of
 from harness_nemesis.cpu_stress import CpuStress
+from harness_nemesis.disk_full import DiskFull
 from harness_nemesis.ending import Kill, Restart, Stop
 from harness_nemesis.latency import Latency
 from harness_nemesis.loss import Loss
@@ -29,4 +30,4 @@ def harness_nemeses() -> list[NemesisFamily]:
 
 @hookimpl
 def harness_faults() -> list[type[Fault[Any]]]:
-    return [Restart, Kill, Stop, Pause, Partition, BlockPeer, Latency, Loss, Bandwidth, CpuStress, Upgrade]
+    return [Restart, Kill, Stop, Pause, Partition, BlockPeer, Latency, Loss, Bandwidth, CpuStress, Upgrade, DiskFull]

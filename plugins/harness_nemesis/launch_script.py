@@ -2,8 +2,6 @@
 
 … '[[argument, …], {name: value, …}]'  → [[pid, whether its environment has all of that, null: unknown], …]"""
 
-# ruff: noqa: PTH123, PTH208 - it starts faster without pathlib
-
 import json
 import os
 import sys

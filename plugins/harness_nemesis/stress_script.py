@@ -6,8 +6,6 @@
 
 They are found by the TOKEN in their arguments, which no other process in the world has, and killed by pid and start."""
 
-# ruff: noqa: PTH123, PTH208 - it starts faster without pathlib
-
 import json
 import os
 import signal
