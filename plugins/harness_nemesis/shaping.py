@@ -66,9 +66,10 @@ class LinkFault(Fault[LinkConfigT]):
             raise FaultError(
                 f"it would change nothing: no link of this network carries what it is to disturb ({pairs or 'nothing'})"
             )
-        others = [link for link in ctx.links if link not in touched]
-        sample = ctx.rng.sample(others, min(MOST, len(others)))
-        self.before = await self._look(ctx, [*touched, *sample])
+        if self.before is None:  # injected again, it would see its own doing
+            others = [link for link in ctx.links if link not in touched]
+            sample = ctx.rng.sample(others, min(MOST, len(others)))
+            self.before = await self._look(ctx, [*touched, *sample])
         await ctx.shape(self.shapes)
 
     async def prove(self, ctx: FaultContext) -> Proof:
