@@ -32,7 +32,7 @@ MOMENTS = [
     *[("node-changed", "starting", 3), ("phase-ended", "deploy", 0), ("phase-started", "ready", 0)],
     *[("feed-changed", "", 0), ("block-observed", "", 0), ("phase-started", "capture", 0)],
     *[("phase-started", "drive", 0), ("fault-staged", "intended", 0), ("fault-staged", "injected", 0)],
-    *[("fault-staged", "healing", 0), ("workload-progress", "", 2), ("fault-staged", "healed", 1)],
+    *[("fault-staged", "healing", 0), ("workload-progress", "", 2), ("fault-staged", "healed", 0)],
     *[("phase-started", "settle", 0), ("phase-started", "evaluate", 0), ("expectation-judged", "", 0)],
     *[("phase-started", "teardown", 0), ("node-changed", "stopped", 4)],
 ]
