@@ -8,6 +8,7 @@ from harness.api import Fault, NemesisFamily, Workload, hookimpl
 from harness_nemesis.bandwidth import Bandwidth
 from harness_nemesis.block_peer import BlockPeer
 from harness_nemesis.chaos import ChaosMix, ChaosRestart, chaos_of
+from harness_nemesis.clock_skew import ClockSkew
 from harness_nemesis.cpu_stress import CpuStress
 from harness_nemesis.disk_full import DiskFull
 from harness_nemesis.ending import Kill, Restart, Stop
@@ -30,4 +31,18 @@ def harness_nemeses() -> list[NemesisFamily]:
 
 @hookimpl
 def harness_faults() -> list[type[Fault[Any]]]:
-    return [Restart, Kill, Stop, Pause, Partition, BlockPeer, Latency, Loss, Bandwidth, CpuStress, Upgrade, DiskFull]
+    return [
+        Restart,
+        Kill,
+        Stop,
+        Pause,
+        Partition,
+        BlockPeer,
+        Latency,
+        Loss,
+        Bandwidth,
+        CpuStress,
+        Upgrade,
+        DiskFull,
+        ClockSkew,
+    ]

@@ -11,14 +11,15 @@ from harness.api import FaultError, Node
 
 
 @cache
-def _source(name: str) -> str:
+def source(name: str) -> str:
+    """The text of a script."""
     return (Path(__file__).parent / f"{name}.py").read_text()
 
 
 async def ask(node: Node, script: str, *request: Any, timeout: float = 60.0, become: bool = False) -> Any:
     """What the script answers to this request, in JSON both. Raises FaultError with what it failed with, and
     InfrastructureError where it cannot be run."""
-    argv = (node.machine.python, "-I", "-S", "-c", _source(script), json.dumps(request))
+    argv = (node.machine.python, "-I", "-S", "-c", source(script), json.dumps(request))
     done = await node.machine.run(argv, timeout=timeout, become=become)
     if done.returncode != 0:
         why = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]

@@ -75,7 +75,7 @@ class Upgrade(Fault[UpgradeConfig]):
             if node.name not in self._after:
                 self._before[node.name] = node.launch
                 self._after[node.name] = await self._changed(ctx, node)
-            await _run_as(node, self._after[node.name])
+            await run_as(node, self._after[node.name])
             await node.wait_ready(self.config.ready_timeout)
 
         await each(ctx.targets, one)
@@ -99,7 +99,7 @@ class Upgrade(Fault[UpgradeConfig]):
             if self.config.keep:
                 await node.start()
             elif node.name in self._before:
-                await _run_as(node, self._before[node.name])
+                await run_as(node, self._before[node.name])
 
         await each(ctx.targets, one)
 
@@ -130,7 +130,8 @@ class Upgrade(Fault[UpgradeConfig]):
         return Proof(None if all(None in node or True in node for node in matches) else False, seen)
 
 
-async def _run_as(node: Node, launch: Launch) -> None:
+async def run_as(node: Node, launch: Launch) -> None:
+    """Have it run by this launch, started again where it runs by another."""
     if node.launch != launch:
         if node.pid is not None:
             await node.stop()

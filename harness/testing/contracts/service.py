@@ -7,7 +7,7 @@ answer is "taken" when that many bytes have come. The API takes one request a co
 answers a JSON value on a line:
 
     ["head"]                  how many requests it has answered
-    ["facts"]                 {"pid", "argv", "env", "cwd", "signals"}: signals are those that it was sent so far
+    ["facts"]                 {"pid", "argv", "env", "cwd", "time", "signals"}: signals: those that it was sent
     ["dial", HOST, PORT]      the name of the node at that peer port, or {"error"}
     ["connect", KEY, HOST, PORT]    the same, of a connection that is kept, and called KEY
     ["say", KEY, LINES]       says these lines on it
@@ -62,7 +62,7 @@ class Node:
         if word == "head":
             return self.answered
         if word == "facts":
-            about = {"pid": os.getpid(), "argv": sys.argv[1:], "cwd": str(Path.cwd())}
+            about = {"pid": os.getpid(), "argv": sys.argv[1:], "cwd": str(Path.cwd()), "time": time.time()}
             return {**about, "env": dict(os.environ), "signals": self.signals}
         if word == "dial":
             return dial(*arguments)
