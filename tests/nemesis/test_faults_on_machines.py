@@ -12,12 +12,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from harness.api import Deployer, Fault, FaultContext, HostSpec
+from harness.api import Deployer, Fault, FaultContext, FaultError, HostSpec
 from harness.testing.contracts import chain
 from harness.testing.contracts.base import DeployerSuite
 from harness.testing.contracts.bench import READY_WITHIN, Bench, Net, eventually, is_silent
 from harness_docker.deployer import DockerConfig, DockerDeployer
+from harness_nemesis.clock_skew import ClockSkew
 from harness_nemesis.cpu_stress import CpuStress
+from harness_nemesis.disk_full import DiskFull
 from harness_nemesis.ending import Kill, Restart, Stop
 from harness_nemesis.pause import Pause
 from harness_nemesis.upgrade import Upgrade, UpgradeConfig
@@ -203,6 +205,30 @@ class FaultsContract(DeployerSuite):
             await one.heal(ctx)
             assert (await one.prove_healed(ctx)).holds is True
             assert (await net.ask(net.node.name, "facts"))["env"]["NEWER"] == "1"
+
+    @pytest.mark.parametrize(
+        ("fault", "options", "why"),
+        [
+            (DiskFull, {}, "root file system|shares the file system|more than the"),
+            (ClockSkew, {"ahead": "5s", "library": "/nowhere/x.so"}, "there is no /nowhere/x.so on this machine"),
+            (Upgrade, {"artifact": SERVICE, "in_place_of": "nothing"}, "no word of its command line is nothing"),
+        ],
+    )
+    async def test_what_cannot_be_done_is_refused_and_the_node_left_alone(
+        self,
+        bench: Bench,
+        fault: type[Fault[Any]],
+        options: dict[str, Any],
+        why: str,
+        fault_context: FaultContextOf,
+    ) -> None:
+        async with bench.up() as net:
+            ctx, one, pid = fault_context(net), fault(fault.Config.model_validate(options)), net.node.pid
+            with pytest.raises(FaultError, match=why):
+                await one.inject(ctx)
+            await one.heal(ctx)
+            assert net.node.pid == pid
+            assert await net.node.process_state() == "running"
 
 
 class TestProcess(FaultsContract):
