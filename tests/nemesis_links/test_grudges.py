@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.api import CUT, FaultError, Flow, UsageError
+from harness.cli.plugins import doc_lines
+from harness.plugin.discovery import Kind
 from harness_nemesis import grudge as grudges
 from harness_nemesis.block_peer import BlockPeer, BlockPeerConfig
 from harness_nemesis.partition import DRAWN, Partition, PartitionConfig
@@ -207,3 +210,8 @@ def test_a_blocked_peer_is_named_or_drawn() -> None:
         blocked().grudge(["validator-0"], even(*names))
     with pytest.raises(ValueError, match="dial itself"):
         blocked(**{"from": "validator-0", "to": "validator-0"})
+
+
+def test_options_are_documented_as_they_are_written() -> None:
+    told = "\n".join(doc_lines(Kind.FAULT, BlockPeer))
+    assert re.search(r"^    from +text +default \"\"$", told, re.MULTILINE)
