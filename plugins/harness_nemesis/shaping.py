@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from pydantic import Field
 
@@ -103,5 +103,5 @@ class LinkFault(Fault[LinkConfigT]):
         """Seconds that a dial may take while this holds."""
         return self.config.patience
 
-    async def _look(self, ctx: FaultContext, links: Any) -> Look:
+    async def _look(self, ctx: FaultContext, links: Iterable[Link]) -> Look:
         return await look(ctx, links, self.patience(), self.dials)
