@@ -21,6 +21,9 @@ from harness_agent.remote import boot
 
 _SAME_BYTES = 2
 """The newest version of marshal whose bytes do not depend on who else refers to an object."""
+_LATER = ("lease", "keeping")
+"""The modules, and with them what they import, that most runs and tasks need on each machine, though not at once. That
+a machine need not compile them saves a keeper 25 ms of CPU of 110, and costs 40 KB on the way."""
 _SAFE = re.compile(r"[A-Za-z0-9_/][A-Za-z0-9_/.+-]*")
 
 
@@ -37,13 +40,19 @@ def program() -> bytes:
     kept = Path(cache_from_source(str(here / "program.py")))
     with contextlib.suppress(OSError):
         content = kept.read_bytes()
-        if content.startswith(digest.digest()):
-            return content.removeprefix(digest.digest())
+        made = content[2 * digest.digest_size :]
+        if content == _sealed(digest.digest(), made):
+            return made
     made = _made({file.stem: file.read_text("utf-8") for file in files})
     if not sys.dont_write_bytecode:
         with contextlib.suppress(OSError):  # an installation that is not ours to write to
-            _keep(kept, digest.digest() + made)
+            _keep(kept, _sealed(digest.digest(), made))
     return made
+
+
+def _sealed(sources: bytes, made: bytes) -> bytes:
+    """As it is kept: what it was made of, and what it was when it was whole. Machines run what is sent to them."""
+    return sources + hashlib.sha256(made).digest() + made
 
 
 def _made(sources: Mapping[str, str]) -> bytes:
@@ -52,9 +61,9 @@ def _made(sources: Mapping[str, str]) -> bytes:
     unparsed = {name: ast.unparse(modules[module]) for module, name in names.items()}
     compiled = {
         names[module]: marshal.dumps(compile(modules[module], names[module], "exec", dont_inherit=True), _SAME_BYTES)
-        for module in ("__init__", *at_once(modules, "main"))
+        for module in ("__init__", *at_once(modules, "main", *_LATER))
     }
-    return boot.packed(boot.program(unparsed, MAGIC_NUMBER, compiled))
+    return boot.packed(boot.program(unparsed, MAGIC_NUMBER, compiled), effort=9)
 
 
 def _keep(path: Path, content: bytes) -> None:

@@ -45,6 +45,7 @@ class AgentClient(Wire):
         which is that user's too."""
         self._spec = spec
         self._resuming = False
+        self._locks_as_root = False  # though we logged in as somebody else, attached
         self._renewing: asyncio.Task[None] | None = None
         self._services: dict[str, AgentService] = {}
         self._hearers: dict[str, Callable[[str], None]] = {}
@@ -151,9 +152,37 @@ class AgentClient(Wire):
         answer = await self.request("ports", count=count, low=low, high=high, repeatable=False, finish=True)
         return tuple(answer.header["ports"])
 
+    async def lock(self, spec: KeeperSpec) -> None:
+        """Have the machine for ourselves as a run has, but with an attached agent and no keeper: until `unlock`, or the
+        end of the agent, which also ends when its lease is not renewed. As root where one is or may become it. Raises
+        MachineLocked, MachineLost, InfrastructureError."""
+        problem = "" if self.is_root else await self.become_problem()
+        if problem and self._become is not None and self._become.password is not None:
+            raise InfrastructureError(problem)
+        self._locks_as_root = not self.is_root and not problem
+        try:
+            await self.request(
+                "lock",
+                run=spec.run_id,
+                owner=spec.owner,
+                lease=spec.lease,
+                base=spec.base,
+                become=self._locks_as_root,
+                within=END_WITHIN,
+            )
+        except Refusal as refusal:
+            raise self._refused(refusal) from refusal
+        self._renewing = asyncio.create_task(self._keep_renewing(spec.lease), name="lease")
+
+    async def unlock(self) -> None:
+        """Have the agent that has the lock end all that it started, and then others have the machine; all that is left
+        to do then is `aclose`. Raises MachineLost."""
+        self._stop_renewing()
+        await self.request("end", become=self._locks_as_root)
+
     async def renew(self) -> None:
         """Have the lease begin anew."""
-        await self.request("renew")
+        await self.request("renew", become=self._locks_as_root)
 
     async def end(self) -> tuple[str, ...]:
         """Have everything of the run undone, ended and removed, and its keeper with it; of an attached agent all that

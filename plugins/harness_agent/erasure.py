@@ -34,9 +34,9 @@ def type_names(trees: Mapping[str, ast.Module]) -> dict[str, set[str]]:
     return types
 
 
-def at_once(trees: Mapping[str, ast.Module], start: str) -> list[str]:
-    """The modules that are loaded with `start`: what it imports, not in a function, and what those do."""
-    found = [start]
+def at_once(trees: Mapping[str, ast.Module], *start: str) -> list[str]:
+    """The modules that are loaded with these: what they import, not in a function, and what those do."""
+    found = list(start)
     for name in found:
         for statement in trees[name].body:
             if isinstance(statement, ast.ImportFrom) and statement.level:

@@ -14,15 +14,19 @@ from harness.api import (
     Connection,
     Facts,
     HostSpec,
+    InfrastructureError,
     Machine,
     MachineCapability,
     MachineLost,
     Service,
     ServiceSpec,
 )
-from harness_agent import AgentClient, AgentMachine, Become, SweepReport, command_line, sweep
+from harness_agent import AgentClient, AgentMachine, Become, KeeperSpec, SweepReport, command_line, sweep
 from harness_ssh.pool import Pool
 from harness_ssh.transport import ChannelTransport
+
+UNLOCKED_WITHIN = 15.0
+"""Seconds that a machine may take to end what is left of commands there, and let go."""
 
 CAPABILITIES = frozenset({MachineCapability.NODE_CONTROL, MachineCapability.PAUSE, MachineCapability.COMMANDS})
 
@@ -72,7 +76,7 @@ class LazyMachine(Machine):
 
     def __init__(self, host: HostSpec, pool: Pool, access: Access) -> None:
         self.name = host.name
-        self._host = host
+        self.host = host
         self._pool = pool
         self._access = access
         self._attaching = anyio.Lock()
@@ -84,7 +88,7 @@ class LazyMachine(Machine):
             if self._client is not None and self._client.gone:
                 await self.close()
             if self._client is None:
-                self._client = await attach(self._pool, self._host, self._access)
+                self._client = await self._attach()
             machine = AgentMachine(self._client)
             self.python = machine.python
             return machine
@@ -93,6 +97,9 @@ class LazyMachine(Machine):
         if self._client is not None:
             await self._client.aclose()
             self._client = None
+
+    async def _attach(self) -> AgentClient:
+        return await attach(self._pool, self.host, self._access)
 
     async def run(
         self,
@@ -126,12 +133,43 @@ class LazyMachine(Machine):
         return await (await self.machine()).facts()
 
 
-class LostMachine(LazyMachine):
-    """A host that could not be reached when it was to be taken: whoever wants something of it hears why."""
+class LockedMachine(LazyMachine):
+    """The same for one who is to be alone there: while it is connected with, its agent has the machine's lock. No
+    keeper is needed where nothing is to outlive a connection."""
 
-    def __init__(self, host: HostSpec, pool: Pool, access: Access, why: MachineLost) -> None:
+    def __init__(self, host: HostSpec, pool: Pool, access: Access, spec: KeeperSpec) -> None:
         super().__init__(host, pool, access)
-        self._why = why
+        self._spec = spec
+        self._unreached: MachineLost | None = None
+
+    async def take(self) -> None:
+        """Whoever wants something of one that cannot be reached hears why, each time. Raises MachineLocked,
+        InfrastructureError."""
+        try:
+            await self.machine()
+        except MachineLost as error:
+            self._unreached = error
 
     async def machine(self) -> AgentMachine:
-        raise self._why
+        if self._unreached is not None:
+            raise self._unreached
+        return await super().machine()
+
+    async def close(self) -> None:
+        if self._client is not None and not self._client.gone:
+            try:
+                with anyio.fail_after(UNLOCKED_WITHIN):
+                    await self._client.unlock()
+            except (TimeoutError, InfrastructureError) as error:
+                why = told(self.host, error) or f"no answer within {UNLOCKED_WITHIN:g} s"
+                self._access.warn(self.name, f"{why}: it is locked until its lease ends, in {self._spec.lease:g} s")
+        await super().close()
+
+    async def _attach(self) -> AgentClient:
+        client = await super()._attach()
+        try:
+            await client.lock(self._spec)
+        except BaseException:
+            await client.aclose()
+            raise
+        return client

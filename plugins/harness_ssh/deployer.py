@@ -27,7 +27,6 @@ from harness.api import (
     HostSpec,
     Machine,
     MachineCapability,
-    MachineLost,
     PlannedNode,
     SpecError,
     TeardownError,
@@ -127,7 +126,7 @@ class SshDeployer(Deployer[SshConfig]):
         await anyio.to_thread.run_sync(record.write, request.run_dir, written)
         failure: Exception | None = None
         try:
-            async with self._held(list(holds.values()), request.access.forks) as (tasks, _):
+            async with self._held(list(holds.values()), request.access.forks) as tasks:
                 tunnels = Tunnels(pool, tasks)
                 sites = await self._sites(hosts, pool, holds, lookers)
                 yield await prepare(
@@ -153,40 +152,33 @@ class SshDeployer(Deployer[SshConfig]):
 
     @asynccontextmanager
     async def hold(self, hosts: Sequence[HostSpec], access: Access, who: str) -> AsyncIterator[Mapping[str, Machine]]:
-        """As a run does, by a keeper with a lease. A host that is not reached is held by nobody."""
+        """Locked as for a run, but by the agents of the connections: all that they do there ends with these, and so
+        may the locks."""
         pool = self._pool(hosts, access.forks)
-        holds = [self._hold(host, pool, access, who) for host in hosts]
+        machines = {host.name: agents.LockedMachine(host, pool, access, self._keeper_spec(who)) for host in hosts}
         try:
-            async with self._held(holds, access.forks, partly=True) as (_, lost):
-                machines = {hold.host.name: hold.machine for hold in holds if hold.host.name not in lost}
-                away = {
-                    host.name: agents.LostMachine(host, pool, access, lost[host.name])
-                    for host in hosts
-                    if host.name in lost
-                }
-                yield {**machines, **away}
+            await _take(list(machines.values()), access.forks)
+            yield machines
         finally:
             with anyio.CancelScope(shield=True):
+                await _for_all(machines.values(), access.forks, agents.LockedMachine.close)
                 await pool.close()
 
     @asynccontextmanager
-    async def _held(
-        self, holds: Sequence[Hold], forks: int, *, partly: bool = False
-    ) -> AsyncIterator[tuple[TaskGroup, Mapping[str, MachineLost]]]:
-        """Take these machines, keep them, let them go. Gives what else may run as long, and, of those that could not be
-        reached, why. Raises DeployError, also for these unless `partly`; TeardownError with what is left."""
+    async def _held(self, holds: Sequence[Hold], forks: int) -> AsyncIterator[TaskGroup]:
+        """Take these machines, keep them, let them go. Gives what else may run as long. Raises DeployError;
+        TeardownError with what is left."""
         heart = Heart(holds, self.config.lease)
         failure: Exception | None = None
         left: list[str] = []
         try:
             async with anyio.create_task_group() as tasks:
                 try:
-                    lost = await _take(holds, forks, partly=partly)
+                    await _take(holds, forks)
                     heart.start()
                     for hold in holds:
-                        if hold.host.name not in lost:
-                            tasks.start_soon(hold.watch)
-                    yield tasks, lost
+                        tasks.start_soon(hold.watch)
+                    yield tasks
                 except Exception as error:  # noqa: BLE001 - raised below, with no group around it
                     failure = error
                 finally:
@@ -240,9 +232,11 @@ class SshDeployer(Deployer[SshConfig]):
         )
 
     def _hold(self, host: HostSpec, pool: Pool, access: Access, run_id: str) -> Hold:
+        return Hold(host, pool, access, self._keeper_spec(run_id))
+
+    def _keeper_spec(self, run_id: str) -> KeeperSpec:
         mechanism = "" if self.config.supervise == "auto" else self.config.supervise
-        spec = KeeperSpec(run_id, owner(), self.config.lease, self.config.state, mechanism)
-        return Hold(host, pool, access, spec)
+        return KeeperSpec(run_id, owner(), self.config.lease, self.config.state, mechanism)
 
     async def _look_at(self, host: HostSpec, pool: Pool, access: Access) -> HostReport:
         """A host that cannot be looked at has a problem, not an error: the others are to be looked at, too."""
@@ -289,22 +283,15 @@ class SshDeployer(Deployer[SshConfig]):
         return sites
 
 
-async def _take(holds: Sequence[Hold], forks: int, *, partly: bool) -> Mapping[str, MachineLost]:
-    """Take all or none; those taken are let go by whoever asked. Raises DeployError with every reason. With `partly`
-    those that cannot be reached are no reason, but returned.
+async def _take(holds: Sequence[Hold | agents.LockedMachine], forks: int) -> None:
+    """Take all or none; those taken are let go by whoever asked. Raises DeployError with every reason.
 
     The first alone, then the others together: of two runs that want the same machines one gets them all."""
     reasons: list[str] = []
-    lost: dict[str, MachineLost] = {}
 
-    async def take(hold: Hold) -> None:
+    async def take(hold: Hold | agents.LockedMachine) -> None:
         try:
             await hold.take()
-        except MachineLost as error:
-            if partly:
-                lost[hold.host.name] = error
-            else:
-                reasons.append(f"host {hold.host.name}: {agents.told(hold.host, error)}")
         except HarnessError as error:
             reasons.append(f"host {hold.host.name}: {agents.told(hold.host, error)}")
 
@@ -312,7 +299,6 @@ async def _take(holds: Sequence[Hold], forks: int, *, partly: bool) -> Mapping[s
         await _for_all(some, forks, take)
         if reasons:
             raise DeployError("ssh: " + "; ".join(sorted(reasons)))
-    return lost
 
 
 S = TypeVar("S")

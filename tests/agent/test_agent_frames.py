@@ -69,6 +69,8 @@ def test_the_program_is_kept_with_byte_code_while_it_holds(tmp_path: Path, monke
         assert program() == first
     kept.write_bytes(kept.read_bytes()[1:])  # another version's
     assert program() == first and kept.read_bytes().endswith(first)
+    kept.write_bytes(kept.read_bytes()[:-1] + b"?")  # a disk's mistake
+    assert program() == first and kept.read_bytes().endswith(first)
     monkeypatch.setattr(sys, "pycache_prefix", "/proc/self")  # nobody can write there
     assert program() == first
     bundle.program.cache_clear()

@@ -376,7 +376,7 @@ def test_a_guardian_waits_for_who_dies_slowly(tmp_path: Path) -> None:
     process = look(keeper.pid)
     assert process is not None
     holder = Holder("run-1", "me@here", 0.0, process.pid, process.start, boot_id(), boottime() + 30)
-    Path(place.lock).write_text(json.dumps(holder._asdict()))
+    Path(place.lock).write_text(json.dumps(vars(holder)))
     listening, telling = os.pipe()
     os.close(telling)
     guardian = threading.Thread(target=guard_until, args=(place, "run-1", listening, process))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Callable, Tuple, Union
 
@@ -18,6 +19,7 @@ from .users import User
 # Not loaded before they are needed, as few agents need them: starting is most of what a short visit costs.
 if TYPE_CHECKING:
     from .become import RootAgent
+    from .lease import Alone
     from .ledger import Ledger
     from .services import Services
 
@@ -50,6 +52,7 @@ class Agent:
         self._logs = logs
         self._uploads: dict[str, Header] = {}  # that have begun, and may be dropped
         self._ledger: Ledger | None = None
+        self._alone: Alone | None = None
         self.does: dict[str, Do] = {
             "run": self._run,
             "cancel": self._cancel,
@@ -63,6 +66,8 @@ class Agent:
             "facts": lambda *_: facts.facts(self.folder),
             "become": self._become,
             "keep": self._keep,
+            "lock": self._lock_machine,
+            "renew": self._renew_lease,
             "sweep": self._sweep,
             "holder": self._holder_of,
             "record": self._record,
@@ -141,6 +146,9 @@ class Agent:
         if "above" in self.__dict__:
             self.above.close()
         self.children.end_all()
+        if self._alone is not None:
+            self._alone.release()
+            self._alone = None
 
     def bridge(self, connection: Connection, fd: int) -> None:
         """Be nothing but a way to who is at the other end of this socket."""
@@ -249,6 +257,22 @@ class Agent:
 
         keep(self, connection, request)
         return None
+
+    def _lock_machine(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        """For itself, until its end, or until nobody renews that for `lease` seconds."""
+        from .lease import Alone
+        from .state import Locked, Place
+
+        place = Place.of(request["base"], os.geteuid(), os.getegid())
+        try:
+            self._alone = Alone(place, request["run"], request["owner"], time.time(), request["lease"])
+        except Locked as locked:
+            return locked.answer
+        self._alone.lease.watch(self.loop)
+        return {}
+
+    def _renew_lease(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        return self._alone.lease.renew() if self._alone is not None else {}
 
     def _sweep(self, connection: Connection, request: Header, body: bytes) -> Answer:
         from .sweeping import sweep

@@ -11,7 +11,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from itertools import count
 from typing import Any
 
 from .light import suppress
@@ -60,7 +59,7 @@ class Children:
     def __init__(self, record: str = "") -> None:
         self._leaders: dict[int, Child] = {}  # by pid, until they are collected
         self._leaving: list[Child] = []  # collected, but not yet all their descendants
-        self._numbers = count(1)
+        self._spawned = 0
         keep_to_ourselves()
         self._prctl: Callable[..., int] | None = None
         self._pid = os.getpid()
@@ -89,7 +88,8 @@ class Children:
         """Start a process in a session of its own. `files` are its stdin, stdout and stderr. Raises OSError,
         ValueError or TypeError."""
         self._adopt()
-        mark = f"{self._mark}:{next(self._numbers)}"
+        self._spawned += 1
+        mark = f"{self._mark}:{self._spawned}"
         pid = spawn(argv, {**env, MARK: mark}, cwd, files, lambda: self._become_child(identity))
         seen = look(pid)  # there, even if it has ended: it is not collected yet
         child = self._leaders[pid] = Child(mark, pid, seen.start if seen is not None else 0.0, gone)
@@ -99,6 +99,11 @@ class Children:
             kill_group(child.pid)
             raise
         return child
+
+    @property
+    def any(self) -> bool:
+        """Whether there has ever been one."""
+        return bool(self._spawned)
 
     def _adopt(self) -> None:
         """Before there is any child: be who its orphans come to."""

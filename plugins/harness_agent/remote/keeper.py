@@ -16,23 +16,17 @@ from .agent import REFUSED, Agent, Answer, error_of
 from .connection import Connection
 from .frames import Decoder, Header, encode
 from .internals import Internals
+from .lease import Lease
 from .ledger import UNDO_WITHIN
 from .loop import take_signals
 from .ports import PortLeases
-from .processes import Process, boot_id, look
-from .runs import OVERDUE, PATIENCE, Cleared, Run, overdue, take, tidy
+from .processes import Process, look
+from .runs import OVERDUE, PATIENCE, Cleared, Run, clear_all, overdue, take
 from .services import Service, Services
-from .state import Holder, Lock, Locked, Place, boottime, read_lock
+from .state import Lock, Locked, Place, read_lock, tidy
 from .systemd import Manager, manager_of
 from .units import UnitService
 from .users import User
-
-GRACE = 1.0
-"""Seconds after the end of a lease in which a renewal that had come before it may still be read."""
-
-
-class Uncleared(Exception):
-    """What a dead run left here cannot be undone."""
 
 
 def main(source: bytes, rest: bytes) -> None:
@@ -47,11 +41,9 @@ def main(source: bytes, rest: bytes) -> None:
     try:
         keeper = Keeper(source, config)
     except Locked as locked:
-        holder = locked.holder
-        told = {**holder._asdict(), "expires_in": holder.expires_in} if holder is not None else {}
-        os.write(ready, encode({"error": str(locked), "kind": "locked", **told}))
+        os.write(ready, encode(locked.answer))
         return
-    except (*REFUSED, Uncleared) as error:
+    except REFUSED as error:
         os.write(ready, encode({**error_of(error), "kind": "refused"}))
         return
     os.write(ready, encode({"ready": True}))
@@ -67,15 +59,9 @@ class Keeper(Agent):
         user = User(config["user"], config["env"])
         self._lock = take(place)
         try:
-            self._lease: float = config["lease"]
-            me = look(os.getpid())
-            assert me is not None
-            self._holder = Holder(config["run"], config["owner"], config["since"], me.pid, me.start, boot_id(), 0.0)
-            self._renew()
+            self._lease = Lease(self._lock, config["run"], config["owner"], config["since"], config["lease"])
             self._guardian = guard(place, config["run"], self._lock)
-            for run in place.runs():  # nobody else has the lock: they are dead
-                if left := Run(place, run).clear_dead(lambda _: None)[1]:
-                    raise Uncleared("; ".join(left))
+            clear_all(place)
             about = {key: config[key] for key in ("run", "owner", "user", "env", "mechanism", "unit")}
             self._held = Run.make(place, config["run"], about, user)
         except BaseException:
@@ -95,7 +81,7 @@ class Keeper(Agent):
         self._cleared: Cleared | None = None
         self.does.update(
             {
-                "renew": lambda *_: self._renew(),
+                "renew": lambda *_: self._lease.renew(),
                 "ledger-add": self._ledger_add,
                 "ledger-remove": self._ledger_remove,
                 "ledger": lambda *_: {"entries": self._held.ledger.entries()},
@@ -109,7 +95,7 @@ class Keeper(Agent):
         """Until the lease is over or the run is ended."""
         take_signals(self.loop, self.children.collect, self.loop.stop)
         self.loop.watch(self._listener.fileno(), read=self._accept)
-        self._look_at_lease()
+        self._lease.watch(self.loop)
         try:
             self.loop.run()
         except BaseException:
@@ -126,23 +112,9 @@ class Keeper(Agent):
             accepted = self._listener.accept()[0].detach()
         except OSError:  # gone again
             return
-        self._renew()
+        self._lease.renew()
         connection = self.connect(accepted, accepted, lambda: None)
         connection.say({"work": self._about["work"], "mechanism": self._about["mechanism"], "pid": os.getpid()})
-
-    def _renew(self) -> Header:
-        self._holder = self._holder._replace(expires=boottime() + self._lease)
-        self._lock.write(self._holder)
-        return {}
-
-    def _look_at_lease(self, last: bool = False) -> None:
-        """Over is over when what had come by then was read: we may have stood still ourselves."""
-        if self._holder.expires_in > 0:
-            self.loop.after(self._holder.expires_in, self._look_at_lease)
-        elif last:
-            self.loop.stop()
-        else:
-            self.loop.after(GRACE, lambda: self._look_at_lease(last=True))
 
     def _ledger_add(self, connection: Connection, request: Header, body: bytes) -> Answer:
         self._held.ledger.add(request["entry"], request["what"], request["undo"])
@@ -168,7 +140,7 @@ class Keeper(Agent):
         """Clear the run away, once; the machine is free then."""
         if self._cleared is None:
             steps = sum([len(entry["undo"]) for entry in self._held.ledger.entries()])
-            self._lock.write(self._holder._replace(expires=boottime() + steps * UNDO_WITHIN + PATIENCE))
+            self._lease.last(steps * UNDO_WITHIN + PATIENCE)
             self._listener.close()
             self._cleared = self._held.clear(self.tell, self._end_processes)
             os.write(self._guardian, b".")
@@ -180,6 +152,8 @@ class Keeper(Agent):
         self.services.close()
         done, left = self._held.end_units(self.tell)
         self.end()
+        if not self.children.any:  # nothing was ever started that could be running, by whatever name
+            return done, left
         me = os.getpid()
         running = [f"still running: {one}" for one in leftovers.find(self._held.record) if one.pid != me]
         return done, [*left, *running]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import time
@@ -10,7 +9,7 @@ from typing import Any, Callable, Sequence, Tuple
 
 from . import files, leftovers, systemd
 from .ledger import UNDO_WITHIN, Audit, Ledger, undo_all
-from .state import Holder, Lock, Locked, Place, own_folder, write_json
+from .state import Holder, Lock, Locked, Place, own_folder, tidy, write_json
 from .users import User
 
 PATIENCE = 5.0
@@ -20,6 +19,10 @@ OVERDUE = 10.0
 
 Cleared = Tuple[Sequence[str], Sequence[str]]
 """What was done, and what is left in spite of that: a line each."""
+
+
+class Uncleared(ValueError):
+    """What a dead run left here cannot be undone."""
 
 
 class Run:
@@ -96,14 +99,6 @@ def users(about: dict[str, Any]) -> tuple[User, User | None]:
     return User(about["user"], about["env"]), User() if os.geteuid() == 0 else None
 
 
-def tidy(folder: str) -> None:
-    """Remove the folders above a run's in which nothing is left."""
-    for _ in range(2):
-        folder = os.path.dirname(folder)
-        with contextlib.suppress(OSError):  # not empty, or gone
-            os.rmdir(folder)
-
-
 def take(place: Place) -> Lock:
     """The lock of a machine, also from one who stands still though its lease is over, and after whoever clears away
     what a dead one left. Raises Locked, OSError."""
@@ -118,6 +113,13 @@ def take(place: Place) -> Lock:
             if overdue(holder):
                 leftovers.kill(holder.pid, holder.start)
             time.sleep(leftovers.LOOK_AGAIN)  # flock(2) has no deadline, and another one may be faster
+
+
+def clear_all(place: Place) -> None:
+    """What dead runs have left, to who has the lock: nobody else lives. Raises Uncleared."""
+    for run in place.runs():
+        if left := Run(place, run).clear_dead(lambda _: None)[1]:
+            raise Uncleared("; ".join(left))
 
 
 def overdue(holder: Holder) -> bool:

@@ -1,7 +1,8 @@
 """What runs keep on a machine: where, whose it is, and the lock that says who has the machine.
 
     BASE/harness-UID/             0700, of the user that the keeper is (root, where one may become it)
-        lock                      locked while a keeper lives (flock(2)); says who has it
+        lock                      locked (flock(2)) while the keeper of a run lives, or an agent that has it alone; says
+                                  who has it
         runs/RUN/                 about.json  socket  ledger.jsonl  processes.jsonl  logs/  keeper.log
     BASE/harness-LOGIN-UID/
         runs/RUN/work/            what belongs to the user who logged in: nodes, artifacts
@@ -12,19 +13,21 @@ is not ours alone is refused."""
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import json
 import os
-import re
 import stat
 import time
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Sequence
 
+from .frames import Header
+from .light import suppress
+from .notation import dumps, loads
 from .processes import boot_id, look
 
 BASE = "/var/tmp"
-_RUN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
+_LONGEST = 128
+"""What the name of a run is made of, of which the first is none of ".-", and its length at most."""
 _LOCK_SIZE = 4096
 """Bytes of the lock's text, blanks included: written at once, so that nobody reads half of it."""
 
@@ -37,7 +40,7 @@ def boottime() -> float:
 
 def own_folder(path: str, uid: int, gid: int) -> None:
     """Have a folder that is this user's alone. Raises PermissionError for one that is somebody else's."""
-    with contextlib.suppress(FileExistsError):
+    with suppress(FileExistsError):
         os.mkdir(path, 0o700)
         os.chown(path, uid, gid)
     found = os.lstat(path)
@@ -45,12 +48,11 @@ def own_folder(path: str, uid: int, gid: int) -> None:
         raise PermissionError(f"{path} is not what it should be: a folder of user {uid} that nobody else may write to")
 
 
-class Place(NamedTuple):
+class Place:
     """Where a user keeps its runs."""
 
-    base: str
-    uid: int
-    gid: int
+    def __init__(self, base: str, uid: int, gid: int) -> None:
+        self.base, self.uid, self.gid = base, uid, gid
 
     @classmethod
     def of(cls, base: str, uid: int, gid: int) -> Place:
@@ -69,13 +71,13 @@ class Place(NamedTuple):
 
     def run(self, run: str) -> str:
         """Raises ValueError for a name that is none."""
-        if not _RUN.fullmatch(run):
+        if not _is_name(run):
             raise ValueError(f"{run!r} cannot be the name of a run's folder")
         return os.path.join(self.home, "runs", run)
 
     def runs(self) -> Sequence[str]:
         try:
-            return sorted(name for name in os.listdir(os.path.join(self.home, "runs")) if _RUN.fullmatch(name))
+            return sorted(name for name in os.listdir(os.path.join(self.home, "runs")) if _is_name(name))
         except FileNotFoundError:
             return ()
 
@@ -88,16 +90,13 @@ class Place(NamedTuple):
         return folders[-1]
 
 
-class Holder(NamedTuple):
+class Holder:
     """Who has a machine. `expires` is on the clock `boottime` of this boot."""
 
-    run: str
-    owner: str
-    since: float
-    pid: int
-    start: float
-    boot: str
-    expires: float
+    def __init__(self, run: str, owner: str, since: float, pid: int, start: float, boot: str, expires: float) -> None:
+        self.run, self.owner, self.since = run, owner, since
+        self.pid, self.start, self.boot = pid, start, boot
+        self.expires = expires
 
     @property
     def lives(self) -> bool:
@@ -115,6 +114,12 @@ class Locked(Exception):
     def __init__(self, holder: Holder | None) -> None:
         self.holder = holder
         super().__init__(f"it is in use by run {holder.run} of {holder.owner}" if holder else "it is in use")
+
+    @property
+    def answer(self) -> Header:
+        """To who asked for the machine."""
+        told = {**vars(self.holder), "expires_in": self.holder.expires_in} if self.holder is not None else {}
+        return {"error": str(self), "kind": "locked", **told}
 
 
 class Lock:
@@ -136,14 +141,14 @@ class Lock:
             os.close(self._fd)  # its last owner has removed it meanwhile
 
     def write(self, holder: Holder) -> None:
-        os.pwrite(self._fd, json.dumps(holder._asdict()).encode().ljust(_LOCK_SIZE), 0)
+        os.pwrite(self._fd, dumps(vars(holder)).encode().ljust(_LOCK_SIZE), 0)
 
     def forget(self) -> None:
         """In a process forked from the one that holds it: it is not ours."""
         os.close(self._fd)
 
     def release(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             os.unlink(self._path)
         os.close(self._fd)
 
@@ -152,7 +157,7 @@ def read_lock(place: Place) -> Holder | None:
     """What the lock says of its last holder. That it is held is another matter."""
     try:
         with open(place.lock, "rb") as file:
-            return Holder(**json.loads(file.read()))
+            return Holder(**loads(file.read().decode().rstrip()))
     except (FileNotFoundError, ValueError, TypeError):  # there is none, or nobody has said who he is yet
         return None
 
@@ -161,10 +166,22 @@ def write_json(path: str, value: Any) -> None:
     """Written and synced before it has its name."""
     temporary = f"{path}.new"
     with open(temporary, "w") as file:
-        json.dump(value, file)
+        file.write(dumps(value))
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def tidy(folder: str) -> None:
+    """Remove the folders above a run's in which nothing is left."""
+    for _ in range(2):
+        folder = os.path.dirname(folder)
+        with suppress(OSError):  # not empty, or gone
+            os.rmdir(folder)
+
+
+def _is_name(run: str) -> bool:
+    return 0 < len(run) <= _LONGEST and run[0] not in ".-" and _LETTERS.issuperset(run)
 
 
 def _same_file(fd: int, path: str) -> bool:

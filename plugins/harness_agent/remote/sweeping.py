@@ -8,8 +8,8 @@ import time
 from . import leftovers
 from .frames import Header
 from .ledger import Audit
-from .runs import PATIENCE, Run, take, tidy
-from .state import Locked, Place, read_lock
+from .runs import PATIENCE, Run, take
+from .state import Locked, Place, read_lock, tidy
 
 
 def sweep(base: str, only: str, audit: Audit) -> Header:
