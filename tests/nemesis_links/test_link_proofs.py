@@ -41,6 +41,8 @@ STAR = [(one, 0) for one in range(1, 4)]
 class World(FaultContext):
     """Four validators. `obeys`: what is asked of links is done; `undoes`: it is undone when that is asked."""
 
+    absent: Sequence[str] = ()
+
     def __init__(self, links: Iterable[tuple[int, int]] = FULL, targets: Sequence[int] = range(4)) -> None:
         names = [f"validator-{number}" for number in range(4)]
         self.fake = {
