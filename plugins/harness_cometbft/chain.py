@@ -36,7 +36,7 @@ from harness.api import (
 from harness_cometbft import binary, files, keys
 from harness_cometbft.adopting import PANIC_PATTERNS, adopt
 from harness_cometbft.client import CometClient
-from harness_cometbft.transactions import KeyValueFactory
+from harness_cometbft.transactions import INVALID_KINDS, KeyValueFactory
 
 _PRIVATE = 0o600
 _DEFAULT_POWER = 10
@@ -52,9 +52,12 @@ take 1.31 s; this costs 1 % of a core more a node."""
 DOCKERFILE = """\
 ARG BASE=debian:bookworm-slim
 FROM ${BASE}
+RUN command -v python3 >/dev/null || { apt-get update && \\
+    apt-get install --yes --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*; }
 COPY cometbft /usr/local/bin/cometbft
 RUN cometbft version
 """
+"""Python is not for the node: faults are seen from there with it."""
 
 
 class CometConfig(Config):
@@ -89,6 +92,7 @@ class CometBFT(Chain[CometConfig]):
     }
     capabilities = frozenset({Capability.TRANSACTIONS, Capability.FINALITY, Capability.MEMPOOL})
     tolerance = Fraction(1, 3)
+    invalid_kinds = INVALID_KINDS
 
     @property
     def timing(self) -> Timing:
