@@ -10,7 +10,17 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.api import Config, Fault, FaultContext, HarnessError, InfrastructureError, MachineCapability, Node, Proof
+from harness.api import (
+    Clock,
+    Config,
+    Fault,
+    FaultContext,
+    HarnessError,
+    InfrastructureError,
+    MachineCapability,
+    Node,
+    Proof,
+)
 from harness_nemesis.scripts import ask
 from harness_nemesis.together import each
 
@@ -19,6 +29,9 @@ LONGEST = 86400.0
 """Seconds after which a machine ends the processes at any rate."""
 WITHIN, AGAIN = 10.0, 0.1
 """Seconds that the processes may take to be there, or to be gone; and between two looks."""
+
+ONCE_MORE = 0.5
+"""Seconds after which they are started again when they have ended too early."""
 
 
 class CpuStressConfig(Config):
@@ -53,13 +66,16 @@ class CpuStress(Fault[CpuStressConfig]):
     async def inject(self, ctx: FaultContext) -> None:
         for node in ctx.targets:
             if node.name not in self._working or self._working[node.name].done():
-                self._working[node.name] = asyncio.create_task(self._work(node))
+                self._working[node.name] = asyncio.create_task(self._work(node, ctx.clock))
 
-    async def _work(self, node: Node) -> None:
-        try:
-            await ask(node, SCRIPT, "work", self._token, self.config.workers, timeout=LONGEST)
-        except HarnessError as error:  # the proof says whether it matters
-            self._errors[node.name] = str(error)
+    async def _work(self, node: Node, clock: Clock) -> None:
+        """Until it is cancelled. A container ends them with its node, which another fault may have started again."""
+        while True:
+            try:
+                await ask(node, SCRIPT, "work", self._token, self.config.workers, timeout=LONGEST)
+            except HarnessError as error:  # the proof says whether it matters
+                self._errors[node.name] = str(error)
+            await clock.sleep(ONCE_MORE)
 
     async def prove(self, ctx: FaultContext) -> Proof:
         """Whether all of them are there and, together, get some time of the CPU within a second."""

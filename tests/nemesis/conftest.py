@@ -25,7 +25,9 @@ from harness.testing.contracts.bench import Net
 
 
 class BenchContext(FaultContext):
-    """All nodes are targets; there is no traffic to disturb."""
+    """All nodes are targets; there is no traffic to disturb, and nobody who is yet to come."""
+
+    absent: Sequence[str] = ()
 
     def __init__(self, net: Net) -> None:
         self.targets: Sequence[Node] = tuple(net.nodes.values())

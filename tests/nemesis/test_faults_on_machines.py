@@ -170,6 +170,21 @@ class FaultsContract(DeployerSuite):
             assert (await one.prove(ctx)).holds is False
             assert self.of_node(bench)
 
+    async def test_cpu_time_is_used_also_when_the_node_was_restarted_meanwhile(
+        self, bench: Bench, fault_context: FaultContextOf
+    ) -> None:
+        async with bench.up() as net:
+            ctx, one = fault_context(net), CpuStress(CpuStress.Config(workers=1))
+            await one.inject(ctx)
+            assert (await one.prove(ctx)).holds is True
+            await net.node.kill()
+            await net.node.start()
+            proof = await one.prove(ctx)
+            assert proof.holds is True, proof.seen
+            await one.heal(ctx)
+            assert (await one.prove_healed(ctx)).holds is True
+            assert not self.workers(bench, one)
+
     async def test_an_upgraded_node_runs_as_something_else(
         self, bench: Bench, fault_context: FaultContextOf, tmp_path: Path
     ) -> None:
