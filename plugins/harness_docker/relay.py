@@ -63,7 +63,7 @@ class RelayContainer:
     """A relay, and our connection with its stdin and stdout, which is there for as long as the container."""
 
     def __init__(self, engine: Engine, plan: RelayBlueprint, log: Path) -> None:
-        self.relay = Relay(f"the {NAME}")
+        self.relay = Relay("docker")
         self.relay.line = self
         self._engine = engine
         self._plan = plan

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
@@ -108,6 +108,11 @@ class ProcessDeployment(Deployment):
             raise Unsupported("nothing was put between these nodes that could shape their links: none was needed")
         await self._shaper.shape(shapes)
 
+    def close(self) -> None:
+        """What is there is about to be taken down."""
+        if self._shaper is not None:
+            self._shaper.close()
+
 
 class ProcessDeployer(Deployer[ProcessConfig]):
     """Nodes as supervised processes of this machine, bound to 127.0.0.1. No root, no Docker.
@@ -148,7 +153,8 @@ class ProcessDeployer(Deployer[ProcessConfig]):
         try:
             supervision = await Supervision.start(run_dir, request.access.audit)
             try:
-                yield await self._ready(request, run_dir, supervision.client, leases.ports)
+                with closing(await self._ready(request, run_dir, supervision.client, leases.ports)) as deployment:
+                    yield deployment
             finally:
                 with anyio.CancelScope(shield=True):
                     left = await supervision.close()
@@ -199,23 +205,24 @@ class ProcessDeployer(Deployer[ProcessConfig]):
         wanted = wants_links(request.needs) if self.config.relay == "auto" else self.config.relay == "on"
         if not wanted:
             return ProcessDeployment(run_dir, machines, placements, targets, endpoints, None)
-        addresses, shaper = await _relayed(client, targets, run_dir)
+        addresses, shaper = await _relayed(client, targets, run_dir, request.access)
         return ProcessDeployment(run_dir, machines, placements, addresses, endpoints, shaper)
 
 
 async def _relayed(
-    client: AgentClient, targets: Mapping[Link, Address], run_dir: Path
+    client: AgentClient, targets: Mapping[Link, Address], run_dir: Path, access: Access
 ) -> tuple[Mapping[Link, Address], LinkShaper]:
     """A relay with a port of its own in front of each link's target. It holds its ports from before anybody knows them,
     so the kernel may choose them. Raises DeployError."""
     if not targets:
-        return {}, RelayShaper(())
+        return {}, RelayShaper((), access.warn)
     try:
         relay = await spawn(client, sys.executable, PurePosixPath(run_dir), run_dir / RELAY_LOG, shared_files=True)
         ports = await relay.listen([Door(link, Address(LOOPBACK, 0), target) for link, target in targets.items()])
     except InfrastructureError as error:
         raise DeployError(f"process: no link relay: {error}") from error
-    return {link: Address(LOOPBACK, port) for link, port in zip(targets, ports, strict=True)}, RelayShaper([relay])
+    addresses = {link: Address(LOOPBACK, port) for link, port in zip(targets, ports, strict=True)}
+    return addresses, RelayShaper([relay], access.warn)
 
 
 def _problems(host: HostSpec) -> list[str]:

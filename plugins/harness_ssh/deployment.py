@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import anyio
 
 from harness.api import (
+    Access,
     Address,
     Artifact,
     DeployError,
@@ -63,6 +64,11 @@ class SshDeployment(Deployment):
         if self._shaper is None:
             raise Unsupported("nothing was put between these nodes that could shape their links: none was needed")
         await self._shaper.shape(shapes)
+
+    def close(self) -> None:
+        """What is there is about to be taken down."""
+        if self._shaper is not None:
+            self._shaper.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +131,7 @@ async def prepare(
     sites: Mapping[str, Site],
     tunnels: Tunnels,
     between: tuple[int, int],
-    forks: int,
+    access: Access,
     relay_logs: Path | None,
 ) -> SshDeployment:
     """A place for every node, an address for every link and port; `sites` by the hosts' names, `between` the lowest and
@@ -136,7 +142,7 @@ async def prepare(
     inbound: dict[str, list[Link]] = {ours[link.dst].host.name: [] for link in links}
     for link in links if relay_logs is not None else ():
         inbound[ours[link.dst].host.name].append(link)
-    ports, doors = await _ports(list(ours.values()), inbound, sites, between, forks)
+    ports, doors = await _ports(list(ours.values()), inbound, sites, between, access.forks)
     alone = len({node.host.name for node in ours.values()}) == 1 and all(
         sites[node.host.name].tunnelled for node in ours.values()
     )
@@ -156,10 +162,10 @@ async def prepare(
             host: [_door(link, placements[link.dst].bind, doors[link], peers[link]) for link in some]
             for host, some in inbound.items()
         }
-        shaper = await _relays(behind, sites, relay_logs, forks)
+        shaper = await _relays(behind, sites, relay_logs, access)
     machines = {name: site.machine for name, site in sites.items()}
     folders = {name: site.hold.client.folder for name, site in sites.items() if site.hold is not None}
-    return SshDeployment(machines, placements, addresses, endpoints, ArtifactStore(folders, forks), shaper)
+    return SshDeployment(machines, placements, addresses, endpoints, ArtifactStore(folders, access.forks), shaper)
 
 
 async def _ports(
@@ -189,7 +195,7 @@ def _door(link: Link, bind: str, port: int, peer: int) -> Door:
 
 
 async def _relays(
-    doors: Mapping[str, Sequence[Door]], sites: Mapping[str, Site], logs: Path, forks: int
+    doors: Mapping[str, Sequence[Door]], sites: Mapping[str, Site], logs: Path, access: Access
 ) -> RelayShaper:
     """A relay on each machine that has doors."""
     relays: list[Relay] = []
@@ -197,8 +203,8 @@ async def _relays(
     async def relay(host: str) -> None:
         relays.append(await sites[host].relay(doors[host], logs / f"relay-{file_name(host)}.log"))
 
-    await _at_each(doors, relay, forks)
-    return RelayShaper(relays)
+    await _at_each(doors, relay, access.forks)
+    return RelayShaper(relays, access.warn)
 
 
 async def _at_each(hosts: Iterable[str], do: Callable[[str], Awaitable[None]], forks: int) -> None:

@@ -41,8 +41,10 @@ async def test_a_dead_relay_is_said(kit: Any) -> None:
         await deployment.shape_links({Flow("a", "b"): CUT})
         [container] = kit.docker("ps", "-q", f"--filter=label=harness.run={kit.run_id}").split()
         kit.docker("kill", container)
-        with pytest.raises(FaultError, match=r"the link relay has ended \(exit status 137\)"):
+        with pytest.raises(FaultError, match=r"the link relay of docker has ended \(exit status 137\)"):
             await deployment.shape_links({})
+        await kit.eventually(lambda: bool(kit.warned), "it is warned of")
+        assert "nodes do not reach one another" in kit.warned[0][1]
     assert kit.left() == []
 
 

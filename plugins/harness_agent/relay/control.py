@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -51,9 +51,10 @@ class Relay:
 
     line: Line
 
-    def __init__(self, name: str) -> None:
-        """`name` is for people: "the link relay of host-1"."""
-        self.name = name
+    def __init__(self, machine: str) -> None:
+        self.machine = machine
+        self.name = f"the link relay of {machine}"
+        self._watching: asyncio.Task[None] | None = None
         self._asking = anyio.Lock()
         self._asked = 0
         self._answer: asyncio.Future[dict[str, Any]] | None = None
@@ -69,6 +70,22 @@ class Relay:
         """Do exactly this, as far as it passes here. Raises InfrastructureError when it is not certain that it is so:
         also when the relay is gone, and there is nothing to be done."""
         await self._ask(repeatable=True, shape=[(flow.src, flow.dst, _told(shape)) for flow, shape in shapes.items()])
+
+    def watch(self, warn: Callable[[str, str], None]) -> None:
+        """Tell (machine, sentence) of its end, should that come before `release`: whatever comes of the nodes then is
+        not their fault."""
+
+        async def watch() -> None:
+            warn(
+                self.machine, f"{self.name} has ended ({await self.line.ended()}): nodes do not reach one another there"
+            )
+
+        self._watching = asyncio.create_task(watch(), name=self.name)
+
+    def release(self) -> None:
+        """Its end comes as it should."""
+        if self._watching is not None:
+            self._watching.cancel()
 
     def hear(self, said: str) -> None:
         """What the relay said: an answer, be it one that nobody waits for any more."""

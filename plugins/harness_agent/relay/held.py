@@ -30,7 +30,7 @@ async def spawn(
 ) -> Relay:
     """A relay on this agent's machine, in this folder of it. `log` is the controller's, where with `shared_files` the
     relay writes it itself. Raises InfrastructureError."""
-    relay = Relay(f"{NAME} of {client.name}")
+    relay = Relay(client.name)
     spec = ServiceSpec(NAME, argv(python), folder, log)
     where = {"log": str(log)} if shared_files else {}
     relay.line = _Service(await client.spawn(spec, hear=relay.hear, **where))

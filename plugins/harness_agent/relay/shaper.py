@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import anyio
@@ -25,13 +25,23 @@ class LinkShaper(Protocol):
     async def shape(self, shapes: Mapping[Flow, LinkShape]) -> None:
         """Exactly this. See Deployment.shape_links. Raises FaultError."""
 
+    def close(self) -> None:
+        """It is about to be removed, with all else."""
+
 
 class RelayShaper:
     """By relays, each of which has some of the links. A relay does what is to be done to a flow wherever it sees it: a
     flow that passes two of them, as each node dials the other, is given its rate by each."""
 
-    def __init__(self, relays: Sequence[Relay]) -> None:
+    def __init__(self, relays: Sequence[Relay], warn: Callable[[str, str], None]) -> None:
+        """`warn` is told of a relay that ends before `close`."""
         self._relays = relays
+        for relay in relays:
+            relay.watch(warn)
+
+    def close(self) -> None:
+        for relay in self._relays:
+            relay.release()
 
     async def shape(self, shapes: Mapping[Flow, LinkShape]) -> None:
         lossy = sorted(f"{flow.src} to {flow.dst}" for flow, shape in shapes.items() if shape.loss)
