@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import click
 from harness.cli.interrupts import Interrupted, run_interruptible
 from harness.cli.options import extra_option, forks_option, inventory_option, open_machines
 from harness.errors import ExitCode
-from harness.plugin.contract.deployer import Access
+from harness.plugin.contract.deployer import Access, HealReport
 from harness.record.text import counted, one_line
 
 
@@ -24,7 +23,8 @@ def heal(pattern: str, inventory_path: Path | None, extra_texts: tuple[str, ...]
     """Undo, on the hosts that match PATTERN, what dead runs have left there: faults, processes, files.
 
     It goes by what the runs have written on the machines themselves, so the folder of runs is not needed: see `harness
-    clean` for that. A run that is still alive is left alone. Exits with 5 when something is left in spite of it.
+    clean` for that. A run that is still alive, or whose lease is not over yet, is left alone, and named. Exits with 5
+    when something is left in spite of it.
 
     \b
     Examples:
@@ -34,12 +34,13 @@ def heal(pattern: str, inventory_path: Path | None, extra_texts: tuple[str, ...]
     target, hosts = open_machines(inventory_path, pattern, extra_texts, forks)
     access = Access(target.forks, warn=_warn)
     try:
-        healed: Sequence[str] = run_interruptible(partial(target.deployer.heal, hosts, access))
+        healed: HealReport = run_interruptible(partial(target.deployer.heal, hosts, access))
     except Interrupted:
         return ExitCode.INTERRUPTED
-    for line in healed:
+    for line in (*healed.done, *healed.alone):
         click.echo(one_line(line))
-    click.echo(f"{counted(len(healed), 'thing')} undone" if healed else "there was nothing to undo")
+    if healed.done or not healed.alone:
+        click.echo(f"{counted(len(healed.done), 'thing')} undone" if healed.done else "there was nothing to undo")
     return ExitCode.PASS
 
 

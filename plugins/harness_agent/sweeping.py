@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from harness_agent.client import AgentClient
-from harness_agent.values import MachineLocked, SweepReport
+from harness_agent.values import Holding, MachineLocked, SweepReport
 
 SWEEP_WITHIN = 300.0
 """Seconds that it may take to undo and end everything."""
@@ -29,8 +30,14 @@ async def sweep(client: AgentClient, base: str = "", run_id: str = "") -> SweepR
         (await client.request("sweep", within=SWEEP_WITHIN, base=base, run=run_id, become=become)).header
         for become in await _whose(client)
     ]
-    done, left, alive = (tuple(line for answer in answers for line in answer[key]) for key in ("done", "left", "alive"))
-    return SweepReport(done, left, alive)
+    done, left = (tuple(line for answer in answers for line in answer[key]) for key in ("done", "left"))
+    return SweepReport(done, left, tuple(_alive(told) for answer in answers for told in answer["alive"]))
+
+
+def _alive(told: Mapping[str, Any]) -> str:
+    if "run" not in told:
+        return "a run that is about to begin"
+    return str(Holding(told["run"], told["owner"], told["since"], told["expires_in"]))
 
 
 async def _whose(client: AgentClient) -> Sequence[bool]:

@@ -81,16 +81,27 @@ class Limits:
     memory_bytes: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A run that has a machine. `since` is Unix seconds, `expires_in` seconds from when the machine said so."""
+
+    run_id: str
+    owner: str
+    since: float
+    expires_in: float
+
+    def __str__(self) -> str:
+        began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        return f"run {self.run_id} of {self.owner} since {began}, whose lease ends in {self.expires_in:.0f} s"
+
+
 class MachineLocked(InfrastructureError):
     """Another run has this machine. `since` is Unix seconds, `expires_in` seconds from when it was said."""
 
     def __init__(self, machine: str, run_id: str, owner: str, since: float, expires_in: float) -> None:
         self.machine, self.run_id, self.owner = machine, run_id, owner
         self.since, self.expires_in = since, expires_in
-        began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(since))
-        super().__init__(
-            f"{machine} is in use by run {run_id} of {owner} since {began}, whose lease ends in {expires_in:.0f} s"
-        )
+        super().__init__(f"{machine} is in use by {Holding(run_id, owner, since, expires_in)}")
 
 
 class KeeperGone(MachineLost):

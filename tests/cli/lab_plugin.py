@@ -13,6 +13,7 @@ from harness.api import (
     Completed,
     Config,
     Deployer,
+    HealReport,
     InfrastructureError,
     MachineLost,
     TeardownError,
@@ -94,7 +95,11 @@ class Lab(Deployer[LabConfig]):
     async def heal(self, hosts, access):
         if any(host.vars.get("like") == "lost" for host in hosts):
             raise TeardownError("lab: the table harness_x is still there")
-        return [f"{host.name}: healed" for host in hosts]
+        alone = [host.name for host in hosts if host.vars.get("like") == "held"]
+        return HealReport(
+            tuple(f"{host.name}: healed" for host in hosts if host.name not in alone),
+            tuple(f"{name}: run [b]x\n of me: left alone" for name in alone),
+        )
 
 
 @hookimpl

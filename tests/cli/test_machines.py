@@ -198,6 +198,8 @@ def test_an_interrupt_ends_what_was_begun(tmp_path: Path, number: int) -> None:
 def test_heal_tells_what_it_did_and_what_is_left(cli: Cli, lab: Path) -> None:
     done = cli("heal", "g1,g2", cwd=lab)
     assert (done.returncode, done.stdout) == (0, "g1: healed\ng2: healed\n2 things undone\n")
+    done = cli("heal", "g1,g2", "-e", "like=held", cwd=lab)
+    assert (done.returncode, done.stdout.count("[b]x\\n of me: left alone\n"), done.stdout.count("\n")) == (0, 2, 2)
     done = cli("heal", cwd=lab)
     assert (done.returncode, done.stdout) == (5, "")
     assert done.stderr == "harness: lab: the table harness_x is still there\n"

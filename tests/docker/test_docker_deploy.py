@@ -76,7 +76,7 @@ async def test_two_runs_do_not_meet(kit: Any) -> None:
             assert await theirs.state() == "running"
         assert await mine.state() == "running"
         assert await theirs.state() == "gone"
-        assert not [line for line in await kit.deployer().heal([], Access()) if kit.run_id in line]
+        assert not [line for line in (await kit.deployer().heal([], Access())).done if kit.run_id in line]
         assert await mine.state() == "running"
     assert kit.left() == []
 
@@ -123,7 +123,7 @@ async def test_the_record_of_a_dead_run_is_all_that_clean_needs(kit: Any) -> Non
             (kit.folder / "run" / record.NAME).write_text(json.dumps({"engine": "", "deployment": deployment}))
             removed = await kit.deployer().clean("run", kit.folder / "run")
         else:
-            removed = [line for line in await kit.deployer().heal([], Access()) if deployment in line]
+            removed = [line for line in (await kit.deployer().heal([], Access())).done if deployment in line]
         assert [line.split()[:2] for line in removed] == [
             ["removed", "container"],
             ["removed", "network"],

@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 from harness_ssh.deployer import SshConfig, SshDeployer
+from harness_ssh.hold import owner
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
@@ -71,7 +72,10 @@ async def test_clean_does_not_wait_for_the_lease(kit: Any) -> None:
         await controller.process.wait()
     assert all(map(kit.alive, pids))
     # Another run's machine is none of its business.
-    assert await kit.deployer().heal([kit.host], kit.access) == []
+    report = await kit.deployer().heal([kit.host], kit.access)
+    assert report.done == ()
+    (alone,) = report.alone
+    assert alone.startswith(f"node01: run run of {owner()} since 20") and alone.endswith(" s: left alone")
     assert all(map(kit.alive, pids))
     done = await SshDeployer(SshConfig()).clean("run", kit.run_dir())
     assert done and all("node01" in line for line in done)
@@ -95,7 +99,8 @@ async def test_heal_ends_what_dead_runs_left(kit: Any) -> None:
             with suppress(ProcessLookupError):  # the agent of the lost connection too has a pipe of it, and is leaving
                 os.kill(pid, number)
     await kit.until(lambda: not any(map(kit.alive, beside)))
-    assert await kit.deployer().heal([kit.host], kit.access)
+    report = await kit.deployer().heal([kit.host], kit.access)
+    assert report.done and not report.alone
     assert not any(map(kit.alive, pids))
     assert kit.left() == []
 

@@ -100,6 +100,15 @@ class HostReport:
 
 
 @dataclass(frozen=True, slots=True)
+class HealReport:
+    """What `heal` did, and which runs it let alone since they are alive, or may be: a sentence each, with the machine's
+    name in front where there are several, the latter with whose the run is and until when it holds what it has."""
+
+    done: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DeployRequest:
     """Everything that a deployer needs to know, decided in plan. `run_dir` is the controller's."""
 
@@ -192,8 +201,8 @@ class Deployer(Plugin[ConfigT], ABC):
         """Remove what a dead run left behind, from what it wrote into its `run_dir`; say what that was, one line
         each. Raises TeardownError for what is left in spite of that."""
 
-    async def heal(self, hosts: Sequence[HostSpec], access: Access) -> Sequence[str]:
+    async def heal(self, hosts: Sequence[HostSpec], access: Access) -> HealReport:
         """The same without any run directory: from what dead runs have written on these machines themselves.
 
-        A run whose lease is still renewed is left alone. Raises TeardownError."""
-        return ()
+        A run whose lease is not over is left alone. Raises TeardownError."""
+        return HealReport()

@@ -9,12 +9,12 @@ from . import leftovers
 from .frames import Header
 from .ledger import Audit
 from .runs import PATIENCE, Run, take
-from .state import Locked, Place, read_lock, tidy
+from .state import Holder, Locked, Place, read_lock, tidy
 
 
 def sweep(base: str, only: str, audit: Audit) -> Header:
     """Of the user that we are: what was `done`, what is `left` in spite of that, and which runs are `alive` and let
-    alone. With `only` it is for this run alone, be it alive or not. Blocking."""
+    alone (`{}` is one that is about to begin). With `only` it is for this run alone, be it alive or not. Blocking."""
     place = Place.of(base, os.geteuid(), os.getegid())
     done: list[str] = []
     left: list[str] = []
@@ -30,9 +30,7 @@ def sweep(base: str, only: str, audit: Audit) -> Header:
     try:
         lock = take(place)
     except Locked as locked:
-        alive = locked.holder
-        told = [f"run {alive.run} of {alive.owner}, whose lease ends in {alive.expires_in:.0f} s"] if alive else []
-        return {"done": done, "left": left, "alive": told or ["a run that is about to begin"]}
+        return {"done": done, "left": left, "alive": [_told(locked.holder) if locked.holder else {}]}
     try:
         for name in place.runs():
             if only in ("", name):
@@ -51,4 +49,8 @@ def holder(base: str) -> Header:
     found = read_lock(Place.of(base, os.geteuid(), os.getegid()))
     if found is None or not found.lives:
         return {}
-    return {"run": found.run, "owner": found.owner, "since": found.since, "expires_in": found.expires_in}
+    return _told(found)
+
+
+def _told(holder: Holder) -> Header:
+    return {"run": holder.run, "owner": holder.owner, "since": holder.since, "expires_in": holder.expires_in}
