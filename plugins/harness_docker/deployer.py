@@ -29,6 +29,7 @@ from harness.api import (
     DeployRequest,
     Facts,
     Flow,
+    HealReport,
     HostReport,
     HostSpec,
     InfrastructureError,
@@ -327,27 +328,33 @@ class DockerDeployer(Deployer[DockerConfig]):
         await anyio.to_thread.run_sync(record.forget, run_dir)
         return [f"removed {thing}" for thing in removed]
 
-    async def heal(self, hosts: Sequence[HostSpec], access: Access) -> Sequence[str]:
+    async def heal(self, hosts: Sequence[HostSpec], access: Access) -> HealReport:
         try:
             engine = await Engine.open(self.config.engine, access.forks)
         except NoEngine as error:
             raise TeardownError(f"docker: {error}") from error
         try:
             things = await engine.ask(sweep.find, engine.client, sweep.OWNER)
-            owners = {thing.labels.get(sweep.DEPLOYMENT, ""): thing.labels[sweep.OWNER] for thing in things}
-            dead = sorted(deployment for deployment, owner in owners.items() if deployment and _is_dead(owner))
-            return [f"removed {thing}" for deployment in dead for thing in await _remove(engine, deployment)]
+            made = {thing.labels.get(sweep.DEPLOYMENT, ""): thing.labels for thing in things}
+            made.pop("", None)
+            alive = {deployment: who for deployment, labels in made.items() if (who := _alive(labels[sweep.OWNER]))}
+            dead = sorted(made.keys() - alive.keys())
+            done = [f"removed {thing}" for deployment in dead for thing in await _remove(engine, deployment)]
+            alone = sorted(f"run {made[each].get(sweep.RUN, '')} of {who}: left alone" for each, who in alive.items())
+            return HealReport(tuple(done), tuple(alone))
         finally:
             engine.close()
 
 
-def _is_dead(owner: str) -> bool:
-    """Whether whoever made it is known to be no more: of another host's process nothing is known."""
+def _alive(owner: str) -> str:
+    """Whoever made it, where they are not known to be no more: of another host's process nothing is known."""
     try:
         known = Owner.from_json(json.loads(owner))
     except (ValueError, KeyError, TypeError):
-        return False
-    return known.is_local and not known.is_alive()
+        return "somebody unknown"
+    if not known.is_local:
+        return f"process {known.pid} on {known.host}, of which nothing is known here"
+    return f"process {known.pid}, which still runs" if known.is_alive() else ""
 
 
 async def _remove(engine: Engine, deployment: str) -> Sequence[sweep.Thing]:

@@ -23,6 +23,7 @@ from harness.api import (
     DeployRequest,
     Duration,
     HarnessError,
+    HealReport,
     HostReport,
     HostSpec,
     Machine,
@@ -31,7 +32,7 @@ from harness.api import (
     SpecError,
     TeardownError,
 )
-from harness_agent import AgentClient, AgentMachine, KeeperSpec, holder
+from harness_agent import AgentClient, AgentMachine, KeeperSpec, SweepReport, holder
 from harness_agent.relay import SHAPES, wants_links
 from harness_ssh import agents, record
 from harness_ssh.deployment import TUNNEL, Site, prepare
@@ -200,33 +201,34 @@ class SshDeployer(Deployer[SshConfig]):
         if written is None:
             return []
         deployer = SshDeployer(SshConfig.model_validate({"state": written.state, "ssh_config": written.ssh_config}))
-        done = await deployer._sweep(written.hosts, Access(), written.run_id)
+        report = await deployer._sweep(written.hosts, Access(), written.run_id)
         await anyio.to_thread.run_sync(record.remove, run_dir)
-        return done
+        return report.done
 
-    async def heal(self, hosts: Sequence[HostSpec], access: Access) -> Sequence[str]:
+    async def heal(self, hosts: Sequence[HostSpec], access: Access) -> HealReport:
         return await self._sweep(unique(hosts), access, "")
 
-    async def _sweep(self, hosts: Sequence[HostSpec], access: Access, run_id: str) -> list[str]:
+    async def _sweep(self, hosts: Sequence[HostSpec], access: Access, run_id: str) -> HealReport:
         """End what dead runs have on these hosts, or what this one has, be it dead or not. Raises TeardownError."""
         pool = self._pool(hosts, access.forks)
 
-        async def one(host: HostSpec) -> tuple[list[str], list[str]]:
+        async def one(host: HostSpec) -> SweepReport:
             try:
                 report = await agents.clear(pool, host, access, self.config.state, run_id)
             except HarnessError as error:
-                return [], [f"{host.name}: {agents.told(host, error)}"]
-            return [f"{host.name}: {line}" for line in report.done], [f"{host.name}: {line}" for line in report.left]
+                return SweepReport(left=(f"{host.name}: {agents.told(host, error)}",))
+            said = (tuple(f"{host.name}: {line}" for line in some) for some in (report.done, report.left, report.alive))
+            return SweepReport(*said)
 
         try:
             swept = await _for_all(hosts, access.forks, one)
         finally:
             with anyio.CancelScope(shield=True):
                 await pool.close()
-        done, left = _flat(done for done, _ in swept), _flat(left for _, left in swept)
+        done, left = _flat(each.done for each in swept), _flat(each.left for each in swept)
         if left:
             raise TeardownError("ssh: " + "; ".join(left) + (f" (done: {'; '.join(done)})" if done else ""))
-        return done
+        return HealReport(tuple(done), tuple(f"{line}: left alone" for each in swept for line in each.alive))
 
     def _pool(self, hosts: Sequence[HostSpec], forks: int) -> Pool:
         return Pool(
