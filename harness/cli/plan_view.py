@@ -119,7 +119,8 @@ def _node(plan: Plan, node: PlannedNode) -> str:
         can = sorted(allowed(adoption))
         return f"adopted by {known}, {at}; " + (f"{' and '.join(can)} allowed" if can else "only looked at")
     peers = ", ".join(sorted(plan.topology.peers_of(node.spec.name))) or "nobody"
-    return f"ports {', '.join(node.ports)} (chosen at start); peers with {peers}"
+    late = "late: a fault starts it; " if node.spec.late else ""
+    return f"{late}ports {', '.join(node.ports)} (chosen at start); peers with {peers}"
 
 
 def _task_lines(plan: Plan) -> Iterator[str]:

@@ -18,7 +18,7 @@ from harness.observe.feed import BlockFeed
 from harness.observe.tracker import Tracker
 from harness.plugin.contract.chain import Network
 from harness.plugin.contract.context import Context, FaultControl, Window
-from harness.plugin.contract.node import Node
+from harness.plugin.contract.node import Node, NodeState
 from harness.record.events import Event, Note, WorkloadProgress
 from harness.spec.node_patterns import select_nodes
 
@@ -109,5 +109,6 @@ class ComponentContext(Context):
         self._shared.emit(WorkloadProgress(self.component, dict(known)))
 
     def select(self, pattern: str) -> Sequence[Node]:
-        specs = select_nodes(pattern, [node.spec for node in self.nodes.values()])
+        there = [node for node in self.nodes.values() if not node.spec.late or node.state is not NodeState.CREATED]
+        specs = select_nodes(pattern, [node.spec for node in there])
         return tuple(self.nodes[spec.name] for spec in specs)

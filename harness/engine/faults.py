@@ -63,13 +63,23 @@ def _options(config: Config) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude_defaults=True)
 
 
+LATE = "late"
+"""As which fault it stands in the history that a node has not been started yet."""
 _HEALED = {True: "healed", None: "healing-unproven", False: "not-healed"}
 
 
 class InjectionContext(FaultContext):
     """One injection's view of the run."""
 
-    def __init__(self, id: str, targets: Sequence[Node], stage: Stage, wiring: Wiring, rng: Random) -> None:
+    def __init__(
+        self,
+        id: str,
+        targets: Sequence[Node],
+        stage: Stage,
+        wiring: Wiring,
+        rng: Random,
+        absent: Callable[[], Sequence[str]],
+    ) -> None:
         self.targets = targets
         self.nodes = stage.nodes
         self.links = wiring.links
@@ -79,6 +89,11 @@ class InjectionContext(FaultContext):
         self.rng = rng
         self._id = id
         self._wiring = wiring
+        self._absent = absent
+
+    @property
+    def absent(self) -> Sequence[str]:
+        return self._absent()
 
     async def shape(self, shapes: Mapping[Flow, LinkShape]) -> None:
         await self._wiring.shape(self._id, shapes)
@@ -133,6 +148,8 @@ class Faults(FaultControl):
         self._emit = emit
         self._patience = patience
         self._fail = fail
+        self._count = 0
+        self._absent: dict[str, str] = {}  # node that is not in the network → the record of that
         self._records: dict[str, FaultRecord] = {}
         self._doubts: list[tuple[str, str]] = []
         self._down: dict[str, frozenset[str]] = {}  # fault → nodes that it takes down while it holds
@@ -155,6 +172,28 @@ class Faults(FaultControl):
             for record in self._records.values()
             if node in record.targets and record.injected_at is not None
         )
+
+    @property
+    def absent(self) -> Sequence[str]:
+        return tuple(self._absent)
+
+    def late(self, names: Iterable[str]) -> None:
+        """These are not there yet."""
+        for name in names:
+            self._leaves(name, LATE, "topology", self._clock.now())
+
+    def joined(self, name: str) -> None:
+        """A node was started: it is there, if it was not."""
+        if id := self._absent.pop(name, ""):
+            del self._down[id]
+            self._records[id] = dataclasses.replace(self._records[id], healed_at=self._clock.now(), healing_proven=True)
+
+    def _leaves(self, name: str, fault: str, by: str, since: float) -> None:
+        """It takes no part until it joins: that stands in the history as a fault of its own."""
+        self._count += 1
+        id = self._absent[name] = f"absent {self._count}"
+        downs = self._down[id] = frozenset({name})
+        self._records[id] = FaultRecord(id, fault, (name,), by, injected_at=since, proven=True, downs=downs)
 
     def allows(self, fault: Fault[Any], targets: Sequence[Node]) -> bool:
         return self._allows(self._downs(fault, targets))
@@ -190,11 +229,12 @@ class Faults(FaultControl):
     async def apply(
         self, fault: Fault[Any], targets: Sequence[Node], *, by: str, turn: int | None = None
     ) -> AsyncIterator[FaultRecord]:
-        id = f"f{len(self._records) + 1}"
+        self._count += 1
+        id = f"f{self._count}"
         stage = self._stage
         # What a turn draws is its own, whatever number of faults came before it.
         rng = derive(stage.seed, by, id) if turn is None else derive(stage.schedule_seed, by, f"turn {turn}")
-        context = InjectionContext(id, targets, stage, self._wiring, rng)
+        context = InjectionContext(id, targets, stage, self._wiring, rng, lambda: self.absent)
         one = _Injection(id, fault, context, by, turn, self._emit)
         downs = self._downs(fault, targets)
         if not self._allows(downs):
@@ -255,6 +295,10 @@ class Faults(FaultControl):
         one.stage("healing")
         with anyio.move_on_after(HEAL_WITHIN) as limit:
             await self._attempt(one, lambda: one.fault.heal(one.context), "not-healed", "was not healed")
+            record = self._records[one.id]
+            if record.proven and record.injected_at is not None:
+                for name in one.fault.gone(one.names):
+                    self._leaves(name, record.fault, record.by, record.injected_at)
             self._update(one, healed_at=self._clock.now())
             async with self._patience.until_hurried() as unhurried:
                 proof = await self._attempt(

@@ -56,6 +56,7 @@ class Lifecycle:
         self._begun = False
         self._feed_scope = anyio.CancelScope()
         self._shared: RunShared | None = None
+        self._faults: Faults | None = None
         self._ledger: Ledger | None = None
 
     async def bring_up(self, tasks: anyio.abc.TaskGroup, planned: tuple[PlannedNode, ...] | None = None) -> Runner:
@@ -80,7 +81,8 @@ class Lifecycle:
             self._wiring.deployment = deployment
             await self._prepare(shared, planned, deployment)
             provided = await self._provide(deployment)
-            host = NodeHost(network, deployment, recorder.clock, recorder.emit, tasks, shared.fail)
+            joined = partial(self._joined, shared)
+            host = NodeHost(network, deployment, recorder.clock, recorder.emit, tasks, shared.fail, joined)
             nodes = [self._make_node(node, host, provided) for node in planned]
             self._nodes |= {node.name: node for node in nodes}
             await all_of(partial(self._start, node) for node in nodes)
@@ -129,7 +131,7 @@ class Lifecycle:
         recorder = self.recorder
         self._ledger = Ledger(recorder.run_dir.ledger)
         feed = BlockFeed(
-            {name: partial(self._new_client, name) for name in plan.view.node_names},
+            {node.name: partial(self._new_client, node.name) for node in plan.topology.nodes if not node.late},
             plan.timing.finality_depth,
             recorder.clock,
         )
@@ -144,7 +146,7 @@ class Lifecycle:
             emit=recorder.emit,
             make_tracker=partial(recorder.make_tracker, feed),
         )
-        shared.faults = Faults(
+        shared.faults = self._faults = Faults(
             self._ledger,
             budget_of(plan, network),
             Stage(plan.chain, network, self._nodes, recorder.clock, plan.seed, plan.recorded),
@@ -153,6 +155,7 @@ class Lifecycle:
             self.patience,
             shared.fail,
         )
+        self._faults.late(node.name for node in plan.topology.nodes if node.late)
         journal_feed(shared)
         recorder.sample_blocks(feed)
         return shared
@@ -251,13 +254,22 @@ class Lifecycle:
 
     async def _start(self, node: ManagedNode) -> None:
         await node.write_files()
-        await node.start()
+        if not node.spec.late:
+            await node.start()
+
+    def _joined(self, shared: RunShared, name: str) -> None:
+        """A node was started; a late one is followed from its first start on."""
+        if name not in shared.feed.nodes:
+            shared.feed.add(name, partial(self._new_client, name))
+        assert self._faults is not None
+        self._faults.joined(name)
 
     async def _ready(self, shared: RunShared, tasks: anyio.abc.TaskGroup) -> None:
         """Every node answers, then every node has the network's first block."""
         timeout = self.plan.playbook.ready_timeout
         give_up = shared.clock.now() + timeout
-        await all_of(partial(node.wait_ready, timeout) for node in self._nodes.values())
+        begun = [node for node in self._nodes.values() if not node.spec.late]
+        await all_of(partial(node.wait_ready, timeout) for node in begun)
         if any(node.adopted for node in self._nodes.values()):
             await self._begin_near_the_head(shared.feed)
         await tasks.start(self._run_feed, shared.feed)

@@ -43,6 +43,8 @@ class NodeHost:
     emit: Callable[[Event], None]
     tasks: anyio.abc.TaskGroup
     fail: Callable[[str, HarnessError], None]
+    joined: Callable[[str], None] = lambda name: None
+    """Told of each start of a node."""
 
 
 class ReachedNode(Node):
@@ -171,6 +173,7 @@ class ManagedNode(ReachedNode):
             self._service = await self.machine.spawn(spec)
             self._host.tasks.start_soon(self._watch, self._service, name=f"watch {self.name}")
             self._change(NodeState.RUNNING, "started")
+            self._host.joined(self.name)
 
     async def stop(self) -> Exit:
         async with self._control:

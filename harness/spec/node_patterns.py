@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
-from harness.spec.topology import NodeSpec
+
+if TYPE_CHECKING:  # which needs these patterns itself
+    from harness.spec.topology import NodeSpec
 
 
 def select_nodes(pattern: str, nodes: Sequence[NodeSpec]) -> tuple[NodeSpec, ...]:

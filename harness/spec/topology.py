@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.spec.model import TopologySpec
+from harness.spec.node_patterns import select_nodes
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """One node of the plan. `index` counts within its role, `number` over the whole network, both from 0."""
+    """One node of the plan. `index` counts within its role, `number` over the whole network, both from 0. A `late` one
+    is not started with the others, but by a fault, in the middle of the run."""
 
     name: str
     role: str
     index: int
     number: int
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -98,10 +101,13 @@ random: connected, about `degree` peers each, drawn from the seed."""
 def build_topology(spec: TopologySpec, rng: random.Random) -> Topology:
     """Name the nodes (`validator-0` …, in the order of `spec.roles`) and lay the links.
 
-    Raises KeyError for a layout that is not in LAYOUTS: the playbook's reader has checked it."""
+    Raises KeyError for a layout that is not in LAYOUTS: the playbook's reader has checked it; UsageError for a pattern
+    of late nodes that matches none."""
     nodes: list[NodeSpec] = []
     for role, count in spec.roles.items():
         nodes += [NodeSpec(f"{role}-{i}", role, i, len(nodes) + i) for i in range(count)]
+    late = {node.name for node in select_nodes(spec.late, nodes)} if spec.late else set()
+    nodes = [replace(node, late=node.name in late) for node in nodes]
     names = [node.name for node in nodes]
     edges = LAYOUTS[spec.layout](names, spec.degree or 3, rng)
     return Topology(spec.layout, tuple(nodes), tuple(Link(names[a], names[b]) for a, b in edges))

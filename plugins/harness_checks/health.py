@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio.to_thread
 
-from harness.api import Context, Expectation, InfrastructureError, Judgement, NoConfig, Verdict
+from harness.api import Context, Expectation, InfrastructureError, Judgement, NoConfig, NodeState, Verdict
 
 LINE_LIMIT = 8192
 """Bytes of a log line that are looked at; the rest of a longer one is read as a line of its own."""
@@ -66,6 +66,8 @@ class NodesHealthy(Expectation[NoConfig]):
         evidence: dict[str, Any] = {}
         lines = 0
         for node in ctx.nodes.values():
+            if node.spec.late and node.state is NodeState.CREATED:
+                continue  # it has not been started: there is nothing to look at
             try:
                 await node.sync_log()
                 scan = await anyio.to_thread.run_sync(scan_log, node.log_path, node.launch.panic_patterns)

@@ -14,6 +14,7 @@ from harness_nemesis.disk_full import DiskFull
 from harness_nemesis.ending import Kill, Restart, Stop
 from harness_nemesis.latency import Latency
 from harness_nemesis.loss import Loss
+from harness_nemesis.membership import Churn, Join, Leave
 from harness_nemesis.partition import Partition
 from harness_nemesis.pause import Pause
 from harness_nemesis.upgrade import Upgrade
@@ -45,4 +46,7 @@ def harness_faults() -> list[type[Fault[Any]]]:
         Upgrade,
         DiskFull,
         ClockSkew,
+        Churn,
+        Join,
+        Leave,
     ]

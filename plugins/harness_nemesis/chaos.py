@@ -25,6 +25,7 @@ from harness.api import (
     PlanView,
     Workload,
     format_duration,
+    select_nodes,
 )
 from harness_nemesis.ending import Restart
 from harness_nemesis.schedule import Choice, Pace, schedule
@@ -105,8 +106,11 @@ class Nemesis(Workload[ChaosConfigT]):
         )
 
     async def run(self, ctx: Context) -> None:
-        names = [node.name for node in ctx.select(self.config.targets)]
-        drawn = schedule(ctx.rng(), names, self.choices(), self.config.pace, ctx.deadline - ctx.window.start)
+        specs = [node.spec for node in ctx.nodes.values()]
+        names = [spec.name for spec in select_nodes(self.config.targets, specs)]
+        late = [spec.name for spec in specs if spec.late]
+        drive = ctx.deadline - ctx.window.start
+        drawn = schedule(ctx.rng(), names, self.choices(), self.config.pace, drive, late)
         figures = {"injected": 0, "skipped": 0}
         ctx.progress(**figures)
 

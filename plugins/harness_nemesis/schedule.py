@@ -31,17 +31,28 @@ class Pace:
 
 
 def schedule(
-    rng: Random, names: Sequence[str], choices: Sequence[Choice], pace: Pace, duration: float
+    rng: Random,
+    names: Sequence[str],
+    choices: Sequence[Choice],
+    pace: Pace,
+    duration: float,
+    late: Sequence[str] = (),
 ) -> list[FaultTurn]:
-    """All turns of a drive of so many seconds. How long injecting and healing really take changes nothing in it."""
+    """All turns of a drive of so many seconds. How long injecting and healing really take changes nothing in it.
+
+    Of `names` it chooses, but of those that are `late`, or have left, only once they are in the network."""
     turns: list[FaultTurn] = []
+    absent = list(late)
     free_from: dict[str, float] = {}
     at = rng.uniform(pace.shortest, pace.longest)
     while at < duration:
-        free = [name for name in names if at >= free_from.get(name, 0.0)]
+        free = [name for name in names if at >= free_from.get(name, 0.0) and name not in absent]
         choice = choices[0] if len(choices) == 1 else rng.choices(choices, [one.weight for one in choices])[0]
-        targets = tuple(choice.fault(choice.config).choose(free, rng))
-        free_from |= dict.fromkeys(targets, at + choice.duration + pace.cooldown)
+        fault = choice.fault(choice.config)
+        targets = tuple(fault.choose(free, rng))
+        come = fault.comes(targets, absent)
+        absent = [name for name in absent if name not in come] + sorted(fault.gone(targets))
+        free_from |= dict.fromkeys((*targets, *come), at + choice.duration + pace.cooldown)
         turns.append(FaultTurn(at, choice.fault, choice.config, targets, choice.duration))
         at += rng.uniform(pace.shortest, pace.longest)
     return turns

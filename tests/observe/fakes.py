@@ -387,6 +387,10 @@ class FakeFaults(FaultControl):
         return True
 
     @property
+    def absent(self) -> Sequence[str]:
+        return ()
+
+    @property
     def doubts(self) -> Sequence[str]:
         return ()
 

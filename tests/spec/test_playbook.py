@@ -103,7 +103,7 @@ def test_every_problem_of_a_broken_playbook_at_once() -> None:
         f"15:1: vars.not: no template can name this variable; {jinja}",
         "18:1: matrix.empty: must not be empty",
         "19:1: matrix.one: must be a list, not 5",
-        f'22:1: topology.layuot: {roles} "ring"; did you mean "layout"? (other keys: layout, degree)',
+        f'22:1: topology.layuot: {roles} "ring"; did you mean "layout"? (other keys: layout, degree, late)',
         '23:1: topology.layout: must be "star", "chain", "ring", "full" or "random", not "strat"; did you mean "star"?',
         '24:1: topology.degree: is for the layout random only; write layout = "random", or leave degree out',
         f'25:1: topology.validators: {roles} "four"; other keys: layout, degree',

@@ -63,6 +63,12 @@ class FaultControl(ABC):
 
     @property
     @abstractmethod
+    def absent(self) -> Sequence[str]:
+        """Nodes that are not in the network and that no fault will bring back: late ones that were not started yet, and
+        those that have left it."""
+
+    @property
+    @abstractmethod
     def doubts(self) -> Sequence[str]:
         """Of which faults it could not be told whether they were there, or gone: a sentence each."""
 
@@ -127,4 +133,5 @@ class Context(ABC):
 
     @abstractmethod
     def select(self, pattern: str) -> Sequence[Node]:
-        """Nodes by pattern: a name, a role, a glob, `:`-joined unions, `&` and `!` as in inventories."""
+        """Nodes by pattern: a name, a role, a glob, `:`-joined unions, `&` and `!` as in inventories. Late ones that
+        have not been started yet are left out: `nodes` has them."""

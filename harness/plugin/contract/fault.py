@@ -68,6 +68,12 @@ class FaultContext(ABC):
     rng: Random
     """Of this injection alone, fixed by the run's seed."""
 
+    @property
+    @abstractmethod
+    def absent(self) -> Sequence[str]:
+        """Nodes that are not in the network, and that no fault will bring back: late ones that were not started yet,
+        then those that have left it, longest first."""
+
     @abstractmethod
     async def shape(self, shapes: Mapping[Flow, LinkShape]) -> None:
         """Do this, and no longer what this fault did before, to traffic between nodes, on top of what other faults do
@@ -107,6 +113,15 @@ class Fault(Plugin[ConfigT], ABC):
         """Which nodes take no part in consensus while it holds, and count against the fault budget: the targets,
         unless it says otherwise. `powers` are all nodes' weights in consensus. Pure."""
         return frozenset(targets)
+
+    def gone(self, targets: Sequence[str]) -> frozenset[str]:
+        """Which of its targets have left the network when it is over, until somebody starts them again: none, unless it
+        says otherwise."""
+        return frozenset()
+
+    def comes(self, targets: Sequence[str], absent: Sequence[str]) -> Sequence[str]:
+        """Which nodes that were not in the network are in it when this is over: none, unless it says otherwise."""
+        return ()
 
     @abstractmethod
     async def inject(self, ctx: FaultContext) -> None: ...

@@ -1,0 +1,116 @@
+"""Who is in the network: late nodes, and the faults join, leave and churn, on real nodes of this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from harness.errors import ExitCode, SpecError
+from harness.plugin.registry import Registry
+from harness.record.events import ExpectationJudged, FaultStaged, NodeChanged
+from harness.record.journal import read_journal
+from harness.testing import run_playbook
+from harness_nemesis.membership import Churn, JoinConfig
+from harness_nemesis.schedule import Choice, Pace, schedule
+
+pytestmark = pytest.mark.anyio
+
+PLAYBOOK = """
+name = "membership"
+chain = {{ use = "devnet", slot_duration = "100ms" }}
+duration = "{duration}"
+seed = 5
+settle = "1s"
+[topology]
+layout = "full"
+validators = 2
+executors = 2
+late = "executor-1"
+[[expectations]]
+use = "consensus-liveness"
+[[expectations]]
+use = "nodes-healthy"
+{rest}
+"""
+
+
+async def run(tmp_path: Path, rest: str, duration: str = "6s") -> tuple[Any, list[Any]]:
+    finished = await run_playbook(PLAYBOOK.format(rest=rest, duration=duration), tmp_path, Registry())
+    return finished, [one.event for one in read_journal(finished.directory.journal)]
+
+
+def faults(events: list[Any]) -> list[tuple[str, str]]:
+    return [(e.fault, e.stage) for e in events if isinstance(e, FaultStaged) and e.stage not in ("intended", "healing")]
+
+
+@pytest.mark.real
+async def test_a_late_node_joins_and_catches_up(tmp_path: Path) -> None:
+    step = '[[steps]]\nat = "2s"\nfault = "join"\ntargets = "executor-1"\nhold = "0s"\n'
+    finished, events = await run(tmp_path, step)
+    assert finished.outcome.exit_code is ExitCode.PASS, finished.outcome.reason
+    assert faults(events) == [("join", "injected"), ("join", "proven"), ("join", "healed")]
+    started = [e.node for e in events if isinstance(e, NodeChanged) and e.state == "running"]
+    assert started[-1] == "executor-1"
+    liveness = next(e for e in events if isinstance(e, ExpectationJudged) and e.expectation == "consensus-liveness")
+    assert "on 4 nodes" in liveness.measured and "1 recoveries" in liveness.measured
+
+
+@pytest.mark.real
+async def test_nodes_that_never_join_are_not_missed(tmp_path: Path) -> None:
+    finished, events = await run(tmp_path, "", "3s")
+    assert finished.outcome.exit_code is ExitCode.PASS, finished.outcome.reason
+    assert not [e for e in events if isinstance(e, NodeChanged) and e.node == "executor-1"]
+
+
+@pytest.mark.real
+async def test_who_leaves_is_replaced_and_may_come_back(tmp_path: Path) -> None:
+    """The one late node comes first, then the one that has left before it."""
+    step = '[[steps]]\nafter = "1s"\nfault = "churn"\ntargets = "{}"\nhold = "0s"\n'
+    finished, events = await run(tmp_path, step.format("executor-0") + step.format("executor-1"), "8s")
+    assert finished.outcome.exit_code is ExitCode.PASS, finished.outcome.reason
+    changes = [(e.node, e.state) for e in events if isinstance(e, NodeChanged) and e.node.startswith("executor")]
+    running = [node for node, state in changes if state == "running"]
+    assert running == ["executor-0", "executor-1", "executor-0"]
+
+
+@pytest.mark.real
+async def test_who_has_left_cannot_be_disturbed(tmp_path: Path) -> None:
+    leave = '[[steps]]\nfault = "leave"\ntargets = "executor-0"\nhold = "0s"\n'
+    finished, events = await run(tmp_path, leave + '[[steps]]\nfault = "kill"\ntargets = "executor-0"\nhold = "1s"\n')
+    assert finished.outcome.exit_code is ExitCode.INFRASTRUCTURE
+    assert "kill of executor-0 is not allowed: a target is down" in finished.outcome.reason
+    assert faults(events)[-1] == ("leave", "healed")
+
+
+@pytest.mark.real
+async def test_who_is_there_cannot_join(tmp_path: Path) -> None:
+    finished, _ = await run(tmp_path, '[[steps]]\nfault = "join"\ntargets = "executor-0"\nhold = "0s"\n')
+    assert finished.outcome.exit_code is ExitCode.INFRASTRUCTURE
+    assert "executor-0 is in the network already; absent: executor-1" in finished.outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("late", "complaint"), [("executor-9", "matches no node"), ("validators,executors", "there would be no network")]
+)
+async def test_late_nodes_that_cannot_be_are_refused(tmp_path: Path, late: str, complaint: str) -> None:
+    text = PLAYBOOK.format(rest="", duration="1s").replace('late = "executor-1"', f'late = "{late}"')
+    with pytest.raises(SpecError, match=complaint) as refused:
+        await run_playbook(text, tmp_path, Registry())
+    assert refused.value.problems[0].line > 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_churn_goes_on_as_long_as_the_drive(seed: int) -> None:
+    names = ["e0", "e1", "e2", "e3"]
+    turns = schedule(Random(seed), names, (Choice(Churn, JoinConfig(), 0.0),), Pace(10, 20, 5), 300, ["e2", "e3"])
+    present = {"e0", "e1"}
+    away = ["e2", "e3"]
+    assert len(turns) > 10
+    for turn in turns:
+        (leaver,) = turn.targets
+        assert leaver in present
+        present = present - {leaver} | {away[0]}
+        away = [*away[1:], leaver]
