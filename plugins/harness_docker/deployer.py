@@ -10,7 +10,7 @@ import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import asdict
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import anyio
@@ -20,7 +20,6 @@ from pydantic import Field, ValidationError
 from harness.api import (
     Access,
     Address,
-    Artifact,
     Chain,
     Config,
     Deployer,
@@ -28,30 +27,26 @@ from harness.api import (
     Deployment,
     DeployRequest,
     Facts,
-    Flow,
     HealReport,
     HostReport,
     HostSpec,
     InfrastructureError,
-    Link,
-    LinkShape,
-    Machine,
     MachineCapability,
     Owner,
     Placement,
     PlannedNode,
     Size,
     TeardownError,
-    Unsupported,
     UsageError,
     file_name,
 )
 from harness_agent.ports import PortLeases
-from harness_agent.relay import SHAPES, LinkShaper, RelayShaper, wants_links
+from harness_agent.relay import SHAPES, RelayShaper, wants_links
 from harness_docker import images, record, relay, sweep
 from harness_docker.containers import LOOPBACK, ROOT, Blueprint
+from harness_docker.deployment import DockerDeployment
 from harness_docker.engine import Engine, NoEngine
-from harness_docker.images import NodeImage, Source
+from harness_docker.images import Source
 from harness_docker.machine import DockerMachine
 from harness_docker.networks import make_network
 from harness_docker.reaper import Reaper
@@ -62,7 +57,6 @@ FIRST_PORT = 26000
 """The ports of a node in its container: each has an address of its own, so they are the same in all."""
 LEAST_MEMORY = 6 << 20
 """Bytes: engines refuse to limit a container to less."""
-ARTIFACTS = ROOT / "artifacts"
 NODES = ROOT / "nodes"
 
 
@@ -87,52 +81,6 @@ class Limits(Config):
 
     harness_cpus: float | None = Field(None, ge=0.01)
     harness_memory: Size | None = Field(None, ge=LEAST_MEMORY)
-
-
-class DockerDeployment(Deployment):
-    """Nodes in containers of one network. Where an image holds an artifact, it is not sent."""
-
-    def __init__(
-        self,
-        placements: Mapping[str, Placement],
-        addresses: Mapping[Link, Address],
-        published: Mapping[tuple[str, str], Address],
-        image: NodeImage,
-        shaper: LinkShaper | None,
-    ) -> None:
-        self.placements = placements
-        self._addresses = addresses
-        self._published = published
-        self._image = image
-        self._shaper = shaper
-        self._providing = anyio.Lock()
-        self._provided: dict[tuple[str, str], PurePosixPath] = {}
-
-    def link_address(self, link: Link) -> Address:
-        return self._addresses[link]
-
-    def endpoint(self, node: str, port: str) -> Address:
-        return self._published[node, port]
-
-    async def provide(self, machine: Machine, artifact: Artifact) -> PurePosixPath:
-        if artifact.name in self._image.artifacts:
-            return self._image.artifacts[artifact.name]
-        async with self._providing:
-            if (machine.name, artifact.name) not in self._provided:
-                path = ARTIFACTS / file_name(artifact.name)
-                await machine.put(artifact.content, path, 0o755 if artifact.executable else 0o644)
-                self._provided[machine.name, artifact.name] = path
-            return self._provided[machine.name, artifact.name]
-
-    async def shape_links(self, shapes: Mapping[Flow, LinkShape]) -> None:
-        if self._shaper is None:
-            raise Unsupported("nothing was put between these nodes that could shape their links: none was needed")
-        await self._shaper.shape(shapes)
-
-    def close(self) -> None:
-        """What is there is about to be taken down."""
-        if self._shaper is not None:
-            self._shaper.close()
 
 
 class DockerDeployer(Deployer[DockerConfig]):
