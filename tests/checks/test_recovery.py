@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from harness.api import Verdict
+from harness_checks.recovery import Recovery, RecoveryConfig
+from tests.observe.fakes import World
+
+pytestmark = pytest.mark.anyio
+MakeWorld = Callable[..., World]
+
+
+async def outage(world: World, check: Recovery, down: int = 10) -> None:
+    await world.capture(check)
+    world.begin()
+    await world.blocks(5)
+    start = world.clock.now()
+    world.nodes["validator-1"].script.go(up=False)
+    await world.blocks(down)
+    world.faults.windows["validator-1"] = [(start, world.clock.now())]
+
+
+def back(world: World) -> None:
+    world.nodes["validator-1"].script.chain = list(world.nodes["validator-0"].script.chain)
+    world.nodes["validator-1"].script.go(up=True)
+
+
+async def test_a_node_that_comes_back_passes(make_world: MakeWorld) -> None:
+    world, check = make_world(), Recovery(RecoveryConfig())
+    async with world.live():
+        await outage(world, check)
+        await world.blocks(3)
+        back(world)
+        await world.blocks(5)
+        judgement = await world.evaluate(check)
+    assert judgement.verdict is Verdict.PASS, judgement
+    times = judgement.evidence["faults"][0]["nodes"]["validator-1"]
+    assert 3 <= times["answer_seconds"] <= 5
+    assert 3 <= times["caught_up_seconds"] <= 5
+
+
+async def test_a_node_that_never_answers_again_fails(make_world: MakeWorld) -> None:
+    world, check = make_world(), Recovery(RecoveryConfig())
+    async with world.live():
+        await outage(world, check)
+        judgement = await world.evaluate(check)
+    assert judgement.verdict is Verdict.FAIL
+    assert "validator-1: answer never" in judgement.measured
+
+
+async def test_a_node_that_answers_but_does_not_catch_up_fails(make_world: MakeWorld) -> None:
+    world, check = make_world(), Recovery(RecoveryConfig())
+    async with world.live():
+        await outage(world, check)
+        world.nodes["validator-1"].script.go(up=True)
+        await world.blocks(40, "validator-0", "executor-0")
+        judgement = await world.evaluate(check, making=False)
+    assert judgement.verdict is Verdict.FAIL
+    assert "validator-1: caught up never" in judgement.measured
+
+
+async def test_a_network_that_makes_no_block_after_healing_fails(make_world: MakeWorld) -> None:
+    world, check = make_world(), Recovery(RecoveryConfig())
+    async with world.live():
+        await outage(world, check)
+        back(world)
+        judgement = await world.evaluate(check, making=False)
+    assert judgement.verdict is Verdict.FAIL
+    assert any(text.startswith("network: first block never") for text in judgement.evidence["wrong"])
+
+
+async def test_without_faults_nothing_is_known(make_world: MakeWorld) -> None:
+    world, check = make_world(), Recovery(RecoveryConfig())
+    async with world.live():
+        await world.capture(check)
+        world.begin()
+        await world.blocks(3)
+        assert (await world.evaluate(check)).verdict is Verdict.UNKNOWN
