@@ -21,7 +21,7 @@ from harness.api import HostSpec
 from harness_docker import images, sweep
 from harness_docker.archive import Entry, pack, unpack_one
 from harness_docker.containers import owner_of
-from harness_docker.deployer import DockerConfig, DockerDeployer, _is_dead
+from harness_docker.deployer import DockerConfig, DockerDeployer, _alive
 from harness_docker.engine import Engine, NoEngine, unusable
 from harness_docker.service import _moment
 from harness_docker.spool import Spool
@@ -253,4 +253,4 @@ def test_limits_of_hosts_win_over_options() -> None:
     "owner", ["", "{}", "null", '{"pid": 1}', '{"pid": 1, "start": "1", "boot": "b", "host": "elsewhere"}']
 )
 def test_of_whose_controller_nothing_is_known_is_left_alone(owner: str) -> None:
-    assert not _is_dead(owner)
+    assert _alive(owner)
