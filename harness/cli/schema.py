@@ -26,7 +26,7 @@ def schema() -> int:
 
 def playbook_schema(registry: Registry) -> dict[str, Any]:
     """The schema; a plugin that cannot be imported is left out, and told on stderr."""
-    from harness.spec.playbook_model import PlaybookModel, TaskModel
+    from harness.spec.playbook_model import ExpectationModel, PlaybookModel, TaskModel
 
     whole = PlaybookModel.model_json_schema()
     definitions = whole.setdefault("$defs", {})
@@ -38,6 +38,11 @@ def playbook_schema(registry: Registry) -> dict[str, Any]:
         if task := definitions.get(f"{Kind.TASK}.{name}"):
             task["properties"] = {**{key: beside[key] for key in beside if key != "use"}, **task["properties"]}
     properties["steps"] = {"type": "array", "items": _steps(registry, definitions)}
+    marks = ExpectationModel.model_json_schema()["properties"]
+    for name in registry.names(Kind.EXPECTATION):
+        if expectation := definitions.get(f"{Kind.EXPECTATION}.{name}"):
+            own = {key: marks[key] for key in marks if key != "use"}
+            expectation["properties"] = {**expectation["properties"], **own}
     names = {"type": "string", "enum": registry.names(Kind.CHAIN)}
     properties["chain"] = {"anyOf": [names, _one_of(registry, Kind.CHAIN, definitions)]}
     whole["required"].remove("name")  # a playbook without one is called like its file

@@ -23,13 +23,16 @@ PluginT = TypeVar("PluginT", bound=Plugin[Any])
 class Component(Generic[PluginT]):
     """A chosen plugin with its options checked. `make` gives the instance for one run.
 
-    `brought_by` names the workload that brought this expectation along, "" for one that the playbook asks for."""
+    `brought_by` names the workload that brought this expectation along, "" for one that the playbook asks for.
+    `continuous` and `abort` are what the playbook says of an expectation: see PluginUse."""
 
     id: str
     cls: type[PluginT]
     config: Config
     where: SourceRef
     brought_by: str = ""
+    continuous: bool = False
+    abort: bool = False
 
     def make(self) -> PluginT:
         return self.cls(self.config)

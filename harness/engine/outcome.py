@@ -22,13 +22,20 @@ class Outcome:
 
 
 def conclude(
-    judged: Sequence[Judged], *, interrupted: bool, failure: str, usage: bool, teardown_errors: Sequence[str]
+    judged: Sequence[Judged],
+    *,
+    interrupted: bool,
+    failure: str,
+    usage: bool,
+    teardown_errors: Sequence[str],
+    ended_by: str = "",
 ) -> Outcome:
     """An interrupted or broken run has no verdict on the network beyond a failure that it had already seen.
 
     Exit code: 130 when interrupted, else 4 when it could not be used as asked, else 5 when something may be left
     behind (a machine to be cleaned needs a person, whatever else came of the run), else 3 when the run itself failed,
-    else the verdict's. Whichever it is, the reason says what is left."""
+    else the verdict's. Whichever it is, the reason says what is left. `ended_by` is the expectation whose violation
+    ended the run before its time."""
     verdict = Verdict.worst(one.judgement.verdict for one in judged)
     if interrupted or failure:
         verdict = Verdict.worst((verdict, Verdict.UNKNOWN))
@@ -42,7 +49,8 @@ def conclude(
         return Outcome(verdict, ExitCode.TEARDOWN, "teardown-incomplete", _sentence(left, before))
     if failure:
         return Outcome(verdict, ExitCode.INFRASTRUCTURE, "infrastructure-failed", failure)
-    return Outcome(verdict, verdict.exit_code, "done", _why(judged, verdict))
+    early = f"ended early by {ended_by}" if ended_by else ""
+    return Outcome(verdict, verdict.exit_code, "done", _sentence(early, _why(judged, verdict)))
 
 
 def incomplete(outcome: Outcome, failures: Sequence[str]) -> Outcome:

@@ -224,7 +224,11 @@ class _Resolver:
             return None
         if use.path and any(path[: len(use.path)] == use.path for path in broken):
             return None
-        return Component(use.id, cls, config, use.where, brought_by)
+        if (use.continuous or use.abort) and not cls.sees_violations:
+            key = "abort" if use.abort else "continuous"
+            why = f"{use.use} is judged when the run is over: it cannot say before that it is violated"
+            self._problem((*use.path, key), why, use.where, f"leave {key} out")
+        return Component(use.id, cls, config, use.where, brought_by, use.continuous or use.abort, use.abort)
 
     @property
     def _validation_context(self) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from harness import __version__
 from harness.clock import Clock, SystemClock
+from harness.engine.components import Component
 from harness.engine.outcome import Outcome, incomplete
 from harness.engine.plan import Plan
 from harness.engine.target import Target
@@ -183,7 +184,7 @@ def describe(plan: Plan) -> Mapping[str, Any]:
             for t in plan.prepare
         ],
         "workloads": [_use(c.cls.name, c.config) for c in plan.workloads],
-        "expectations": [_use(c.cls.name, c.config) for c in plan.expectations],
+        "expectations": [_use(c.cls.name, c.config) | _judged(c) for c in plan.expectations],
     }
     if playbook.settle is not None:
         described["settle"] = str(playbook.settle)
@@ -194,6 +195,12 @@ def describe(plan: Plan) -> Mapping[str, Any]:
 
 def _become(task: TaskUse) -> dict[str, bool]:
     return {} if task.become is None else {"become": task.become}
+
+
+def _judged(expectation: Component[Any]) -> dict[str, Any]:
+    """When, as far as that is not only in the end."""
+    marks = {"continuous": expectation.continuous, "abort": expectation.abort}
+    return {key: True for key, is_so in marks.items() if is_so}
 
 
 def _use(name: str, config: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -53,6 +53,10 @@ FIGURES_EVERY = 1.0
 """Seconds between two records of the trackers' figures."""
 
 
+Beside = Callable[[], Coroutine[Any, Any, None]]
+"""Something that goes on beside the workloads until the drive is over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """An expectation and its judgement."""
@@ -73,6 +77,9 @@ class Runner:
         self._violated: dict[str, tuple[Violation, str]] = {}  # expectation → its first violation, where it is asked
         self._driving: set[str] = set()  # workloads that have not ended yet
         self._crashed: dict[str, BaseException] = {}  # expectation → what it raised while it watched
+        self._aborted = anyio.Event()
+        self.ended_by = ""
+        """The expectation whose violation ended the run before its time, if one did."""
 
     @property
     def clock(self) -> Clock:
@@ -116,11 +123,14 @@ class Runner:
                 await self._before(asked, expectation.capture)
         self._watch_blocks((*expectations, *checks.values()))
         timeline = Timeline(self._shared, lambda id: self._judge(*checks[id]))
+        beside = self._beside(expectations)
         async with self._recording_figures():
             async with self._phase("drive", plan.duration):
-                await self._drive(workloads, timeline)
-            async with self._phase("settle", plan.settle):
+                await self._drive(workloads, timeline, beside)
+            async with self._phase("settle", plan.settle), anyio.create_task_group() as settling:
+                settling.start_soon(self._stop_when, self._aborted, settling.cancel_scope)
                 await self._settle()
+                settling.cancel_scope.cancel()
         async with self._phase("evaluate"):
             for asked, expectation in expectations:
                 await self._judge(asked, expectation)
@@ -173,26 +183,72 @@ class Runner:
                     self._shared.emit(Note(component.id, "error", f"{type(error).__name__}: {error}", trace))
                     continue
                 if violation is not None:
-                    self._violated.setdefault(component.id, (violation, component.source))
-                    self._shared.emit(ViolationSeen(component.id, violation.message, violation.evidence))
+                    self._saw_violation(component, violation)
 
         if watching:
             self._shared.feed.subscribe(seen)
 
-    async def _drive(self, workloads: Sequence[tuple[Component[Any], Workload[Any]]], timeline: Timeline) -> None:
+    def _saw_violation(self, component: Component[Any], violation: Violation) -> None:
+        self._violated.setdefault(component.id, (violation, component.source))
+        self._shared.emit(ViolationSeen(component.id, violation.message, violation.evidence))
+        if component.abort and not self._aborted.is_set():
+            self.ended_by = component.id
+            self._aborted.set()
+
+    def _beside(self, expectations: Sequence[tuple[Component[Any], Expectation[Any]]]) -> list[Beside]:
+        """What expectations do during the drive: measure, and watch where they are asked to."""
+        beside: list[Beside] = []
+        for component, expectation in expectations:
+            cls = type(expectation)
+            if cls.measure is not Expectation.measure:
+                beside.append(partial(self._guarded, component, partial(expectation.measure, self._context(component))))
+            if component.continuous and cls.watch is not Expectation.watch:
+                beside.append(partial(self._guarded, component, partial(self._watch, component, expectation)))
+        return beside
+
+    async def _guarded(self, component: Component[Any], call: Beside) -> None:
+        """A check's bug is its own: what it would have said is not known."""
+        try:
+            await call()
+        except BaseException as raised:
+            if is_cancellation(raised):
+                raise
+            error = self._crashed[component.id] = plain(raised)
+            trace = {"traceback": traceback.format_exc()}
+            self._shared.emit(Note(component.id, "error", f"{type(error).__name__}: {error}", trace))
+
+    async def _watch(self, component: Component[Any], expectation: Expectation[Any]) -> None:
+        """Ask again and again; a violation that lasts is told once."""
+        context, lasts = self._context(component), False
+        while True:
+            await self.clock.sleep(expectation.watch_every.seconds(context.block_interval))
+            violation = await expectation.watch(context)
+            if violation is not None and not lasts:
+                self._saw_violation(component, violation)
+            lasts = violation is not None
+
+    async def _drive(
+        self,
+        workloads: Sequence[tuple[Component[Any], Workload[Any]]],
+        timeline: Timeline,
+        beside: Sequence[Beside],
+    ) -> None:
         shared, clock = self._shared, self.clock
         start, start_wall = clock.now(), clock.wall()
         shared.window = Window(start, start_wall)
         deadline = start + shared.plan.duration
         async with anyio.create_task_group() as tasks:
             async with anyio.create_task_group() as driving:
-                tasks.start_soon(self._stop_when_failed, driving.cancel_scope)
+                tasks.start_soon(self._stop_when, self._shared.failed, driving.cancel_scope)
+                tasks.start_soon(self._stop_when, self._aborted, driving.cancel_scope)
+                for call in beside:
+                    tasks.start_soon(call)
                 for component, workload in workloads:
                     driving.start_soon(self._drive_one, component.id, partial(self._run_workload, component, workload))
                 driving.start_soon(self._drive_one, TIMELINE, partial(timeline.run, deadline))
                 await clock.sleep_until(deadline)
                 driving.cancel_scope.deadline = anyio.current_time() + DRIVE_GRACE
-            if driving.cancel_scope.cancelled_caught and not shared.failures:
+            if driving.cancel_scope.cancelled_caught and not shared.failures and not self.ended_by:
                 late = ", ".join(sorted(self._driving))
                 shared.fail(
                     "drive", InfrastructureError(f"{late} did not end within {DRIVE_GRACE:g} s of the deadline")
@@ -201,9 +257,9 @@ class Runner:
         shared.window = Window(start, start_wall, clock.now(), clock.wall())
         shared.quiet = True
 
-    async def _stop_when_failed(self, driving: anyio.CancelScope) -> None:
-        await self._shared.failed.wait()
-        driving.cancel()
+    async def _stop_when(self, happens: anyio.Event, scope: anyio.CancelScope) -> None:
+        await happens.wait()
+        scope.cancel()
 
     async def _run_workload(self, component: Component[Any], workload: Workload[Any]) -> None:
         await workload.run(self._context(component))
@@ -249,7 +305,8 @@ class Runner:
             blocks = timing.finality_depth + 2  # one more than the last of the drive, one for clocks
             patience = max(SETTLE_LEAST, SETTLE_PATIENCE * blocks * timing.block_interval)
             goal = shared.feed.highest + blocks
-            await shared.feed.wait_height(goal, timeout=patience)
+            present = shared.feed.nodes.keys() - set(shared.faults.absent)
+            await shared.feed.wait_height(goal, nodes=present, timeout=patience)
 
     async def _judge(self, component: Component[Any], expectation: Expectation[Any]) -> None:
         try:

@@ -91,9 +91,11 @@ class Scenario:
         """Add a workload by its plugin's name."""
         return replace(self, _workloads=(*self._workloads, self._use(name, options, self._workloads)))
 
-    def expect(self, name: str, **options: Any) -> Scenario:
-        """Add an expectation by its plugin's name."""
-        return replace(self, _expectations=(*self._expectations, self._use(name, options, self._expectations)))
+    def expect(self, name: str, *, continuous: bool = False, abort: bool = False, **options: Any) -> Scenario:
+        """Add an expectation by its plugin's name. `continuous`: it is also judged while the run goes on; `abort`: its
+        first violation ends the run."""
+        use = replace(self._use(name, options, self._expectations), continuous=continuous or abort, abort=abort)
+        return replace(self, _expectations=(*self._expectations, use))
 
     def run_for(self, duration: str) -> Scenario:
         """How long workloads run: `"60s"`, `"20 blocks"`. Raises SpecError."""

@@ -66,6 +66,7 @@ async def session(
         failure="" if first is None or interrupted else _told(first),
         usage=isinstance(first, UsageError),
         teardown_errors=left,
+        ended_by=life.runner.ended_by if life.runner else "",
     )
     recorder.finish(outcome, recorder.clock.now() - began)
     if error is not None:

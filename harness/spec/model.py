@@ -26,13 +26,16 @@ class SourceRef:
 class PluginUse:
     """One `use = "NAME"` table of a playbook: which plugin, and the options that stand beside `use`.
 
-    `id` names this use within its playbook: the plugin's name, with `#2`, `#3` … when it is used again."""
+    `id` names this use within its playbook: the plugin's name, with `#2`, `#3` … when it is used again. An expectation
+    that is `continuous` is also judged while the run goes on; `abort` says that its first violation ends the run."""
 
     use: str
     id: str
     options: Mapping[str, Any]
     where: SourceRef
     path: tuple[str | int, ...] = ()
+    continuous: bool = False
+    abort: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from harness.errors import Problem, SpecError
 from harness.spec.model import Playbook, PluginUse, SourceRef, StepUse, TaskUse, TopologySpec, WalletsSpec
-from harness.spec.playbook_model import ACTIONS, PlaybookModel, StepModel, TaskModel, TopologyModel
+from harness.spec.playbook_model import ACTIONS, ExpectationModel, PlaybookModel, StepModel, TaskModel, TopologyModel
 from harness.spec.problems import known_hint, problems_from_validation, shown
 from harness.spec.template import is_variable_name, render, variables_used
 from harness.spec.toml_document import KeyPath, TomlDocument
@@ -31,7 +31,10 @@ _ELSEWHERE = ("ansible_", "harness_")  # variables of inventories, which `-e` se
 _COMMAND_LINE = SourceRef("-e")
 _PLUGIN_STEPS = ("fault", "expect")
 """Keys of a step that name a plugin, whose options stand beside them."""
-_OWN_KEYS: Mapping[str, Collection[str]] = {"steps": {"use", *StepModel.model_fields}}
+_OWN_KEYS: Mapping[str, Collection[str]] = {
+    "steps": {"use", *StepModel.model_fields},
+    "expectations": set(ExpectationModel.model_fields),
+}
 """Keys that are not the plugin's, by section, where there are more than `use`."""
 
 
@@ -292,7 +295,10 @@ class _Reader:
                 counts[name] = counts.get(name, 0) + 1
                 use_id = name if counts[name] == 1 else f"{name}#{counts[name]}"
                 options = {key: value for key, value in table.items() if key not in _OWN_KEYS.get(section, ("use",))}
-                yield section, PluginUse(name, use_id, options, self._document.where(path), path)
+                of_expectations = section == "expectations"
+                abort = of_expectations and table.get("abort") is True
+                continuous = abort or (of_expectations and table.get("continuous") is True)
+                yield section, PluginUse(name, use_id, options, self._document.where(path), path, continuous, abort)
 
         found = list(uses())
         sections = ("chain", "prepare", "workloads", "expectations", "steps")

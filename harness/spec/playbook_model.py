@@ -30,6 +30,19 @@ class TaskModel(UseModel):
     become: Annotated[bool, Field(description="do it as root; else as the inventory says of each host")] | None = None
 
 
+class ExpectationModel(UseModel):
+    """Which expectation, when it is judged, and its options beside it."""
+
+    continuous: Annotated[bool, Field(description="judge it also while the run goes on")] = False
+    abort: Annotated[bool, Field(description="its first violation ends the run; implies continuous")] = False
+
+    @model_validator(mode="after")
+    def _sensible(self) -> ExpectationModel:
+        if self.abort and "continuous" in self.model_fields_set and not self.continuous:
+            raise ValueError("abort = true needs continuous = true: leave continuous out")
+        return self
+
+
 ACTIONS = ("fault", "expect", "heal", "run")
 """What a step can do: exactly one of these keys."""
 
@@ -111,5 +124,5 @@ class PlaybookModel(_Table):
     wallets: WalletsModel = WalletsModel()
     prepare: list[TaskModel] = []
     workloads: list[UseModel] = []
-    expectations: list[UseModel] = []
+    expectations: list[ExpectationModel] = []
     steps: list[StepModel] = []

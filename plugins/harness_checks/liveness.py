@@ -125,6 +125,24 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
         self._network.saw(seen.at, height, True, made)
         return None
 
+    async def watch(self, ctx: Context) -> Violation | None:
+        """A stall that is too long already, of the network or of a node."""
+        self._power, self._beyond = power_of(ctx), self._beyond_tolerance(ctx)
+        network = _Finding("network")
+        self._judge_stalls(ctx, network, self._network, self._beyond, self._network_blind(ctx))
+        findings = [network]
+        for node in should_be_up(ctx)[0]:
+            if (trace := self._traces.get(node.name)) is not None:
+                findings.append(found := _Finding(node.name))
+                blind = [Stretch(*span) for span in ctx.feed.unobserved(node.name)]
+                excused = [*self._beyond, *self._disturbed(ctx, node.name, trace)]
+                self._judge_stalls(ctx, found, trace, excused, blind)
+        wrong = [found for found in findings if found.wrong]
+        if not wrong:
+            return None
+        evidence = {found.node: found.evidence() for found in wrong}
+        return Violation(f"{wrong[0].node}: {wrong[0].wrong[0]}", evidence)
+
     def _begin(self, name: str, height: int, at: float) -> None:
         """A node that has shown nothing so far begins at the highest block: the past that it reads, it did not make."""
         self._base[name] = height
@@ -243,8 +261,8 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
     def _judge_stalls(
         self, ctx: Context, found: _Finding, trace: Trace, excused: Sequence[Stretch], blind: Sequence[Stretch]
     ) -> None:
-        assert ctx.window.end is not None
-        drive = Stretch(ctx.window.start, ctx.window.end)
+        end = ctx.window.end
+        drive = Stretch(ctx.window.start, ctx.clock.now() if end is None else end)
         wrong: list[float] = []
         unsure: list[float] = []
         for gap in trace.gaps(ctx.clock.now()):

@@ -133,7 +133,7 @@ def harness_expectations(): return [Say, Alarm, Crier, Clumsy]
 PLAYBOOK = """
 name = "test"
 chain = {{ use = "fake"{chain} }}
-duration = "200ms"
+duration = "{duration}"
 ready_timeout = "{ready}"
 {top}
 [topology]
@@ -167,10 +167,11 @@ def run_fake(fake_registry: Registry, tmp_path: Path) -> Run:
         chain: str = "",
         top: str = "seed = 7",
         ready: str = "2s",
+        duration: str = "200ms",
         options: dict[str, Any] | None = None,
         on_event: Any = None,
     ) -> Finished:
-        text = PLAYBOOK.format(chain=f", {chain}" if chain else "", top=top, rest=rest, ready=ready)
+        text = PLAYBOOK.format(chain=f", {chain}" if chain else "", top=top, rest=rest, ready=ready, duration=duration)
         return await run_playbook(
             text, tmp_path / "runs", fake_registry, deployer="fake", options=options, on_event=on_event
         )
