@@ -203,7 +203,7 @@ class SshDeployer(Deployer[SshConfig]):
         deployer = SshDeployer(SshConfig.model_validate({"state": written.state, "ssh_config": written.ssh_config}))
         report = await deployer._sweep(written.hosts, Access(), written.run_id)
         await anyio.to_thread.run_sync(record.remove, run_dir)
-        return report.done
+        return list(report.done)
 
     async def heal(self, hosts: Sequence[HostSpec], access: Access) -> HealReport:
         return await self._sweep(unique(hosts), access, "")
