@@ -96,7 +96,11 @@ class NotReadyError(InfrastructureError):
 
 
 class CommandTimeout(InfrastructureError):
-    """A command on a machine took more than its time, and was killed."""
+    """A command on a machine took more than its time, and was killed. What it had written by then is all there."""
+
+    def __init__(self, message: str, stdout: bytes = b"", stderr: bytes = b"") -> None:
+        super().__init__(message)
+        self.stdout, self.stderr = stdout, stderr
 
 
 class MachineLost(InfrastructureError):
@@ -119,3 +123,7 @@ class Unsupported(HarnessError):
 
 class Unreachable(HarnessError):
     """A node did not answer, or not in time. Expected while it is disturbed; callers handle it."""
+
+
+class BrokenAnswer(Unreachable):
+    """It answered, but not as any sound node does: with an internal error, or with what is no answer at all."""

@@ -18,22 +18,26 @@ from harness.cli.interrupts import Interrupted, run_interruptible
 from harness.cli.options import extra_option, forks_option, inventory_option, open_machines
 from harness.engine.adhoc import on_each
 from harness.engine.target import Target
-from harness.errors import ExitCode, InfrastructureError, MachineLost, UsageError
+from harness.errors import CommandTimeout, ExitCode, InfrastructureError, MachineLost, UsageError
 from harness.plugin.contract.deployer import HostSpec
 from harness.plugin.contract.machine import Completed, Machine
 from harness.record.summary import NONE, Mood, Row, Table
-from harness.record.text import one_line
+from harness.record.text import one_line, unnamed
 from harness.redact import redact_value
 from harness.spec.units import format_duration
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What became of the command on one host. Without `done`, `error` says why."""
+    """What became of the command on one host. Without `done`, `error` says why. `stdout` and `stderr` are also there of
+    one that was killed."""
 
     host: str
     done: Completed | None = None
+    stdout: bytes = b""
+    stderr: bytes = b""
     error: str = ""
+    begun: bool = False
     lost: bool = False
 
     @property
@@ -113,11 +117,13 @@ class _Work:
     async def _one(self, name: str, machine: Machine) -> None:
         try:
             done = await machine.run(self._argv, input=self._input, become=self._become, timeout=self._timeout)
-            ran = Ran(name, done)
+            ran = Ran(name, done, done.stdout, done.stderr, begun=True)
         except MachineLost as error:
-            ran = Ran(name, error=str(error), lost=True)
-        except InfrastructureError as error:  # it took too long, or could not be started
-            ran = Ran(name, error=str(error))
+            ran = Ran(name, error=unnamed(str(error), name), lost=True)
+        except CommandTimeout as error:
+            ran = Ran(name, None, error.stdout, error.stderr, unnamed(str(error), name), begun=True)
+        except InfrastructureError as error:  # it could not be started
+            ran = Ran(name, error=unnamed(str(error), name))
         self.results.append(ran)
         self._tell(ran)
 
@@ -127,20 +133,20 @@ def _warn(machine: str, message: str) -> None:
 
 
 def _tell_plain(ran: Ran) -> None:
-    if ran.done is None:
-        click.echo(f"{one_line(ran.host)}: {one_line(ran.error)}", err=True)
-        return
-    for stream, data in ((sys.stdout, ran.done.stdout), (sys.stderr, ran.done.stderr)):
+    for stream, data in ((sys.stdout, ran.stdout), (sys.stderr, ran.stderr)):
         labelled = DataStream(stream, ran.host)
         labelled.write(data)
         labelled.close()
+    if ran.error:
+        click.echo(f"{one_line(ran.host)}: {one_line(ran.error)}", err=True)
 
 
 def _tell_json(ran: Ran) -> None:
     record: dict[str, Any] = {"host": ran.host, "reached": not ran.lost, "error": ran.error}
     if ran.done is not None:
         record |= {"returncode": ran.done.returncode, "seconds": ran.done.seconds}
-        record |= _as_text("stdout", ran.done.stdout) | _as_text("stderr", ran.done.stderr)
+    if ran.begun:
+        record |= _as_text("stdout", ran.stdout) | _as_text("stderr", ran.stderr)
     click.echo(json.dumps(redact_value(record)))
 
 

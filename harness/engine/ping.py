@@ -16,6 +16,7 @@ import anyio
 
 from harness.errors import InfrastructureError, MachineLost
 from harness.plugin.contract.machine import Machine
+from harness.record.text import unnamed
 
 EXCHANGES = 5
 """How often a machine is asked for its time, once it is connected."""
@@ -86,7 +87,7 @@ async def ping(name: str, machine: Machine, timeout: float) -> HostPing:
     except TimeoutError:
         return HostPing(name, reached=False, error=f"there was no answer within {timeout:g} s")
     except InfrastructureError as error:
-        return HostPing(name, reached=False, error=str(error))
+        return HostPing(name, reached=False, error=unnamed(str(error), name))
 
 
 async def _look(name: str, machine: Machine, timeout: float) -> HostPing:

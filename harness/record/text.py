@@ -27,6 +27,13 @@ def _printable(text: str, kept: str) -> str:
     return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def unnamed(text: str, name: str) -> str:
+    """The text without `NAME: ` in front, for those who put that there themselves."""
+    while text.startswith(f"{name}: "):
+        text = text.removeprefix(f"{name}: ")
+    return text
+
+
 def counted(number: int, noun: str) -> str:
     """`1 node`, `1,200 nodes`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import anyio
 
@@ -24,10 +24,12 @@ Lost = Callable[[str], Awaitable[None]]
 
 
 class Refusal(InfrastructureError):
-    """What an agent answers to a request that it cannot fulfil. `kind` is for programs, the text for people."""
+    """What an agent answers to a request that it cannot fulfil. `kind` is for programs, the text for people; `parts` is
+    what had come before it."""
 
-    def __init__(self, answer: Header) -> None:
+    def __init__(self, answer: Header, parts: Mapping[str, bytearray] | None = None) -> None:
         self.answer = answer
+        self.parts = parts or {}
         self.kind: str = answer.get("kind", "refused")
         super().__init__(answer["error"])
 

@@ -101,10 +101,10 @@ class AgentMachine(Machine):
         except Refusal as refusal:
             if refusal.kind == "timeout":
                 text = f"{self.name}: {argv[0]} took more than {timeout:g} s and was killed"
-                raise CommandTimeout(text) from None
+                raise CommandTimeout(text, *_outputs(refusal.parts)) from None
             name = argv[0] if argv else "an empty command"
             raise InfrastructureError(f"{self.name}: {name} cannot be run: {refusal}") from refusal
-        stdout, stderr = (bytes(answer.parts.get(part, b"")) for part in ("stdout", "stderr"))
+        stdout, stderr = _outputs(answer.parts)
         return Completed(tuple(argv), answer.header["returncode"], stdout, stderr, answer.header["seconds"])
 
     async def put(self, content: bytes | Path, path: PurePosixPath, mode: int = 0o644) -> None:
@@ -229,6 +229,10 @@ def _about(machine: str, path: PurePosixPath) -> Iterator[None]:
         if refusal.kind == "not-found":
             raise FileNotFoundError(f"{machine}: {path}: there is no such file") from refusal
         raise InfrastructureError(f"{machine}: {path}: {refusal}") from refusal
+
+
+def _outputs(parts: Mapping[str, bytearray]) -> tuple[bytes, bytes]:
+    return bytes(parts.get("stdout", b"")), bytes(parts.get("stderr", b""))
 
 
 def _size(path: Path) -> int:

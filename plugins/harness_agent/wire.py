@@ -115,7 +115,7 @@ class Wire(ABC):
                 self._pending.pop(number, None)
         answer = request.answer.result()
         if "error" in answer.header:
-            raise Refusal(answer.header)
+            raise Refusal(answer.header, answer.parts)
         return answer
 
     async def become_problem(self) -> str:

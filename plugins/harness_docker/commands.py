@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
@@ -50,11 +50,14 @@ class Command:
 
 @dataclass(slots=True)
 class Execution:
-    """A command that the engine knows, by its id. `asked`: it was asked to start it."""
+    """A command that the engine knows, by its id. `asked`: it was asked to start it. `stdout` and `stderr`: what it has
+    written."""
 
     id: str
     command: Command
     asked: bool = False
+    stdout: bytearray = field(default_factory=bytearray)
+    stderr: bytearray = field(default_factory=bytearray)
 
 
 class Commands:
@@ -75,14 +78,16 @@ class Commands:
         execution = await self._create(command, mark)
         try:
             with anyio.fail_after(timeout):
-                stdout, stderr = await self._engine.stream(partial(self._converse, execution))
+                await self._engine.stream(partial(self._converse, execution))
                 seen = await self._ended(execution)
         except TimeoutError:
             await self._kill(mark, execution)
-            raise CommandTimeout(f"{command.argv[0]} took more than {timeout:g} s and was killed") from None
+            text = f"{command.argv[0]} took more than {timeout:g} s and was killed"
+            raise CommandTimeout(text, bytes(execution.stdout), bytes(execution.stderr)) from None
         except anyio.get_cancelled_exc_class():
             await self._kill(mark, execution)
             raise
+        stdout, stderr = bytes(execution.stdout), bytes(execution.stderr)
         if not seen["Pid"]:
             why = stdout.decode(errors="replace").strip() or "the container has no such user"
             raise InfrastructureError(f"{command.argv[0]} cannot be started: {why}")
@@ -100,15 +105,15 @@ class Commands:
         )
         return Execution(str(created["Id"]), command)
 
-    def _converse(self, execution: Execution, interrupt: Interrupt) -> tuple[bytes, bytes]:
-        """Start it, send its input and collect its output at the same time: stdout and stderr."""
+    def _converse(self, execution: Execution, interrupt: Interrupt) -> None:
+        """Start it, send its input and collect its output at the same time."""
         if interrupt.stopped:
-            return b"", b""
+            return
         execution.asked = True
         stream = Hijacked(self._engine.client.exec_start(execution.id, socket=True))
         input = execution.command.input
         writer = threading.Thread(target=stream.write_all, args=(input,), daemon=True)
-        output = {STDOUT: bytearray(), STDERR: bytearray()}
+        output = {STDOUT: execution.stdout, STDERR: execution.stderr}
         if input:
             writer.start()
         try:
@@ -119,7 +124,6 @@ class Commands:
             if input:
                 writer.join()
             stream.close()
-        return bytes(output[STDOUT]), bytes(output[STDERR])
 
     async def _ended(self, execution: Execution) -> Mapping[str, Any]:
         """Wait for the end of a command whose output has ended."""
@@ -144,15 +148,16 @@ class Commands:
             try:
                 while True:  # the engine may be about to start it still
                     killing = await self._create(killer)
-                    _, said = await self._engine.stream(partial(self._converse, killing))
+                    await self._engine.stream(partial(self._converse, killing))
                     how = await self._ended(killing)
                     seen = await self._inspect(execution)
                     if not seen["Running"] and seen["ExitCode"] is not None:
                         return
-                    if not how["Pid"] or said:
+                    if not how["Pid"] or killing.stderr:
                         break
                     await anyio.sleep(FIRST_LOOK)
-                self._warn(f"{name} could not be killed: {said.decode(errors='replace').strip() or 'there is no sh'}")
+                said = killing.stderr.decode(errors="replace").strip()
+                self._warn(f"{name} could not be killed: {said or 'there is no sh'}")
             except Refused as refused:
                 container = await self._engine.ask(self._engine.client.inspect_container, self._container)
                 if container["State"]["Running"]:

@@ -21,6 +21,7 @@ from docker.errors import NotFound
 
 from harness.api import (
     CommandRecord,
+    CommandTimeout,
     Completed,
     Facts,
     InfrastructureError,
@@ -107,6 +108,8 @@ class DockerMachine(Machine):
             why = {404: "its container is gone", NOT_RUNNING: "its container does not run, or is paused"}
             text = why.get(refused.status, str(refused))
             raise InfrastructureError(f"{self.name}: {command.argv[0]} cannot run: {text}") from refused
+        except CommandTimeout as error:
+            raise CommandTimeout(f"{self.name}: {error}", error.stdout, error.stderr) from error
         except InfrastructureError as error:
             raise type(error)(f"{self.name}: {error}") from error
 

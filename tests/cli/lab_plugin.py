@@ -44,7 +44,8 @@ class LabMachine(FakeMachine):
             raise MachineLost(f"{self.name}: no route to host")
         if self.like == "slow":
             await anyio.sleep(min(timeout, 60))
-            raise CommandTimeout(f"{self.name}: {argv[0]} took more than {timeout:g} s and was killed")
+            text = f"{self.name}: {argv[0]} took more than {timeout:g} s and was killed"
+            raise CommandTimeout(text, b"so far\n", b"so bad")
         if self.like == "refused" and become:
             raise InfrastructureError(f"{self.name}: sudo asks for a password")
         await anyio.sleep(0.01)

@@ -141,6 +141,12 @@ class CommandsSuite(DeployerSuite):
             assert not await net.find(marker)
             assert (await net.node.process_state()) == "running", "the node was killed too"
 
+    async def test_what_was_killed_had_written_is_told(self, bench: Bench) -> None:
+        async with bench.up() as net:
+            with pytest.raises(CommandTimeout) as raised:
+                await net.machine.run(("sh", "-c", "echo out; echo err >&2; exec sleep 100"), timeout=1.5)
+            assert (raised.value.stdout, raised.value.stderr) == (b"out\n", b"err\n")
+
     @pytest.mark.parametrize("how", ["together", "apart"])
     async def test_what_is_cancelled_is_killed_with_all_that_it_started(self, bench: Bench, how: str) -> None:
         async with bench.up() as net:
