@@ -349,6 +349,8 @@ def _refusal(error: Any) -> str:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, paramiko.SSHException) and isinstance(error.__context__, EOFError | OSError):
+        error = error.__context__  # what "Error reading SSH protocol banner" stands for
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, EOFError | ConnectionResetError):

@@ -18,8 +18,9 @@ from harness_ssh.connection import AuthenticationFailed, SshConnection
 from harness_ssh.host_keys import HostKeyRefused
 from harness_ssh.openssh import Destination, resolve
 
-FIRST_TRIES = 3
-"""So often is a machine asked that hangs up: sshd does so at random when many come at once (MaxStartups)."""
+FIRST_TRIES = 6
+"""So often is a machine asked that hangs up, the pause doubling: sshd does so at random when many come at once
+(MaxStartups)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import socket
 import subprocess
@@ -247,6 +249,47 @@ async def test_nobody_listens_nobody_answers_nobody_is_there(sshd: Any, free_por
             await pool.get("node02")
         with pytest.raises(MachineLost, match=r"nowhere\.invalid is not a name that is known here"):
             await pool.get("node03")
+
+
+@pytest.fixture
+def busy(sshd: Any) -> Iterator[int]:
+    """The port of a server that hangs up on the first three who come, as sshd does beyond MaxStartups."""
+    server = socket.create_server(("127.0.0.1", 0))
+    ends: list[socket.socket] = []
+
+    def serve() -> None:
+        for number in itertools.count():
+            try:
+                caller = server.accept()[0]
+            except OSError:
+                return
+            if number < 3:
+                caller.close()
+                continue
+            callee = socket.create_connection(("127.0.0.1", sshd.port))
+            ends.extend((caller, callee))
+            for source, sink in ((caller, callee), (callee, caller)):
+                threading.Thread(target=_pass_on, args=(source, sink), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield server.getsockname()[1]
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    for end in ends:
+        end.close()
+
+
+def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+
+async def test_a_server_that_hangs_up_since_many_come_is_asked_again(sshd: Any, busy: int) -> None:
+    sshd.known_hosts.write_text(f"[127.0.0.1]:{busy} {sshd.public(sshd.host_key)}")
+    async with pool_of(sshd.variables(ansible_port=busy)) as pool:
+        assert await said(await pool.get("node01"), "echo hello") == "hello\n"
 
 
 async def test_ssh_configuration_is_followed(sshd: Any, tmp_path: Path) -> None:
