@@ -86,7 +86,7 @@ class AdoptedDevnet(GenesisNetwork):
 def timing_of(genesis: Genesis) -> Timing:
     """The network's pace. A slot has a leader unless no validator wins it, and each wins by itself (node.lottery)."""
     nobody = math.prod(1 - member.threshold / SPACE for member in genesis.validators)
-    return Timing(round(genesis.slot / 1e6 / (1 - nobody), 6), genesis.k)
+    return Timing(round(genesis.slot / 1e6 / (1 - nobody), 6), genesis.k, genesis.slot / 1e6)
 
 
 async def adopt(spec: NetworkSpec, apis: Mapping[str, Address]) -> AdoptedDevnet:

@@ -111,7 +111,8 @@ class Devnet(Chain[DevnetConfig]):
     @property
     def timing(self) -> Timing:
         """A slot has a leader with probability f, whatever the stakes: a block every slot_duration/f seconds."""
-        return Timing(self.config.slot_duration / self.config.active_slot_coeff, self.config.security_param)
+        slot = self.config.slot_duration
+        return Timing(slot / self.config.active_slot_coeff, self.config.security_param, slot)
 
     def check(self, topology: Topology, wallets: WalletsSpec) -> Sequence[str]:
         problems = []

@@ -34,10 +34,12 @@ class RoleInfo:
 @dataclass(frozen=True, slots=True)
 class Timing:
     """`block_interval`: mean seconds from block to block. `finality_depth`: a block is final when so many
-    stand on top of it; 0 where every block is final at once."""
+    stand on top of it; 0 where every block is final at once. `slot`: seconds of a slot, where blocks come by a lottery
+    that each slot wins or loses by itself; 0 where they come steadily, or nobody promises how."""
 
     block_interval: float
     finality_depth: int
+    slot: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
