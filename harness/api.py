@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.clock import Clock, SystemClock
 from harness.errors import (
+    BrokenAnswer,
     CommandTimeout,
     DeployError,
     ExitCode,
@@ -90,7 +91,7 @@ from harness.spec.verdict import Verdict
 
 __all__ = [
     "CUT", "PLAIN", "Access", "Address", "Adoption", "Artifact", "Block", "BlockFeed", "BlockHeader", "BlockSeen",
-    "BlockSource", "Capability", "Chain", "ChainClient", "Clock", "CommandRecord", "CommandTimeout",
+    "BlockSource", "BrokenAnswer", "Capability", "Chain", "ChainClient", "Clock", "CommandRecord", "CommandTimeout",
     "Completed", "Config", "Conflict", "Connection", "Context", "DefaultExpectation", "DeployError", "DeployRequest",
     "Deployer", "Deployment", "Duration", "Exit", "ExitCode", "Expectation", "Facts", "Fault", "FaultContext",
     "FaultControl", "FaultError", "FaultRecord", "FaultTurn", "FaultUse", "Flow", "HarnessError", "Head", "HealReport",

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from harness.engine.components import Component, PlannedStep, PlannedTask, step_problems
 from harness.engine.seed import derive, fresh_seed
-from harness.errors import HarnessError, PluginLoadError, Problem, SpecError, UnknownPluginError
+from harness.errors import HarnessError, PluginLoadError, Problem, SpecError, UnknownPluginError, UsageError
 from harness.plugin.contract.base import MachineCapability
 from harness.plugin.contract.chain import Chain, Timing
 from harness.plugin.contract.expectation import Expectation
@@ -66,7 +66,7 @@ class Plan:
     def paced(self, timing: Timing) -> Plan:
         """The same plan on a network of this pace, whatever the chain's options say: what is said in blocks takes as
         long as they do there. Raises SpecError where that makes a plan that cannot be."""
-        view = _view(self.playbook, self.topology, timing.block_interval)
+        view = _view(self.playbook, self.topology, timing.block_interval, self.chain)
         settle = self.playbook.settle.seconds(timing.block_interval) if self.playbook.settle else None
         of_steps = (step.component for step in self.steps if step.component is not None)
         components: tuple[Component[Any], ...] = (*self.workloads, *self.expectations, *of_steps)
@@ -166,10 +166,16 @@ class _Resolver:
         if playbook is None or chain is None or self.problems:
             raise SpecError({*draft.problems, *self.problems})
         chosen = next(s for s in (seed, playbook.seed, drawn) if s is not None)
-        topology = build_topology(playbook.topology, derive(chosen, "topology"))
+        try:
+            topology = build_topology(playbook.topology, derive(chosen, "topology"))
+        except UsageError as error:
+            self._problem(("topology", "late"), str(error), playbook.chain.where)
+            raise SpecError(self.problems) from error
+        if all(node.late for node in topology.nodes):
+            self._problem(("topology", "late"), "all nodes are late: there would be no network", playbook.chain.where)
         for complaint in chain.check(topology, playbook.wallets):
             self._problem(playbook.chain.path, complaint, playbook.chain.where)
-        view = _view(playbook, topology, chain.timing.block_interval)
+        view = _view(playbook, topology, chain.timing.block_interval, chain)
         brought = self._brought_along(workloads, asked)
         for component in brought:
             self._check_needs(component, chain)
@@ -298,11 +304,12 @@ class _Resolver:
         self.problems.append(Problem(where.file, line, column, show_path(path), message, hint))
 
 
-def _view(playbook: Playbook, topology: Topology, block_interval: float) -> PlanView:
+def _view(playbook: Playbook, topology: Topology, block_interval: float, chain: Chain[Any]) -> PlanView:
     return PlanView(
         roles=playbook.topology.roles,
         nodes=topology.nodes,
         wallets=playbook.wallets.count,
         duration=playbook.duration.seconds(block_interval),
         block_interval=block_interval,
+        invalid_kinds=chain.invalid_kinds,
     )

@@ -12,6 +12,7 @@ from harness_checks.convergence import Convergence
 from harness_checks.forks import NoForks
 from harness_checks.health import NodesHealthy
 from harness_checks.inclusion import TransactionInclusion
+from harness_checks.invalid import InvalidNeverIncluded, RejectsInvalid
 from harness_checks.liveness import ConsensusLiveness
 from harness_checks.recovery import Recovery
 from harness_checks.safety import Safety
@@ -26,6 +27,8 @@ def harness_expectations() -> list[type[Expectation[Any]]]:
         NoForks,
         NodesHealthy,
         BalancesConserved,
+        RejectsInvalid,
+        InvalidNeverIncluded,
         Convergence,
         Recovery,
         Safety,

@@ -10,7 +10,19 @@ from typing import Any
 import anyio
 from pydantic import Field
 
-from harness.api import Capability, Config, Context, Expectation, Judgement, Node, Span, Unreachable, Verdict
+from harness.api import (
+    Capability,
+    ChainClient,
+    Config,
+    Context,
+    Expectation,
+    Judgement,
+    Node,
+    Span,
+    Unreachable,
+    Unsupported,
+    Verdict,
+)
 from harness_checks.accounts import last_inclusions
 from harness_checks.subjects import should_be_up
 
@@ -28,13 +40,16 @@ class BalancesConfig(Config):
 @dataclass(slots=True)
 class _Reading:
     """All wallets on all nodes, read at about one time. `stable`: nothing was included meanwhile. `heads` are the
-    heights of the nodes before they were asked; `due` is the highest block with a transaction in it."""
+    heights of the nodes before they were asked; `due` is the highest block with a transaction in it. `supplies` are the
+    sums of all balances, of those of no wallet too, where a node lists them; `negative` those below 0."""
 
     stable: bool
     expected: Mapping[str, int]
     due: int = -1
     heads: dict[str, int] = field(default_factory=dict)
     found: dict[str, dict[str, int]] = field(default_factory=dict)
+    supplies: dict[str, int] = field(default_factory=dict)
+    negative: dict[str, dict[str, int]] = field(default_factory=dict)
     unasked: dict[str, str] = field(default_factory=dict)
 
     def differences(self, node: str) -> dict[str, tuple[int, int]]:
@@ -51,7 +66,9 @@ class _Reading:
 
 
 class BalancesConserved(Expectation[BalancesConfig]):
-    """Every wallet has, on every node, its initial balance plus what the included transactions did to it.
+    """Every wallet has, on every node, its initial balance plus what the included transactions did to it, fees
+    included; no balance is negative, and all of them together, those that take the fees too, come to what they always
+    came to (where the chain's supply is constant and its nodes list all balances).
 
     What was included is taken from the blocks that the feed saw, whatever answer the sender had got: a transaction
     that timed out and is in a canonical block counts. Nodes are read again, block by block, until they agree or
@@ -75,6 +92,7 @@ class BalancesConserved(Expectation[BalancesConfig]):
         patience = self.config.patience.seconds(ctx.block_interval)
         await last_inclusions(ctx, list(ctx.trackers().values()), patience)
         reading = await self._read_until_agreed(ctx, nodes, patience)
+        supply = ctx.network.supply
         differing = {node: diff for node in reading.found if (diff := reading.differences(node))}
         wrong = {node: diff for node, diff in differing.items() if reading.heads[node] >= reading.due}
         evidence: dict[str, Any] = {
@@ -84,6 +102,9 @@ class BalancesConserved(Expectation[BalancesConfig]):
             "left_out": left_out,
             "expected_total": sum(reading.expected.values()),
             "found_totals": {node: sum(balances.values()) for node, balances in reading.found.items()},
+            "supply": supply,
+            "supplies_found": reading.supplies,
+            "negative": {node: dict(list(those.items())[:SHOWN]) for node, those in reading.negative.items()},
             "differing": {
                 node: {a: {"expected": e, "found": f} for a, (e, f) in list(diff.items())[:SHOWN]}
                 for node, diff in differing.items()
@@ -91,6 +112,8 @@ class BalancesConserved(Expectation[BalancesConfig]):
             "heads": reading.heads,
             "highest_included": reading.due,
         }
+        if line := _impossible(reading, supply):
+            return Judgement(Verdict.FAIL, line, asked, evidence)
         if not reading.stable:
             return Judgement(
                 Verdict.UNKNOWN, "transactions kept being included while balances were read", asked, evidence
@@ -111,7 +134,10 @@ class BalancesConserved(Expectation[BalancesConfig]):
         if reading.unasked:
             node, error = next(iter(reading.unasked.items()))
             return Judgement(Verdict.UNKNOWN, f"{node} could not be asked: {error}", asked, evidence)
-        return Judgement(Verdict.PASS, f"{len(wallets)} wallets right on {len(nodes)} nodes", asked, evidence)
+        measured = f"{len(wallets)} wallets right on {len(nodes)} nodes"
+        if supply is not None and reading.supplies:
+            measured += f", supply {supply}"
+        return Judgement(Verdict.PASS, measured, asked, evidence)
 
     async def _read_until_agreed(self, ctx: Context, nodes: Sequence[Node], patience: float) -> _Reading:
         give_up = ctx.clock.now() + patience
@@ -138,11 +164,38 @@ class BalancesConserved(Expectation[BalancesConfig]):
         client = node.client()
         try:
             head = await client.head()
-            balances = {wallet.address: await client.balance(wallet.address) for wallet in ctx.network.wallets}
+            everything = await _all_balances(client)
+            if everything is None:
+                balances = {wallet.address: await client.balance(wallet.address) for wallet in ctx.network.wallets}
+            else:
+                balances = {wallet.address: everything.get(wallet.address, 0) for wallet in ctx.network.wallets}
+                reading.supplies[node.name] = sum(everything.values())
         except Unreachable as error:
             reading.unasked[node.name] = str(error)
-        else:
-            reading.found[node.name], reading.heads[node.name] = balances, head.height
+            return
+        reading.found[node.name], reading.heads[node.name] = balances, head.height
+        if below := {address: balance for address, balance in (everything or balances).items() if balance < 0}:
+            reading.negative[node.name] = below
+
+
+async def _all_balances(client: ChainClient) -> Mapping[str, int] | None:
+    """None where the chain does not list them."""
+    try:
+        return await client.balances()
+    except Unsupported:
+        return None
+
+
+def _impossible(reading: _Reading, supply: int | None) -> str:
+    """What is wrong whatever was included, "" where nothing is."""
+    for node, below in reading.negative.items():
+        address, balance = next(iter(below.items()))
+        return f"{address[:16]} has {balance} on {node} ({sum(map(len, reading.negative.values()))} below 0)"
+    for node, total in reading.supplies.items():
+        if supply is not None and total != supply:
+            created = f"{total - supply} created" if total > supply else f"{supply - total} lost"
+            return f"all balances on {node} come to {total}, not {supply}: {created}"
+    return ""
 
 
 def _not_known(ctx: Context) -> str:

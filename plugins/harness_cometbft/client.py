@@ -14,6 +14,7 @@ from harness.api import (
     Address,
     Block,
     BlockHeader,
+    BrokenAnswer,
     ChainClient,
     Clock,
     Head,
@@ -44,7 +45,7 @@ _REFUSALS = (
 )
 
 
-class RpcError(Unreachable):
+class RpcError(BrokenAnswer):
     """The node answered, but with an error of its own or with something that is not the RPC's answer."""
 
     def __init__(self, message: str, code: int = 0, data: str = "") -> None:

@@ -80,7 +80,7 @@ class AdoptedDevnet(GenesisNetwork):
         return DevnetClient(api, self._names)
 
     def transactions(self, rng: random.Random) -> TransactionFactory:
-        return Transfers(self.genesis.hash, self.spec.seed, self.wallets, rng, self._nonces)
+        return Transfers(self.genesis, self.spec.seed, self.wallets, rng, self._nonces)
 
 
 def timing_of(genesis: Genesis) -> Timing:

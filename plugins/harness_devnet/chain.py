@@ -37,6 +37,7 @@ from harness.api import (
 from harness_devnet.adopting import adopt
 from harness_devnet.bundle import NAME, devnet_pyz
 from harness_devnet.client import DevnetClient
+from harness_devnet.invalid import KINDS
 from harness_devnet.network import PANICS, GenesisNetwork
 from harness_devnet.node import misbehave
 from harness_devnet.node.codec import digest, encode
@@ -107,6 +108,7 @@ class Devnet(Chain[DevnetConfig]):
         }
     )
     tolerance = Fraction(1, 2)
+    invalid_kinds = KINDS
 
     @property
     def timing(self) -> Timing:
@@ -227,7 +229,7 @@ class DevnetNetwork(GenesisNetwork):
         return DevnetClient(api)
 
     def transactions(self, rng: random.Random) -> TransactionFactory:
-        return Transfers(self.genesis.hash, self.spec.seed, self.wallets, rng)
+        return Transfers(self.genesis, self.spec.seed, self.wallets, rng)
 
 
 __all__ = ["Devnet", "DevnetConfig", "DevnetNetwork"]

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
-from harness.api import Address, Block, BlockHeader, ChainClient, Head, Receipt, Transaction, Unreachable
+from harness.api import Address, Block, BlockHeader, BrokenAnswer, ChainClient, Head, Receipt, Transaction, Unreachable
 from harness_devnet.node.codec import encode
 
 TIMEOUT = 5.0
@@ -45,7 +45,8 @@ class DevnetClient(ChainClient):
     async def _request(
         self, method: str, path: str, body: bytes | None = None, timeout: float = TIMEOUT
     ) -> tuple[int, _Answer]:
-        """Status and JSON object of the answer. Raises Unreachable for whatever else happens."""
+        """Status and JSON object of the answer. Raises Unreachable, and BrokenAnswer for what no devnet node
+        should say."""
         try:
             answer = await self._http.request(
                 method, path, content=body, timeout=httpx.Timeout(timeout, connect=TIMEOUT, pool=30.0)
@@ -54,7 +55,7 @@ class DevnetClient(ChainClient):
         except httpx.HTTPError as error:
             raise Unreachable(f"{self._api}: {type(error).__name__} {error}".rstrip()) from None
         if answer.status_code >= 500:
-            raise Unreachable(f"{self._api}: status {answer.status_code}: {_reason(value)}")
+            raise BrokenAnswer(f"{self._api}: status {answer.status_code}: {_reason(value)}")
         return answer.status_code, value
 
     async def _get(self, path: str, timeout: float = TIMEOUT) -> _Answer:
@@ -151,17 +152,17 @@ class _Answer(dict[str, Any]):
     """An answer's fields; one that is missing means that something else answers at this address."""
 
     def __missing__(self, key: str) -> Any:
-        raise Unreachable(f"what answers is no devnet node: no {key!r} in its answer")
+        raise BrokenAnswer(f"what answers is no devnet node: no {key!r} in its answer")
 
 
 def _decode(answer: httpx.Response) -> _Answer:
-    """Raises Unreachable for what no devnet node says."""
+    """Raises BrokenAnswer for what no devnet node says."""
     try:
         value = json.loads(answer.content, object_hook=_Answer)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, _Answer):
-        raise Unreachable("what answers is no devnet node: not a JSON object")
+        raise BrokenAnswer("what answers is no devnet node: not a JSON object")
     return value
 
 

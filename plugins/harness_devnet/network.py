@@ -15,6 +15,7 @@ class GenesisNetwork(Network):
     def __init__(self, spec: NetworkSpec, genesis: Genesis) -> None:
         self.spec = spec
         self.genesis = genesis
+        self.supply = sum(genesis.balances.values())
         self._lottery = Lottery(genesis)
 
     def promised_blocks(self, start: float, end: float) -> float:

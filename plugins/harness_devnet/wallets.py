@@ -7,12 +7,14 @@ import heapq
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from harness.api import Transaction, TransactionFactory, Wallet
+from harness_devnet import invalid
 from harness_devnet.node.codec import digest, encode
-from harness_devnet.node.genesis import FEE
+from harness_devnet.node.genesis import FEE, Genesis
 from harness_devnet.node.transactions import transfer
 
 MAX_AMOUNT = 10
@@ -36,13 +38,14 @@ class Transfers(TransactionFactory):
 
     def __init__(
         self,
-        chain: str,
+        genesis: Genesis,
         seed: int,
         wallets: Sequence[Wallet],
         rng: random.Random,
         nonces: Mapping[int, int] | None = None,
     ) -> None:
-        self._chain = chain
+        self._genesis = genesis
+        self._chain = genesis.hash
         self._wallets = wallets
         self._rng = rng
         self._seed = seed
@@ -55,11 +58,26 @@ class Transfers(TransactionFactory):
         to = self._recipient(sender)
         amount = self._rng.randint(1, MAX_AMOUNT)
         body = transfer(self._chain, wallet.address, to.address, amount, self._take_nonce(sender))
-        named = encode(body)
-        signature = self._key(sender).sign(named).hex()
+        payload = encode(self._signed(sender, body))
         effects = {wallet.address: -amount - FEE}
         effects[to.address] = effects.get(to.address, 0) + amount
-        return Transaction(digest(named), encode({**body, "sig": signature}), sender, body["nonce"], effects)
+        return Transaction(digest(encode(body)), payload, sender, body["nonce"], effects)
+
+    def invalid(self, kind: str, sender: int, settled: Transaction | None = None) -> Transaction:
+        """Amounts are beyond those of `make`, so that no valid transfer has the same id."""
+        if kind == "replay":
+            if settled is None:
+                raise LookupError("there is nothing to replay")
+            return settled
+        wallet = self._wallets[sender]
+        to, amount = self._recipient(sender).address, MAX_AMOUNT + self._rng.randint(1, 100)
+        base = transfer(self._chain, wallet.address, to, amount, self._next[sender])
+        used = settled.nonce if settled else None
+        data = invalid.payload(kind, base, used, lambda body: self._signed(sender, body), self._genesis, self._rng)
+        return Transaction(invalid.name(data), data, sender)
+
+    def _signed(self, sender: int, body: Mapping[str, Any]) -> dict[str, Any]:
+        return {**body, "sig": self._key(sender).sign(encode(body)).hex()}
 
     def _key(self, sender: int) -> Ed25519PrivateKey:
         if sender not in self._keys:

@@ -6,9 +6,10 @@ from typing import Any
 
 from harness.api import Workload, hookimpl
 from harness_traffic.da import DataAvailability
+from harness_traffic.invalid import InvalidTransactions
 from harness_traffic.transactions import Transactions
 
 
 @hookimpl
 def harness_workloads() -> list[type[Workload[Any]]]:
-    return [Transactions, DataAvailability]
+    return [Transactions, InvalidTransactions, DataAvailability]

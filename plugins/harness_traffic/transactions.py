@@ -19,16 +19,11 @@ from harness.api import (
     Rate,
     Ticket,
     Transaction,
-    Unreachable,
-    Unsupported,
-    UsageError,
     Workload,
 )
-from harness_traffic.clients import ClientPool, in_turn, submit
+from harness_traffic.clients import ClientPool, submit
 from harness_traffic.openloop import confess, moments
-
-ASK_AGAIN = 0.5
-"""Seconds after which nodes are asked once more for the nonce of a wallet whose transaction has an unknown fate."""
+from harness_traffic.wallets import chosen, claim, resync, too_few
 
 
 class TransactionsConfig(Config):
@@ -64,13 +59,7 @@ class Transactions(Workload[TransactionsConfig]):
         config = self.config
         if config.rate.value <= 0:
             return (f"rate = {config.rate}: nothing would be sent",)
-        first, users = config.first_wallet, config.users
-        if ctx.wallets == 0:
-            return ("there are no wallets to send from; give [wallets] a count",)
-        if first + (users or 1) > ctx.wallets:
-            wanted = f"users = {users}" + (f" from wallet {first} on" if first else "")
-            return (f"{wanted if users else f'first_wallet = {first}'}, but there are {ctx.wallets} wallets",)
-        return ctx.unmatched("nodes", config.nodes)
+        return too_few(ctx, config.users, config.first_wallet) or ctx.unmatched("nodes", config.nodes)
 
     def describe(self, ctx: PlanView) -> str:
         per_second = self.config.rate.per_second(ctx.block_interval)
@@ -80,14 +69,7 @@ class Transactions(Workload[TransactionsConfig]):
 
     async def prepare(self, ctx: Context) -> None:
         """Claim the wallets. Raises UsageError where another workload of this network sends from some of them."""
-        senders, wanted = ctx.network.senders, _users(self.config, ctx)
-        others = {senders[user] for user in wanted if senders.get(user, ctx.component) != ctx.component}
-        if others:
-            raise UsageError(
-                f"wallets {wanted[0]} to {wanted[-1]} would be used by {', '.join(sorted(others))} as well, and each "
-                f"would spoil the other's nonces: give both wallets of their own with users and first_wallet"
-            )
-        senders.update(dict.fromkeys(wanted, ctx.component))
+        claim(ctx, chosen(ctx, self.config.users, self.config.first_wallet))
 
     async def run(self, ctx: Context) -> None:
         nodes = ctx.select(self.config.nodes)
@@ -98,12 +80,6 @@ class Transactions(Workload[TransactionsConfig]):
                     sender.offer(moment)
             background.cancel_scope.cancel()
         confess(ctx, ctx.tracker(ctx.component))
-
-
-def _users(config: TransactionsConfig, ctx: Context) -> range:
-    """The wallets that take part."""
-    count = config.users or len(ctx.network.wallets) - config.first_wallet
-    return range(config.first_wallet, config.first_wallet + count)
 
 
 class _Sender:
@@ -126,7 +102,7 @@ class _Sender:
         self._tracker = ctx.tracker(ctx.component)
         self._factory = ctx.network.transactions(ctx.rng("transactions"))
         self._nodes = nodes
-        self._users = _users(config, ctx)
+        self._users = chosen(ctx, config.users, config.first_wallet)
         self._busy: set[int] = set()
         self._turn = 0
         self._in_flight = 0
@@ -169,19 +145,6 @@ class _Sender:
         self._background.start_soon(self._resync, user, "" if answer.refused else answer.node)
 
     async def _resync(self, user: int, avoid: str) -> None:
-        """Free the user again once a node has told its next nonce; at once where the chain has no nonces."""
-        address = self._ctx.network.wallets[user].address
-        while True:
-            for node in in_turn(self._ctx, self._nodes, user, avoid):
-                try:
-                    async with self._pool.client(node) as client:
-                        nonce = await client.nonce(address)
-                except Unreachable:
-                    continue
-                except Unsupported:
-                    self._busy.discard(user)
-                    return
-                self._factory.resync(user, nonce)
-                self._busy.discard(user)
-                return
-            await self._ctx.clock.sleep(ASK_AGAIN)
+        """Free the user again once a node has told its next nonce."""
+        await resync(self._ctx, self._pool, self._nodes, self._factory, user, avoid)
+        self._busy.discard(user)

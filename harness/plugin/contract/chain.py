@@ -147,6 +147,14 @@ class TransactionFactory(ABC):
     def make(self, sender: int) -> Transaction:
         """The next transaction of this wallet (its index)."""
 
+    def invalid(self, kind: str, sender: int, settled: Transaction | None = None) -> Transaction:
+        """One of this kind (see Chain.invalid_kinds), which every node must refuse; the nonces of `make` stay as they
+        are. `id`: under which a block would list it, "" where no block could.
+
+        `settled` is a transaction of this sender that is final, for kinds that repeat one. Raises LookupError where
+        this kind needs one."""
+        raise Unsupported(f"this chain makes no {kind} transactions")
+
     def release(self, transaction: Transaction) -> None:
         """It certainly did not get in: its nonce, where the chain has nonces, is to be used again."""
 
@@ -181,10 +189,16 @@ class ChainClient(ABC):
         return ""
 
     async def submit(self, transaction: Transaction) -> Receipt:
+        """Send its payload as it is, sound or not. A refusal is a receipt that says why; raises BrokenAnswer where the
+        node answers, but neither takes nor refuses it as a sound node does."""
         raise Unsupported("this chain takes no transactions")
 
     async def balance(self, address: str) -> int:
         raise Unsupported("this chain has no balances")
+
+    async def balances(self) -> Mapping[str, int]:
+        """All balances at one moment, those of no wallet (where fees go) included."""
+        raise Unsupported("this chain does not list its balances")
 
     async def nonce(self, address: str) -> int:
         """The next nonce that this node expects of the wallet, counting what is pending."""
@@ -232,6 +246,15 @@ class Network(ABC):
     other_power: int = 0
     """The weight of an adopted network's members that are no nodes of this run."""
 
+    supply: int | None = None
+    """What all balances come to, at any time; None where that is not constant, or not known."""
+
+    @cached_property
+    def unwanted(self) -> dict[str, int]:
+        """Ids of transactions that a chain may hold so often at most (0: never), as whoever sends them says before it
+        does: the newest ones, oldest first."""
+        return {}
+
     @cached_property
     def senders(self) -> dict[int, str]:
         """Which component sends from a wallet (its index), as far as any has claimed it: two that send from the same
@@ -265,6 +288,8 @@ class Chain(Plugin[ConfigT], ABC):
     roles: ClassVar[Mapping[str, RoleInfo]]
     capabilities: ClassVar[frozenset[Capability]]
     tolerance: ClassVar[Fraction]
+    invalid_kinds: ClassVar[frozenset[str]] = frozenset()
+    """What TransactionFactory.invalid can make."""
 
     @property
     @abstractmethod

@@ -71,6 +71,8 @@ class PlanView:
     wallets: int
     duration: float
     block_interval: float
+    invalid_kinds: frozenset[str] = frozenset()
+    """What the chain's factories can make of what nodes must refuse."""
 
     @property
     def node_names(self) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ class Core:
         self.genesis = genesis
         self.who = who
         self.conduct = conduct
-        self.chain = Chain(genesis, store, host.wall)
+        self.chain = Chain(genesis, store, host.wall, conduct)
         self.on_head: Callable[[], None] = lambda: None
         self._host = host
         self._peers: set[str] = set()
@@ -88,7 +88,11 @@ class Core:
     def submit(self, raw: Message) -> str:
         """Take a transaction and pass it on; returns its id. Raises Malformed, Rejected."""
         tx = parse(raw, self.genesis)
-        self._take(tx, source="")
+        try:
+            self._take(tx, source="")
+        except Rejected:
+            self.chain.smuggle(tx)
+            raise
         return tx.id
 
     def hello(self) -> Message:

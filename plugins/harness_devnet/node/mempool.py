@@ -57,8 +57,8 @@ class Mempool:
         queue = self._queues.get(address)
         return queue.end(nonce) if queue else nonce
 
-    def add(self, tx: Tx) -> None:
-        """Raises Rejected, with the reason."""
+    def add(self, tx: Tx, lapse: str = "") -> None:
+        """Raises Rejected, with the reason. `lapse`: see Draft.apply."""
         if tx.id in self._by_id:
             raise Rejected("already in the mempool")
         if len(self._by_id) >= MAX_TOTAL:
@@ -67,16 +67,16 @@ class Mempool:
             raise Rejected(f"{tx.size} bytes do not fit into a block of {self._limits.block_bytes}")
         self._arrivals += 1
         if tx.kind == "transfer":
-            self._add_transfer(tx)
+            self._add_transfer(tx, lapse)
         else:
             if self._state.get("i/" + tx.id) is not None:
                 raise Rejected("already included")
             self._inscriptions[tx.id] = (self._arrivals, tx)
         self._by_id[tx.id] = tx
 
-    def _add_transfer(self, tx: Tx) -> None:
+    def _add_transfer(self, tx: Tx, lapse: str) -> None:
         account = self._state.account(tx.sender)
-        check_nonce(tx.nonce, account.nonce)
+        check_nonce(tx.nonce, account.nonce, lapse)
         queue = self._queues.get(tx.sender) or _Queue()
         if tx.nonce in queue.by_nonce:
             raise Rejected(f"nonce {tx.nonce} is already waiting, next is {queue.end(account.nonce)}")
@@ -84,21 +84,23 @@ class Mempool:
             raise Rejected(f"nonce {tx.nonce} is too far ahead, next is {queue.end(account.nonce)}")
         if len(queue.by_nonce) >= MAX_PER_SENDER:
             raise Rejected(f"the sender has {MAX_PER_SENDER} transactions waiting already")
-        check_balance(queue.cost + tx.cost, account.balance)
+        check_balance(queue.cost + tx.cost, account.balance, lapse)
         queue.by_nonce[tx.nonce] = (self._arrivals, tx)
         queue.cost += tx.cost
         self._queues[tx.sender] = queue
 
-    def select(self, state: State, proposer: str) -> tuple[tuple[Tx, ...], State]:
+    def select(self, state: State, proposer: str, lapse: str = "") -> tuple[tuple[Tx, ...], State]:
         """What a block on top of `state` is to carry, in order of arrival within the limits, and the state after it."""
         draft = state.draft()
         chosen: list[Tx] = []
         size = 0
         ready = [(arrival, tx) for arrival, tx in self._inscriptions.values()]
         for sender, queue in self._queues.items():
-            first = queue.by_nonce.get(state.account(sender).nonce)
-            if first:
+            nonce = state.account(sender).nonce
+            if first := queue.by_nonce.get(nonce):
                 ready.append(first)
+            if lapse == "accept-replay":
+                ready += [waiting for used, waiting in queue.by_nonce.items() if used < nonce]
         heap = [(arrival, tx.id, tx) for arrival, tx in ready]
         heapq.heapify(heap)
         while heap and len(chosen) < self._limits.block_txs:
@@ -106,12 +108,13 @@ class Mempool:
             if size + tx.size > self._limits.block_bytes:
                 continue
             try:
-                draft.apply(tx, proposer)
+                draft.apply(tx, proposer, lapse)
             except Rejected:
                 continue  # no longer affordable, or a gap: its successors wait with it
             chosen.append(tx)
             size += tx.size
-            if tx.kind == "transfer" and (after := self._queues[tx.sender].by_nonce.get(tx.nonce + 1)):
+            after = self._queues[tx.sender].by_nonce.get(tx.nonce + 1) if tx.kind == "transfer" else None
+            if after and after[1].nonce >= state.account(tx.sender).nonce:
                 heapq.heappush(heap, (after[0], after[1].id, after[1]))
         return tuple(chosen), draft.commit()
 

@@ -14,13 +14,21 @@ SWITCHES = {
     "panic": "dies of an unhandled exception",
     "drop-transactions": "accepts transactions, then neither passes them on nor puts them into its blocks",
     "forge-balance": "shows one wallet richer than it is",
+    "accept-bad-signature": "takes transactions and blocks without looking at transactions' signatures",
+    "accept-replay": "takes transfers again whose nonce is used already",
+    "include-invalid": "refuses what is invalid as it should, then puts it into its blocks, without effect",
+    "mint": "credits a transfer's recipient with more than its sender gave",
+    "negative-balance": "takes transfers that their sender's balance does not cover",
     "corrupt-shares": "answers with shares that are not those it was given",
     "withhold-shares": "attests to its shares, then says it has none",
 }
+OF_THE_LEDGER = frozenset({"accept-bad-signature", "accept-replay", "include-invalid", "mint", "negative-balance"})
+"""What changes which blocks are valid: nodes that have one and nodes that have not part ways."""
 OF_VALIDATORS = frozenset({"silent", "fork", "corrupt-shares", "withhold-shares"})
 """What only a validator can do."""
 PERMISSION = "HARNESS_DEVNET_MISBEHAVE"
 FORGED_AMOUNT = 1_000_000
+MINTED_AMOUNT = 5
 
 
 class NotAllowed(Exception):
@@ -45,6 +53,10 @@ class Conduct:
     def breaks(self, switch: str, height: int) -> bool:
         """Whether, at this height, the node does what `switch` says."""
         return self.switch == switch and height >= self.from_height
+
+    def lapse(self, height: int) -> str:
+        """The rule of the ledger that this node does not keep to in a block of this height, "" where it keeps all."""
+        return self.switch if self.switch in OF_THE_LEDGER and height >= self.from_height else ""
 
 
 def parse(text: str) -> Conduct:
