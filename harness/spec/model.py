@@ -80,11 +80,13 @@ class StepUse:
 class TopologySpec:
     """How many nodes of each role, and who peers with whom.
 
-    `roles` keeps the order in which they were written. `degree` is for the layout `random` only."""
+    `roles` keeps the order in which they were written. `degree` is for the layout `random` only. `late` is the pattern
+    of nodes that are made ready with the others and not started with them, "" for none."""
 
     layout: str
     roles: Mapping[str, int]
     degree: int | None = None
+    late: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -281,7 +281,10 @@ class _Reader:
                 roles[singular(key)] = count
         layout, degree = table.get("layout"), table.get("degree")
         known = layout if isinstance(layout, str) else TopologyModel.model_fields["layout"].default
-        return TopologySpec(known, roles, degree if type(degree) is int else None)
+        late = table.get("late")
+        return TopologySpec(
+            known, roles, degree if type(degree) is int else None, late if isinstance(late, str) else ""
+        )
 
     def _uses(self) -> dict[str, tuple[PluginUse, ...]]:
         """Every `use` table by section, named apart, but those of which it is not known what they use."""

@@ -82,6 +82,7 @@ class TopologyModel(_Table):
     __pydantic_extra__: dict[str, Annotated[int, Field(ge=0)]] = Field(init=False)
     layout: Literal["star", "chain", "ring", "full", "random"] = "full"
     degree: Annotated[int, Field(ge=1)] | None = None
+    late: Annotated[str, Field(description="nodes that are ready and not started before a fault starts them")] = ""
 
 
 class WalletsModel(_Table):
