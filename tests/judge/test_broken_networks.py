@@ -49,6 +49,14 @@ channel_rate = "1/s"
 blob_rate = "3/s"
 read_timeout = "1s"
 """
+CONVERGENCE = """
+[[expectations]]
+use = "convergence"
+"""
+TIMING = """
+[[expectations]]
+use = "block-timing"
+"""
 CUT = """
 [[workloads]]
 use = "cut-off"
@@ -124,6 +132,16 @@ BREAKS = {
     ),
     "a fork beyond k": Broken(
         {"validator-0": "fork@3"}, "no-forks", lambda s: "validator-0" in text(s) and "height" in text(s), duration="5s"
+    ),
+    "nodes on two chains": Broken(
+        {"validator-0": "fork@3"}, "convergence", lambda s: "validator-0" in s.measured, more=CONVERGENCE, duration="5s"
+    ),
+    "a pace too slow": Broken(
+        {"validator-0": "silent", "validator-1": "silent"},
+        "block-timing",
+        lambda s: "mean interval" in s.measured,
+        more=TIMING,
+        duration="20s",
     ),
     "a node panics": Broken(
         {"validator-2": "panic@10"}, "nodes-healthy", lambda s: "validator-2" in text(s) and "Traceback" in text(s)
