@@ -118,8 +118,8 @@ class _Work:
         try:
             done = await machine.run(self._argv, input=self._input, become=self._become, timeout=self._timeout)
             ran = Ran(name, done, done.stdout, done.stderr, begun=True)
-        except MachineLost as error:
-            ran = Ran(name, error=unnamed(str(error), name), lost=True)
+        except (MachineLost, UsageError) as error:  # or the inventory says nonsense of this one
+            ran = Ran(name, error=unnamed("; ".join(str(error).splitlines()), name), lost=True)
         except CommandTimeout as error:
             ran = Ran(name, None, error.stdout, error.stderr, unnamed(str(error), name), begun=True)
         except InfrastructureError as error:  # it could not be started

@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 
-from harness.errors import InfrastructureError, MachineLost
+from harness.errors import InfrastructureError, MachineLost, UsageError
 from harness.plugin.contract.machine import Machine
 from harness.record.text import unnamed
 
@@ -86,8 +86,8 @@ async def ping(name: str, machine: Machine, timeout: float) -> HostPing:
             return await _look(name, machine, timeout)
     except TimeoutError:
         return HostPing(name, reached=False, error=f"there was no answer within {timeout:g} s")
-    except InfrastructureError as error:
-        return HostPing(name, reached=False, error=unnamed(str(error), name))
+    except (InfrastructureError, UsageError) as error:  # or the inventory says nonsense of this one
+        return HostPing(name, reached=False, error=unnamed("; ".join(str(error).splitlines()), name))
 
 
 async def _look(name: str, machine: Machine, timeout: float) -> HostPing:

@@ -1,6 +1,7 @@
 """Arguments for ssh(1), as `ansible_ssh_common_args` and its like hold them, as values.
 
-Only what harness does too is understood: an argument that it does not know is an error, never passed over."""
+What changes nothing about where a connection goes, as whom, and whom it trusts is passed over where harness has no use
+for it; any other argument that it does not know is an error."""
 
 from __future__ import annotations
 
@@ -131,16 +132,35 @@ _UNDERSTOOD: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
 """Options of ssh_config(5) → where they go."""
 
 _WITHOUT_EFFECT: Final = (
-    "BatchMode", "Compression", "ControlMaster", "ControlPath", "ControlPersist", "ForwardX11", "GSSAPIAuthentication",
-    "KbdInteractiveAuthentication", "LogLevel", "PasswordAuthentication", "PreferredAuthentications", "RequestTTY",
-    "ServerAliveCountMax", "TCPKeepAlive",
+    "AddKeysToAgent", "BatchMode", "ChallengeResponseAuthentication", "ChannelTimeout", "CheckHostIP",
+    "ClearAllForwardings", "Compression", "ConnectionAttempts", "ControlMaster", "ControlPath", "ControlPersist",
+    "DynamicForward", "EnableEscapeCommandline", "EnableSSHKeysign", "EscapeChar", "ExitOnForwardFailure",
+    "FingerprintHash", "ForkAfterAuthentication", "ForwardAgent", "ForwardX11", "ForwardX11Timeout",
+    "ForwardX11Trusted", "GSSAPIAuthentication", "GSSAPIDelegateCredentials", "GatewayPorts", "HashKnownHosts",
+    "HostbasedAuthentication", "IPQoS", "IgnoreUnknown", "KbdInteractiveAuthentication", "KbdInteractiveDevices",
+    "LocalCommand", "LocalForward", "LogLevel", "LogVerbose", "NumberOfPasswordPrompts",
+    "ObscureKeystrokeTiming", "PasswordAuthentication", "PermitLocalCommand", "PermitRemoteOpen",
+    "PreferredAuthentications", "PubkeyAuthentication", "RekeyLimit", "RemoteForward", "RequestTTY", "SendEnv",
+    "ServerAliveCountMax", "SessionType", "SetEnv", "StdinNull", "StreamLocalBindMask", "StreamLocalBindUnlink",
+    "SyslogFacility", "TCPKeepAlive", "Tag", "Tunnel", "TunnelDevice", "UpdateHostKeys", "VerifyHostKeyDNS",
+    "VisualHostKey", "XAuthLocation",
 )  # fmt: skip
-"""Options about how ssh(1) itself goes about it: harness has one connection to a machine anyway, never asks anybody,
-and logs in with the keys and the password that it is given and nothing else."""
+"""Options about how ssh(1) itself goes about it, and what else it carries: harness has one connection to a machine
+anyway, never asks anybody, forwards neither agents nor such ports, and logs in with the keys and the password that it
+is given and nothing else. Where one of them would have ssh trust more, harness trusts less."""
+
+_NOT_DONE: Final = (
+    "AddressFamily", "BindAddress", "BindInterface", "CASignatureAlgorithms", "CanonicalizeHostname",
+    "CertificateFile", "Ciphers", "GlobalKnownHostsFile", "HostKeyAlgorithms", "HostKeyAlias", "HostName",
+    "IdentityAgent", "KexAlgorithms", "KnownHostsCommand", "MACs", "NoHostAuthenticationForLocalhost",
+    "PKCS11Provider", "ProxyUseFdpass", "PubkeyAcceptedAlgorithms", "RemoteCommand", "RequiredRSASize",
+    "RevokedHostKeys", "SecurityKeyProvider",
+)  # fmt: skip
+"""Options that say where a connection goes, as whom, or whom it trusts, and that are not understood."""
 
 _BY_LETTER: Final = {"J": "ProxyJump", "i": "IdentityFile", "p": "Port", "l": "User", "F": ""}
-_FLAGS: Final = frozenset("CTqtvxn")
-"""Flags that change nothing about where a connection goes and whom it trusts."""
+_FLAGS: Final = frozenset("ACKTXYakqtvxny")
+"""Flags that change nothing about where a connection goes, as whom, and whom it trusts."""
 
 
 def _words(text: str) -> list[str]:
@@ -188,9 +208,10 @@ def _set(name: str, value: str) -> SshOptions:
     known = {each.lower(): each for each in (*_UNDERSTOOD, *_WITHOUT_EFFECT)}
     canonical = known.get(name.lower())
     if canonical is None:
-        guess = did_you_mean(name, known.values())
+        ours = name.lower() in map(str.lower, _NOT_DONE)
+        guess = "" if ours else did_you_mean(name, known.values())
         listed = f"understood: {', '.join(_UNDERSTOOD)}"
-        raise ValueError(f"the option {name} is not understood; {f'{guess} ({listed})' if guess else listed}")
+        raise ValueError(f"the option {name} is not understood; {guess or listed}")
     if canonical in _WITHOUT_EFFECT:
         return SshOptions()
     attribute, convert = _UNDERSTOOD[canonical]

@@ -16,9 +16,11 @@ from harness.api import (
     HealReport,
     InfrastructureError,
     MachineLost,
+    SpecError,
     TeardownError,
     hookimpl,
 )
+from harness.errors import Problem
 from harness.testing.fakes import FakeMachine, FakeWorld
 
 
@@ -40,6 +42,8 @@ class LabMachine(FakeMachine):
             LabMachine.busy -= 1
 
     async def _run(self, argv, input, timeout, become):
+        if self.like == "wrong":
+            raise SpecError([Problem("hosts.toml", 1, 1, key, "is wrong") for key in ("a", "b")])
         if self.like == "lost":
             raise MachineLost(f"{self.name}: no route to host")
         if self.like == "slow":

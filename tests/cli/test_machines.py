@@ -162,6 +162,18 @@ def test_ping_of_machines_of_every_kind(cli: Cli, lab: Path) -> None:
     assert cli("inventory", "ping", "good", cwd=lab).returncode == 0
 
 
+def test_a_host_of_which_nonsense_is_said_stops_no_other(cli: Cli, lab: Path) -> None:
+    with (lab / "hosts.toml").open("a") as hosts:
+        hosts.write('[bad.hosts.wrong]\nlike = "wrong"\n')
+    why = "hosts.toml:1:1: a: is wrong; hosts.toml:1:1: b: is wrong"
+    done = cli("inventory", "ping", "g1,wrong", "--output", "json", cwd=lab)
+    told = lines(done.stdout)
+    assert (done.returncode, told["g1"]["reached"], told["wrong"]["error"]) == (3, True, why)
+    done = cli("exec", "g1,wrong", "--output", "json", "--", "x", cwd=lab)
+    told = lines(done.stdout)
+    assert (done.returncode, told["g1"]["returncode"], told["wrong"]["error"]) == (3, 0, why)
+
+
 def test_ping_shows_a_table_of_80_columns(lab: Path) -> None:
     ours, theirs = pty.openpty()
     environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "TERM": "xterm"}

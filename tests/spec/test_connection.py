@@ -137,11 +137,15 @@ def test_secrets_are_not_shown() -> None:
         ({COMMON: "-J -evil"}, f'{COMMON}: ProxyJump: "-evil" is no jump host; write [user@]host[:port]'),
         ({COMMON: "-o IdentitiesOnly=maybe"}, f'{COMMON}: IdentitiesOnly: "maybe" is neither yes nor no'),
         ({COMMON: "-D 8080"}, f"{COMMON}: -D is not understood (understood: -o, -J, -i, -p, -l, -F, "
-                              "-C, -T, -n, -q, -t, -v, -x)"),
+                              "-A, -C, -K, -T, -X, -Y, -a, -k, -n, -q, -t, -v, -x, -y)"),
         ({COMMON: "-o ProxyJmp=x"},
-         f'{COMMON}: the option ProxyJmp is not understood; did you mean "ProxyJump"? (understood: ProxyJump, '
-         "ProxyCommand, StrictHostKeyChecking, UserKnownHostsFile, IdentityFile, IdentitiesOnly, Port, User, "
-         "ConnectTimeout, ServerAliveInterval)"),
+         f'{COMMON}: the option ProxyJmp is not understood; did you mean "ProxyJump"?'),
+        ({COMMON: "-o FowardAgent=yes"},
+         f'{COMMON}: the option FowardAgent is not understood; did you mean "ForwardAgent"?'),
+        ({COMMON: "-o HostKeyAlias=other"},
+         f"{COMMON}: the option HostKeyAlias is not understood; understood: ProxyJump, ProxyCommand, "
+         "StrictHostKeyChecking, UserKnownHostsFile, IdentityFile, IdentitiesOnly, Port, User, ConnectTimeout, "
+         "ServerAliveInterval"),
     ],
 )  # fmt: skip
 def test_problems(variables: dict[str, Any], problem: str) -> None:
@@ -208,3 +212,10 @@ def test_sources_of_places() -> None:
     with pytest.raises(SpecError) as error:
         Connection.of("h", {"ansible_port": 0}, {"ansible_port": SourceRef("x.toml", 1, 2)})
     assert str(error.value).startswith("x.toml:1:2: ansible_port: ")
+
+
+@pytest.mark.parametrize(
+    "text", ["-o ForwardAgent=yes", "-A", "-ACt", "-o sendenv=LANG -o RekeyLimit='1G 1h'", "-o HashKnownHosts=no -X"]
+)
+def test_what_ssh_itself_is_told_changes_nothing(text: str) -> None:
+    assert Connection.of("h", {COMMON: text}) == Connection.of("h", {})
