@@ -97,7 +97,7 @@ async def test_a_node_that_stays_behind_is_not_known_to_be_wrong_and_another_sti
     async with world.live():
         await transact(world)
         late.script.replace(late.script.chain[:5])
-        late.behaviour.forged["wallet-1"] = -1
+        late.behaviour.forged["wallet-1"] = 1
         judgement = await world.evaluate(check(), making=False)
         assert judgement.verdict is Verdict.UNKNOWN
         assert "executor-0 is at block 4, and transactions were included up to" in judgement.measured
