@@ -9,13 +9,16 @@ import subprocess
 import sys
 import tarfile
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import fleet as fleet_package
-from fleet.engine import Docker, PrivateEngine
+from fleet import Fleet
+from fleet.client import place_of
+from fleet.engine import Docker, PrivateEngine, private_host
 from fleet.errors import FleetError
 from fleet.images import BASE
 
@@ -44,8 +47,32 @@ def empty_image(docker: Docker) -> str:
     return docker("import", "-", input=packed.getvalue())
 
 
+def test_our_own_engine_is_the_same_one_when_docker_host_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_TESTS_CACHE", str(tmp_path))
+    ours = private_host(tmp_path / "private")
+    assert place_of(ours) == place_of(None) == (tmp_path / "private", None)
+    folder, host = place_of("unix:///var/run/docker.sock")
+    assert (folder.parent, host) == (tmp_path, "unix:///var/run/docker.sock") and folder != tmp_path / "private"
+
+
 @pytest.mark.real
-def test_a_private_engine_dies_with_whoever_started_it(fleet: fleet_package.Fleet, tmp_path: Path) -> None:
+def test_a_session_that_nobody_pinned_is_not_ended(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", fleet.docker_host)
+    monkeypatch.setenv("HARNESS_TESTS_CACHE", str(tmp_path))  # a keeper of its own
+    name = f"pinned-{uuid.uuid4().hex}"
+    for pin in (True, False):
+        Fleet(name, pin=pin).close()
+        again = Fleet(name)
+        assert again.end() is pin
+        again.close()
+
+
+@pytest.mark.real
+def test_a_private_engine_dies_with_whoever_started_it(fleet: Fleet, tmp_path: Path) -> None:
     """SIGKILL of its starter ends it; the next one keeps its images and removes everything else."""
     del fleet  # what a private engine needs is installed then
     argv = [sys.executable, "-c", START, str(tmp_path)]

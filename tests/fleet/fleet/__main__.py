@@ -25,9 +25,12 @@ def up(count: int, systemd: bool) -> None:
 
 
 def down() -> None:
+    """Raises FleetError when there is nothing."""
     fleet = Fleet(SESSION)
-    fleet.end()
+    found = fleet.end()
     fleet.close()
+    if not found:
+        raise FleetError(f"`up` has started nothing on the engine {fleet.docker_host}: is DOCKER_HOST as it was then?")
 
 
 def _shell(word: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from fleet import packages
 from fleet.containers import ContainerHost
-from fleet.engine import answering
+from fleet.engine import answering, private_host
 from fleet.errors import FleetError, FleetUnavailable
 from fleet.places import cache, short
 
@@ -69,9 +69,10 @@ class Fleet:
         """Give hosts back: to the next one, or without `keep` to be removed."""
         self._ask(do="release", lease=lease, keep=keep)
 
-    def end(self) -> None:
-        """End a session that was pinned."""
-        self._ask(do="end")
+    def end(self) -> bool:
+        """End a session that was pinned. Says whether it was."""
+        was_pinned: bool = self._ask(do="end").get("pinned", True)
+        return was_pinned
 
     def close(self) -> None:
         """Leave the session. When this returns, what nobody has any more is gone."""
@@ -115,6 +116,15 @@ class HostPool:
             self._fleet.release(number, keep=keep)
 
 
+def place_of(docker_host: str | None) -> tuple[Path, str | None]:
+    """The folder of the keeper of an engine, and where the engine is: None for one of our own, also where DOCKER_HOST
+    names that, as `up` tells to have it."""
+    private = cache() / "private"
+    if docker_host is None or docker_host == private_host(private):
+        return private, None
+    return cache() / f"engine-{short(docker_host)}", docker_host
+
+
 def _connect() -> socket.socket:
     """A connection to the keeper of the engine that this process would use."""
     docker_host = answering()
@@ -122,7 +132,7 @@ def _connect() -> socket.socket:
         packages.ensure(packages.ENGINE)
         docker_host = answering()  # an installed package may have started one
     packages.ensure(packages.CLIENT)
-    folder = cache() / (f"engine-{short(docker_host)}" if docker_host else "private")
+    folder, docker_host = place_of(docker_host)
     folder.mkdir(mode=0o700, exist_ok=True)
     with (folder / "start.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

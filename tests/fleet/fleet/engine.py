@@ -55,6 +55,20 @@ def answering() -> str | None:
         return None
 
 
+def private_host(folder: Path) -> str:
+    """Where the private engine that keeps its images in `folder` is, whether it runs or not."""
+    return f"unix://{_runtime(folder) / 'docker.sock'}"
+
+
+def _bridge(folder: Path) -> str:
+    return f"fleet-{short(str(folder))}"
+
+
+def _runtime(folder: Path) -> Path:
+    """Names of sockets have at most 107 letters, whatever the folder's name."""
+    return Path("/run") / _bridge(folder)
+
+
 class PrivateEngine:
     """A dockerd of our own: own socket, bridge and addresses, images kept in `folder`. It dies with the thread that
     started it. Containers, networks and volumes that it had are nobody's when it starts, and are removed then."""
@@ -65,12 +79,11 @@ class PrivateEngine:
                 "no Docker engine answers (DOCKER_HOST or the default socket), and only root starts one"
             )
         self.folder = folder
-        self.bridge = f"fleet-{short(str(folder))}"
-        # Names of sockets have at most 107 letters, whatever the folder's name.
-        self._runtime = Path("/run") / self.bridge
+        self.bridge = _bridge(folder)
+        self._runtime = _runtime(folder)
         self._runtime.mkdir(mode=0o700, exist_ok=True)
         self.pidfile = self._runtime / "dockerd.pid"
-        self.docker = Docker(f"unix://{self._runtime / 'docker.sock'}")
+        self.docker = Docker(private_host(folder))
         self._end_stray()
         self._forget_networks()
         self._make_bridge()

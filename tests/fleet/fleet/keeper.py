@@ -125,7 +125,7 @@ class Conversation(socketserver.StreamRequestHandler):
                     self._answer({})
                 elif request["do"] == "end":
                     unpin = True
-                    self._answer({})
+                    self._answer({"pinned": session.pinned})
         except ConnectionError:
             pass  # the process has ended: that is the ordinary way to leave
         finally:
