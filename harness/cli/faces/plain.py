@@ -146,7 +146,8 @@ def status_line(state: RunState) -> str:
     """How high, how fast, how loaded (figures that are not nought), how disturbed; "" before there is a block."""
     if state.highest is None:
         return ""
-    heights = [node.height for node in state.nodes.values()]
+    followed = [node.height for node in state.nodes.values() if node.connected]
+    heights = followed or [node.height for node in state.nodes.values()]
     parts = [f"height {min(heights)}" if min(heights) == max(heights) else f"heights {min(heights)}–{max(heights)}"]
     if (rate := state.block_rate()) is not None:
         parts.append(f"{rate:.2f} blocks/s")
