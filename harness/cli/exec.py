@@ -15,7 +15,7 @@ import click
 
 from harness.cli.data_stream import DataStream
 from harness.cli.interrupts import Interrupted, run_interruptible
-from harness.cli.options import extra_option, forks_option, inventory_option, open_machines
+from harness.cli.options import forks_option, inventory_option, open_machines, variable_option
 from harness.engine.adhoc import on_each
 from harness.engine.target import Target
 from harness.errors import CommandTimeout, ExitCode, InfrastructureError, MachineLost, UsageError
@@ -51,7 +51,7 @@ class Ran:
 @click.argument("pattern")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @inventory_option
-@extra_option
+@variable_option
 @forks_option
 @click.option("--become", is_flag=True, help="As root, the way that the inventory says.")
 @click.option("--script", type=click.File("rb"), metavar="FILE",

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from harness.cli.interrupts import Interrupted, run_interruptible
-from harness.cli.options import extra_option, forks_option, inventory_option, open_machines
+from harness.cli.options import forks_option, inventory_option, open_machines, variable_option
 from harness.errors import ExitCode
 from harness.plugin.contract.deployer import Access, HealReport
 from harness.record.text import counted, one_line
@@ -17,7 +17,7 @@ from harness.record.text import counted, one_line
 @click.command(short_help="Undo on machines what dead runs have left there.")
 @click.argument("pattern", default="all")
 @inventory_option
-@extra_option
+@variable_option
 @forks_option
 def heal(pattern: str, inventory_path: Path | None, extra_texts: tuple[str, ...], forks: int | None) -> int:
     """Undo, on the hosts that match PATTERN, what dead runs have left there: faults, processes, files.

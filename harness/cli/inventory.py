@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import extra_option, inventory_option, open_project, read_inventory
+from harness.cli.options import inventory_option, open_project, read_inventory, variable_option
 from harness.errors import ExitCode
 from harness.record.text import one_line
 
@@ -35,7 +35,7 @@ def inventory() -> None:
 
 @inventory.command("list")
 @inventory_option
-@extra_option
+@variable_option
 @click.argument("pattern", default="all")
 @click.option("--json", "as_json", is_flag=True, help="The whole inventory, as `ansible-inventory --list` prints it.")
 def list_hosts(inventory_path: Path | None, extra_texts: tuple[str, ...], pattern: str, as_json: bool) -> int:
@@ -69,7 +69,7 @@ def graph(inventory_path: Path | None, group: str, with_vars: bool) -> int:
 
 @inventory.command()
 @inventory_option
-@extra_option
+@variable_option
 @click.argument("name")
 def host(inventory_path: Path | None, extra_texts: tuple[str, ...], name: str) -> int:
     """Show every variable of host NAME and the place that it comes from."""

@@ -42,6 +42,18 @@ def extra_option(command: F) -> F:
     )(command)
 
 
+def variable_option(command: F) -> F:
+    """The same for commands without a playbook."""
+    return click.option(
+        "-e",
+        "--extra",
+        "extra_texts",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Set a variable of all hosts; wins over what the inventory says. @FILE.toml reads many.",
+    )(command)
+
+
 def forks_option(command: F) -> F:
     return click.option(
         "--forks",

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from harness.cli.interrupts import Interrupted, run_interruptible
-from harness.cli.options import extra_option, forks_option, inventory_option, open_machines
+from harness.cli.options import forks_option, inventory_option, open_machines, variable_option
 from harness.engine.adhoc import on_each
 from harness.engine.ping import Ability, ClockOffset, HostPing, ping
 from harness.errors import ExitCode
@@ -29,7 +29,7 @@ _ABILITIES = ("nft", "tc", "netem", "systemd")
 @click.command("ping")
 @click.argument("pattern", default="all")
 @inventory_option
-@extra_option
+@variable_option
 @forks_option
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True,
               metavar="SECONDS", help="Give up on a machine after so long.")  # fmt: skip

@@ -95,7 +95,9 @@ def plan_lines(plan: Plan, target: Target, planned: Sequence[PlannedNode]) -> It
         yield ""
     yield "expectations"
     for expectation in plan.expectations:
-        options = ", ".join(f"{k} = {v}" for k, v in expectation.config.model_dump(mode="json").items())
+        options = ", ".join(
+            f"{k} = {v}" for k, v in expectation.config.model_dump(mode="json").items() if v is not None
+        )
         yield f"  {expectation.id:<22} {options}" + (
             f" (brought by {expectation.brought_by})" if expectation.brought_by else ""
         )

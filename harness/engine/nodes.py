@@ -247,7 +247,8 @@ class ManagedNode(ReachedNode):
             return
         if _unseen(how):  # that says nothing about the node
             self._change(NodeState.EXITED, str(how))
-            lost = InfrastructureError(f"{self.machine.name} lost hold of {self.name}")
+            of = "it" if self.machine.name == self.name else self.name  # who reads it is told of which node it is
+            lost = InfrastructureError(f"{self.machine.name} lost hold of {of}")
             self._host.fail(self.name, lost)
             return
         codes = {0, *(128 + number for number in self._asked)}  # shells and runtimes turn signals into 128 + n

@@ -130,7 +130,7 @@ def _verdict(summary: Summary) -> RenderableType:
     return Text.assemble(
         (one_line(summary.verdict), f"bold {STYLES[summary.mood]}".strip()),
         "  ",
-        one_line(summary.reason),
+        "; ".join(map(one_line, summary.reason.split("\n"))),
         (code, "dim"),
         overflow="fold",
     )

@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 from requests.exceptions import ReadTimeout
 
-from harness.api import Exit, InfrastructureError, Service, ServiceSpec
+from harness.api import Exit, InfrastructureError, MachineLost, Service, ServiceSpec
 from harness_docker.commands import Command, Commands
 from harness_docker.engine import Engine, Interrupt, Refused
 from harness_docker.streams import Hijacked, Log
@@ -195,6 +195,8 @@ class DockerService(Service):
         try:
             await self._engine.stream(partial(self._follow, output))
             how = await self._see_end()
+        except MachineLost as error:
+            self._warn(f"the engine was lost: whether {self.spec.name} still runs is not known: {error}")
         except InfrastructureError as error:
             self._warn(f"nobody saw how {self.spec.name} ended: {error}")
         finally:

@@ -23,6 +23,9 @@ FIRST_TRIES = 6
 (MaxStartups)."""
 
 
+JUMP_KEYS = "keys and passwords of an inventory are for its hosts alone: name those of jump hosts in ~/.ssh/config"
+
+
 @dataclass(frozen=True, slots=True)
 class SshSettings:
     """`config_file` stands in for ~/.ssh/config and /etc/ssh/ssh_config. A sign of life is asked for every `keepalive`
@@ -114,7 +117,11 @@ class Pool:
             keepalive=said.keepalive,
             config_file=said.config_file,
         )
-        return await self._open((jumps, hop.host_keys, hop.known_hosts), hop, Credentials(), (*before, last))
+        try:
+            return await self._open((jumps, hop.host_keys, hop.known_hosts), hop, Credentials(), (*before, last))
+        except AuthenticationFailed as error:
+            told = "" if str(error).endswith(JUMP_KEYS) else f"; {JUMP_KEYS}"
+            raise AuthenticationFailed(f"{error}{told}") from error
 
 
 def may_pass(error: Exception) -> bool:

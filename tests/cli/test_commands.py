@@ -130,7 +130,14 @@ def test_a_plan_is_printed_and_nothing_is_touched(cli: Cli, playbooks: Path, inv
     assert done.returncode == 0
     for said in ("seed          7", "validator-3", "localhost", "chaos.restart", "consensus-liveness", "node-control"):
         assert said in done.stdout
+    assert "= None" not in done.stdout
     assert list((tmp_path / "cwd").iterdir()) == []
+
+
+def test_commands_without_a_playbook_speak_of_none_of_its_keys(cli: Cli) -> None:
+    for command in (("inventory", "ping"), ("inventory", "list"), ("inventory", "host"), ("exec",), ("heal",)):
+        told = cli(*command, "--help").stdout
+        assert "--extra KEY=VALUE" in told and not [word for word in ("duration", "settle", "seed") if word in told]
 
 
 def test_every_playbook_and_inventory_of_the_repository_is_right(cli: Cli, playbooks: Path, inventories: Path) -> None:

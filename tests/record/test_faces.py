@@ -17,7 +17,7 @@ from syrupy.assertion import SnapshotAssertion
 from harness.cli.faces.json_lines import JsonLinesFace
 from harness.cli.faces.plain import PlainFace
 from harness.cli.faces.writer import BackgroundWriter
-from harness.record.events import Event, FaultStaged, NodeChanged, Note, Recorded, ViolationSeen
+from harness.record.events import Event, FaultStaged, NodeChanged, Note, Recorded, RunFinished, ViolationSeen
 from harness.record.journal import Journal
 
 Wrap = Callable[..., list[Recorded]]
@@ -45,6 +45,13 @@ def test_quiet_prints_only_expectations_and_verdict(timeline: Any, record: Wrap)
     out, err = plain(record(timeline), quiet=True)
     assert err == ""
     assert out.startswith("EXPECTATIONS") and out.splitlines()[-1].startswith("FAIL") and "NODES" not in out
+
+
+def test_several_reasons_are_a_sentence(timeline: Any, record: Wrap) -> None:
+    reason = "a is not there\nb\x1b[2J is late"
+    ended = RunFinished("", 3, "infrastructure-failed", reason, 1.0)
+    out, _ = plain(record([*timeline[:-1], (184.0, ended)]), quiet=True)
+    assert "a is not there; b\\x1b[2J is late" in out
 
 
 def test_what_repeats_is_told_a_few_times_only(record: Wrap) -> None:

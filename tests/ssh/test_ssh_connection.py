@@ -339,6 +339,12 @@ async def test_jump_hosts_are_passed_and_shared(make_sshd: Any, tmp_path: Path) 
             await pool.get("node01")
         far.start()
         assert await said(await pool.get("node01"), "echo back") == "back\n"
+    with_none = tmp_path / "without keys"
+    with_none.write_text(config.read_text().replace(f" IdentityFile {near.key}\n", ""))
+    arguments = f"-F '{with_none}' -o IdentitiesOnly=yes -J near"
+    async with pool_of(target.variables(ansible_ssh_common_args=arguments)) as pool:
+        with pytest.raises(AuthenticationFailed, match="does not let us in: .*are for its hosts alone: name those of"):
+            await pool.get("node01")
     # The jump host's own key is checked as well.
     known.write_text(target.known_hosts.read_text())
     async with pool_of(variables) as pool:

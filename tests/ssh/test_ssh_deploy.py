@@ -25,6 +25,7 @@ from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
 from harness.testing.fakes import FakeChain, FakeChainConfig
 from harness_ssh.deployer import SshDeployer
+from harness_ssh.hold import owner
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
@@ -97,11 +98,11 @@ async def test_a_second_run_is_refused_and_told_whose_the_machine_is(kit: Any) -
         with pytest.raises(DeployError) as refused:
             async with kit.deploy("a", run_id="second"):
                 pytest.fail("it was let in")
-        for part in ("host node01", "run run", "@"):
+        for part in ("host node01", f"run run of {owner()} since 20", "whose lease ends in"):
             assert part in str(refused.value)
         assert not (kit.run_dir("second") / "machines.json").exists()
         (report,) = await kit.deployer().inspect(kit.planned("a"), FakeChain(FakeChainConfig()), kit.access)
-        assert "run run" in "; ".join(report.problems)
+        assert f"it is in use by run run of {owner()} since 20" in "; ".join(report.problems)
         assert kit.alive(service.pid)
         await kit.calls(deployment, "a")
     async with kit.deploy("a", run_id="third"):
