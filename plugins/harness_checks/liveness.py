@@ -93,6 +93,7 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
         super().__init__(config)
         self._traces: dict[str, Trace] = {}
         self._base: dict[str, int] = {}
+        self._joined: dict[str, float] = {}  # late node → when its first block was seen (Unix seconds)
         self._healings: dict[str, int] = {}
         self._top = 0  # the highest block of the drive
         self._lag = 0
@@ -113,6 +114,8 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
         highest, height = ctx.feed.highest, seen.header.height
         if seen.node not in self._traces:
             self._begin(seen.node, self._top, seen.at)
+            if ctx.nodes[seen.node].spec.late:
+                self._joined[seen.node] = seen.wall
         if not ctx.quiet:
             self._top = max(self._top, highest)
         trace = self._traces[seen.node]
@@ -171,7 +174,7 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
         highest = ctx.feed.highest
         await self._grant_time(ctx, judged, highest)
         self._beyond = self._beyond_tolerance(ctx)
-        nodes = [self._find(ctx, node.name, promised, highest) for node in judged]
+        nodes = [self._find(ctx, node.name, self._promised(ctx, node.name, power_up), highest) for node in judged]
         network = _Finding("network")
         self._judge_stalls(ctx, network, self._network, self._beyond, self._network_blind(ctx))
         findings = [*nodes, network]
@@ -195,6 +198,13 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
         if unsure:
             return Judgement(Verdict.UNKNOWN, unsure[0], asked, evidence)
         return Judgement(Verdict.PASS, self._summary(nodes), asked, evidence)
+
+    def _promised(self, ctx: Context, name: str, power_up: float) -> float:
+        """How many blocks a node was to see: of a late one, since it has joined."""
+        window = ctx.window
+        assert window.end_wall is not None
+        since = max(window.start_wall, self._joined.get(name, window.start_wall))
+        return power_up * ctx.network.promised_blocks(since, window.end_wall) if since < window.end_wall else 0.0
 
     async def _grant_time(self, ctx: Context, judged: Sequence[Node], highest: int) -> None:
         """Wait for nodes that are behind: undisturbed ones as long as the allowed lag takes, the others until their
