@@ -33,8 +33,9 @@ from harness.api import (
     TeardownError,
 )
 from harness_agent import AgentClient, AgentMachine, KeeperSpec, SweepReport, holder
-from harness_agent.relay import SHAPES, wants_links
-from harness_ssh import agents, record
+from harness_agent.nft import RULES, NftShaper, survey
+from harness_agent.relay import SHAPES
+from harness_ssh import agents, firewall, record
 from harness_ssh.deployment import TUNNEL, Site, prepare
 from harness_ssh.heart import Heart
 from harness_ssh.hold import Hold, owner
@@ -67,6 +68,11 @@ class SshConfig(Config):
     ports: tuple[int, int] | None = Field(
         None, description="lowest and highest port for nodes to listen on; without it, any that the machine has free"
     )
+    links: firewall.Links = Field(
+        "auto",
+        description="what disturbs links: nft drops packets, on machines with root, nft and one node each; a "
+        "relay holds and delays what connections carry; auto is nft for cuts and loss where it can be, else a relay",
+    )
     state: str = Field("", description="folder on the machines for what a run keeps there; /var/tmp unless said")
     ssh_config: Path | None = Field(None, description="a file to read instead of ~/.ssh/config and /etc/ssh/ssh_config")
     keepalive: Duration = Field(
@@ -92,13 +98,14 @@ class SshDeployer(Deployer[SshConfig]):
 
     name = "ssh"
     Config = SshConfig
-    capabilities: ClassVar[frozenset[MachineCapability]] = agents.CAPABILITIES | SHAPES
+    capabilities: ClassVar[frozenset[MachineCapability]] = agents.CAPABILITIES | SHAPES | RULES
 
     async def inspect(self, nodes: Sequence[PlannedNode], chain: Chain[Any], access: Access) -> Sequence[HostReport]:
         hosts = unique([node.host for node in nodes])
+        crowded = firewall.crowded(nodes)
         pool = self._pool(hosts, access.forks)
         try:
-            return await _for_all(hosts, access.forks, lambda host: self._look_at(host, pool, access))
+            return await _for_all(hosts, access.forks, lambda host: self._look_at(host, pool, access, crowded))
         finally:
             await pool.close()
 
@@ -130,6 +137,8 @@ class SshDeployer(Deployer[SshConfig]):
             async with self._held(list(holds.values()), request.access.forks) as tasks:
                 tunnels = Tunnels(pool, tasks)
                 sites = await self._sites(hosts, pool, holds, lookers)
+                rules = await self._rules(request, sites, pool)
+                relayed = firewall.wants_relays(self.config.links, request.needs, ruled=rules is not None)
                 prepared = await prepare(
                     request.nodes,
                     request.links,
@@ -137,7 +146,8 @@ class SshDeployer(Deployer[SshConfig]):
                     tunnels,
                     self.config.ports or (0, 0),
                     request.access,
-                    request.run_dir if wants_links(request.needs) else None,
+                    request.run_dir if relayed else None,
+                    rules,
                 )
                 with closing(prepared):
                     yield prepared
@@ -242,15 +252,27 @@ class SshDeployer(Deployer[SshConfig]):
         mechanism = "" if self.config.supervise == "auto" else self.config.supervise
         return KeeperSpec(run_id, owner(), self.config.lease, self.config.state, mechanism)
 
-    async def _look_at(self, host: HostSpec, pool: Pool, access: Access) -> HostReport:
-        """A host that cannot be looked at has a problem, not an error: the others are to be looked at, too."""
+    async def _rules(self, request: DeployRequest, sites: Mapping[str, Site], pool: Pool) -> NftShaper | None:
+        """None where relays are to do it all, or nothing is to be done. Raises DeployError."""
+        if not firewall.wants_rules(self.config.links, request.needs):
+            return None
+        rules = await firewall.rules(request.run_id, request.nodes, sites, pool)
+        if isinstance(rules, NftShaper):
+            return rules
+        if self.config.links == "nft":
+            raise firewall.refused(rules)
+        return None
+
+    async def _look_at(self, host: HostSpec, pool: Pool, access: Access, crowded: str) -> HostReport:
+        """A host that cannot be looked at has a problem, not an error: the others are to be looked at, too. `crowded`:
+        why its address does not tell its nodes apart."""
         try:
             problems = _unfit(host.connection)
             if problems:
                 return HostReport(host.name, problems=tuple(problems))
             client = await agents.attach(pool, host, access)
             try:
-                return await self._report(host, client)
+                return await self._report(host, client, crowded)
             finally:
                 await client.aclose()
         except SpecError as error:
@@ -258,8 +280,8 @@ class SshDeployer(Deployer[SshConfig]):
         except HarnessError as error:
             return HostReport(host.name, problems=(agents.told(host, error),))
 
-    async def _report(self, host: HostSpec, client: AgentClient) -> HostReport:
-        problems = []
+    async def _report(self, host: HostSpec, client: AgentClient, crowded: str) -> HostReport:
+        problems, machine = [], AgentMachine(client)
         if not client.hello.python:
             problems.append(f"nodes need Python 3.11 or newer, and it has {client.hello.version}; install python3")
         if self.config.supervise == "systemd" and not client.hello.systemd:
@@ -268,8 +290,12 @@ class SshDeployer(Deployer[SshConfig]):
             problems.append(f"{client.hello.user} cannot become root there: {why.removeprefix(f'{host.name}: ')}")
         if locked := await holder(client, self.config.state):
             problems.append(str(locked).replace(f"{host.name} is", "it is", 1))
-        facts = await AgentMachine(client).facts()
-        return HostReport(host.name, self.capabilities, tuple(problems), facts=facts)
+        why_not = crowded
+        if not crowded and self.config.links != "relay":
+            told = await survey(machine, {})
+            why_not = told if isinstance(told, str) else ""
+        links, lacks = firewall.capabilities(self.config.links, why_not)
+        return HostReport(host.name, agents.CAPABILITIES | links, tuple(problems), lacks, await machine.facts())
 
     async def _sites(
         self, hosts: Sequence[HostSpec], pool: Pool, holds: Mapping[str, Hold], lookers: Mapping[str, Machine]

@@ -23,6 +23,7 @@ from harness.api import (
     Unsupported,
     file_name,
 )
+from harness_agent.nft import Split
 from harness_agent.relay import Door, LinkShaper, Relay, RelayShaper, spawn
 from harness_ssh.artifacts import ArtifactStore
 from harness_ssh.hold import Hold
@@ -62,7 +63,7 @@ class SshDeployment(Deployment):
 
     async def shape_links(self, shapes: Mapping[Flow, LinkShape]) -> None:
         if self._shaper is None:
-            raise Unsupported("nothing was put between these nodes that could shape their links: none was needed")
+            raise Unsupported("there is nothing that could shape the links of these nodes: none was needed")
         await self._shaper.shape(shapes)
 
     def close(self) -> None:
@@ -133,10 +134,11 @@ async def prepare(
     between: tuple[int, int],
     access: Access,
     relay_logs: Path | None,
+    rules: LinkShaper | None,
 ) -> SshDeployment:
     """A place for every node, an address for every link and port; `sites` by the hosts' names, `between` the lowest and
-    highest port to use, zeros for any. `relay_logs` is the folder for what relays have to say, None for having none.
-    Raises InfrastructureError."""
+    highest port to use, zeros for any. `relay_logs` is the folder for what relays have to say, None for having none;
+    `rules` shape links without them, or beside them. Raises InfrastructureError."""
     ours = {node.spec.name: node for node in nodes if node.adoption is None}
     links = [link for link in links if link.dst in ours]  # who runs somebody else's node has told it whom to dial
     inbound: dict[str, list[Link]] = {ours[link.dst].host.name: [] for link in links}
@@ -156,13 +158,14 @@ async def prepare(
             endpoints[name, port] = through
     peers = {link: placements[link.dst].ports[ours[link.dst].peer_port] for link in links}
     addresses = {link: Address(placements[link.dst].advertise, doors.get(link, peers[link])) for link in links}
-    shaper = None
+    shaper = rules
     if relay_logs is not None:
         behind = {
             host: [_door(link, placements[link.dst].bind, doors[link], peers[link]) for link in some]
             for host, some in inbound.items()
         }
-        shaper = await _relays(behind, sites, relay_logs, access)
+        relays = await _relays(behind, sites, relay_logs, access)
+        shaper = Split(rules, relays) if rules is not None else relays
     machines = {name: site.machine for name, site in sites.items()}
     folders = {name: site.hold.client.folder for name, site in sites.items() if site.hold is not None}
     return SshDeployment(machines, placements, addresses, endpoints, ArtifactStore(folders, access.forks), shaper)

@@ -1,0 +1,141 @@
+"""What shapes links by rules of the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import anyio
+
+from harness.api import (
+    PLAIN,
+    FaultError,
+    Flow,
+    InfrastructureError,
+    LinkShape,
+    Machine,
+    MachineCapability,
+    MachineLost,
+)
+from harness_agent.nft.rules import IP, Session, clashes, loses, removal, ruleset, table_of
+from harness_agent.nft.survey import Survey
+from harness_agent.relay import LinkShaper
+
+RULES = frozenset({MachineCapability.LINK_CONTROL, MachineCapability.LINK_LOSS})
+"""What rules can do to links."""
+WITHIN = 30.0
+"""Seconds that nft may take, on a machine that may be busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A machine, by its only node. `heard` are the addresses by which it knows packets of other nodes."""
+
+    machine: Machine
+    nft: str
+    heard: Mapping[str, frozenset[IP]]
+
+
+class NftShaper:
+    """By one table of the run on each machine, that is there while something is done to what the machine hears. How it
+    is removed is in the machine's ledger before it is made: it goes with the run, also with one whose controller
+    died."""
+
+    def __init__(self, run_id: str, ends: Mapping[str, End], sessions: Sequence[Session]) -> None:
+        self.table = table_of(run_id)
+        self._entry = f"table inet {self.table}"
+        self._ends = ends
+        self._sessions = sessions
+        self._touched: set[str] = set()
+        self._shaping = anyio.Lock()
+
+    @classmethod
+    def of(
+        cls, run_id: str, machines: Mapping[str, Machine], seen: Mapping[str, Survey], sessions: Sequence[Session]
+    ) -> NftShaper | str:
+        """From what the nodes' machines have said of each other; or why it does not tell them apart."""
+        ends: dict[str, End] = {}
+        for node, told in seen.items():
+            # Whom it dials, and who dials it: others may have several addresses, and send from another one.
+            heard = {
+                peer: frozenset(theirs for theirs, _ in pairs) | {ours for _, ours in seen[peer].peers[node]}
+                for peer, pairs in told.peers.items()
+            }
+            own = {ours for pairs in told.peers.values() for _, ours in pairs}
+            if problem := clashes({node: own, **heard}):
+                return problem
+            ends[node] = End(machines[node], told.nft, heard)
+        return cls(run_id, ends, sessions)
+
+    async def shape(self, shapes: Mapping[Flow, LinkShape]) -> None:
+        lacking = sorted(
+            f"{f.src} to {f.dst}" for f, shape in shapes.items() if replace(shape, cut=False, loss=0.0) != PLAIN
+        )
+        if lacking:
+            raise FaultError(f"packets from {', '.join(lacking)} cannot be delayed or slowed down by nft")
+        problems: list[str] = []
+
+        async def one(node: str) -> None:
+            flows = {flow.src: shape for flow, shape in shapes.items() if flow.dst == node}
+            try:
+                await self._apply(node, flows)
+            except InfrastructureError as error:
+                problems.append(str(error))
+
+        async with self._shaping:
+            with anyio.CancelScope(shield=True):  # half a cut is what nobody could undo
+                async with anyio.create_task_group() as tasks:
+                    for node in self._ends:
+                        tasks.start_soon(one, node)
+        if problems:
+            raise FaultError(f"links are not as they were to be: {'; '.join(sorted(problems))}")
+
+    def close(self) -> None:
+        """Tables go by the machines' ledgers, as everything else does."""
+
+    async def _apply(self, node: str, flows: Mapping[str, LinkShape]) -> None:
+        end = self._ends[node]
+        heard = [(end.heard[src], shape) for src, shape in sorted(flows.items()) if src in end.heard and loses(shape)]
+        if heard:
+            undo = (end.nft, removal(self.table))
+            await end.machine.ledger_add(self._entry, [undo], self._entry)
+            self._touched.add(node)
+            await self._nft(end, ruleset(self.table, self._sessions, heard))
+        elif node in self._touched:
+            await self._nft(end, removal(self.table))
+            await end.machine.ledger_remove(self._entry)
+            self._touched.discard(node)
+
+    async def _nft(self, end: End, text: str) -> None:
+        """All of it or nothing. Said again where a connection was lost on the way: twice is as once."""
+        say = (end.nft, "-f", "-")
+        try:
+            done = await end.machine.run(say, input=text.encode(), timeout=WITHIN, become=True)
+        except MachineLost:
+            done = await end.machine.run(say, input=text.encode(), timeout=WITHIN, become=True)
+        if done.returncode != 0:
+            raise InfrastructureError(f"{end.machine.name}: nft: {done.stderr.decode(errors='replace')[:300].strip()}")
+
+
+class Split:
+    """What rules can do is done by rules, the rest by relays: these see streams, and those packets."""
+
+    def __init__(self, rules: LinkShaper, relays: LinkShaper) -> None:
+        self._rules = rules
+        self._relays = relays
+
+    async def shape(self, shapes: Mapping[Flow, LinkShape]) -> None:
+        lost = {flow: LinkShape(cut=shape.cut, loss=shape.loss) for flow, shape in shapes.items()}
+        slowed = {flow: replace(shape, cut=False, loss=0.0) for flow, shape in shapes.items()}
+        failed: list[FaultError] = []
+        for shaper, some in ((self._rules, lost), (self._relays, slowed)):
+            try:
+                await shaper.shape({flow: shape for flow, shape in some.items() if shape != PLAIN})
+            except FaultError as error:
+                failed.append(error)
+        if failed:
+            raise failed[0] if len(failed) == 1 else FaultError("; ".join(map(str, failed)))
+
+    def close(self) -> None:
+        self._rules.close()
+        self._relays.close()

@@ -1,0 +1,56 @@
+"""Who is who on a machine, and whether it has rules at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.api import InfrastructureError, LinkShape, Machine, MachineLost
+from harness_agent.nft.rules import IP, Session, address, ruleset
+
+PROGRAM = Path(__file__).with_name("probe.py")
+WITHIN = 60.0
+"""Seconds that a machine may take: names that nobody knows are asked for many times."""
+_TRIED = "harness-check"
+_SOMEBODY = (address("192.0.2.1"), address("2001:db8::1"))  # addresses for documents, RFC 5737 and RFC 3849
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """`nft` is its path there. Of each peer: its addresses, with that from which this machine sends to it."""
+
+    nft: str
+    peers: Mapping[str, tuple[tuple[IP, IP], ...]]
+
+
+async def survey(machine: Machine, peers: Mapping[str, str]) -> Survey | str:
+    """What a machine says, `peers` being names or addresses by node; or why it takes no rules, or does not know who is
+    who. Touches nothing. Raises InfrastructureError."""
+    trial = [(_SOMEBODY, LinkShape(loss=0.5))]
+    asked = {"ruleset": ruleset(_TRIED, [Session(_SOMEBODY[0], _SOMEBODY[0], 22)], trial), "peers": dict(peers)}
+    try:
+        done = await machine.run(
+            (machine.python, "-I", "-S", "-X", "utf8", "-c", PROGRAM.read_text()),
+            input=json.dumps(asked).encode(),
+            timeout=WITHIN,
+            become=True,
+        )
+    except MachineLost:
+        raise
+    except InfrastructureError as error:  # one cannot become root there
+        return str(error).removeprefix(f"{machine.name}: ")
+    if done.returncode != 0:
+        raise InfrastructureError(f"{machine.name}: looking for nft: {done.stderr.decode(errors='replace')[-300:]}")
+    told = json.loads(done.stdout)
+    if told["problem"]:
+        return str(told["problem"])
+    found: dict[str, tuple[tuple[IP, IP], ...]] = {}
+    for node, pairs in told["peers"].items():
+        if isinstance(pairs, str):
+            return pairs
+        found[node] = tuple((address(theirs), address(ours)) for theirs, ours in pairs)
+        if any(theirs.is_loopback for theirs, _ in found[node]):
+            return f"{node} has an address there that every machine has: {peers[node]}"
+    return Survey(told["nft"], found)

@@ -1,0 +1,109 @@
+"""Rules of the kernel on the machines of a run: whether there can be any, and the SSH connections that pass them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import anyio
+
+from harness.api import DeployError, InfrastructureError, MachineCapability, PlannedNode
+from harness_agent.nft import RULES, NftShaper, Session, survey
+from harness_agent.nft.survey import Survey
+from harness_agent.relay import SHAPES
+from harness_ssh.connection import SshConnection
+from harness_ssh.deployment import Site
+from harness_ssh.pool import Pool
+
+Links = Literal["auto", "relay", "nft"]
+"""What links are shaped by. auto: packets are dropped by nft where it can be, else streams held by relays; delays and
+rates are by relays."""
+
+ANSWERS_WITHIN = 15.0
+"""Seconds for a machine to say who is connected with it."""
+
+
+def wants_rules(links: Links, needs: frozenset[MachineCapability]) -> bool:
+    return links != "relay" and not RULES.isdisjoint(needs)
+
+
+def wants_relays(links: Links, needs: frozenset[MachineCapability], *, ruled: bool) -> bool:
+    """`ruled`: what rules can do is done by them."""
+    return links != "nft" and not (SHAPES - RULES if ruled else SHAPES).isdisjoint(needs)
+
+
+def capabilities(links: Links, why_not: str) -> tuple[frozenset[MachineCapability], dict[MachineCapability, str]]:
+    """What can be done to links, and for the rest the end of "needs X, which …". `why_not`: why there are no rules."""
+    takes = f"takes nft, and {why_not}" if why_not else ""
+    match links:
+        case "relay":
+            return SHAPES, dict.fromkeys(RULES - SHAPES, 'a relay cannot do: links = "relay"')
+        case "nft":
+            lacks = dict.fromkeys(SHAPES - RULES, 'nft cannot do: links = "nft"')
+            return (frozenset(), {**lacks, **dict.fromkeys(RULES, takes)}) if why_not else (RULES, lacks)
+        case "auto":
+            return (SHAPES, dict.fromkeys(RULES - SHAPES, takes)) if why_not else (SHAPES | RULES, {})
+
+
+def crowded(nodes: Iterable[PlannedNode]) -> str:
+    """Why the machines' addresses do not tell these nodes apart, "" if they may."""
+    seen: dict[str, str] = {}
+    for node in nodes:
+        if node.adoption is not None:
+            return f"{node.spec.name} is somebody else's"
+        other = seen.setdefault(node.host.name, node.spec.name)
+        if other != node.spec.name:
+            return f"{node.host.name} has several nodes, {other} and {node.spec.name}, with one address"
+    return ""
+
+
+async def rules(run_id: str, nodes: Sequence[PlannedNode], sites: Mapping[str, Site], pool: Pool) -> NftShaper | str:
+    """What drops packets between these nodes, or why nothing can. Raises InfrastructureError."""
+    if problem := crowded(nodes):
+        return problem
+    homes = {node.spec.name: node.host.name for node in nodes}
+    seen: dict[str, Survey] = {}
+    sessions: list[Session] = []
+    problems: list[str] = []
+
+    async def look(node: str, host: str) -> None:
+        peers = {peer: sites[home].address for peer, home in homes.items() if peer != node}
+        told = await survey(sites[host].machine, peers)
+        if isinstance(told, str):
+            problems.append(f"{host}: {told}")
+            return
+        seen[node] = told
+        try:
+            sessions.append(await session(await pool.get(host)))
+        except ValueError:
+            problems.append(f"{host}: its SSH server does not say whom it is connected with")
+
+    async with anyio.create_task_group() as tasks:
+        for node, host in homes.items():
+            tasks.start_soon(look, node, host)
+    if problems:
+        return min(problems)
+    made = NftShaper.of(run_id, {node: sites[host].machine for node, host in homes.items()}, seen, sessions)
+    if isinstance(made, NftShaper) and not all(sites[host].tunnelled for host in homes.values()):
+        clients = {session.client for session in sessions}
+        for told in seen.values():
+            if clients & {theirs for pairs in told.peers.values() for theirs, _ in pairs}:
+                return 'we are on the machine of a node, and reach others\' APIs from there: harness_api = "tunnel"'
+    return made
+
+
+async def session(connection: SshConnection) -> Session:
+    """This connection as the machine has it. Raises ValueError where it does not say, InfrastructureError."""
+    said = b""
+    try:
+        with anyio.fail_after(ANSWERS_WITHIN):
+            async with await connection.execute("printenv SSH_CONNECTION") as channel:
+                async for piece in channel:
+                    said += piece
+    except TimeoutError:
+        raise InfrastructureError(f"{connection.destination} does not run commands") from None
+    return Session.of(said.decode(errors="replace"))
+
+
+def refused(why_not: str) -> DeployError:
+    return DeployError(f'ssh: links = "nft": {why_not}')
