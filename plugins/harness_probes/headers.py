@@ -1,12 +1,14 @@
-"""HTTP headers as options: plain text, or secrets that are read from where they are."""
+"""HTTP from the controller: clients, and headers that are plain text or secrets read from where they are."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import anyio.to_thread
+import httpx
 from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
 from harness.api import InfrastructureError, Secret, UsageError
@@ -52,6 +54,14 @@ Header = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string"}, _SOURCE]}),
 ]
 """A header's value, or where it is to be had."""
+
+
+async def new_client(auth: httpx.Auth | None = None, limits: httpx.Limits | None = None) -> httpx.AsyncClient:
+    """A client that the environment tells nothing (no proxies, no .netrc), with no time limit of its own."""
+    # Reading the certificates takes tens of milliseconds, in which nothing else would happen.
+    verify = await anyio.to_thread.run_sync(partial(httpx.create_ssl_context, trust_env=False))
+    limits = limits or httpx.Limits()
+    return httpx.AsyncClient(verify=verify, trust_env=False, timeout=None, auth=auth, limits=limits)
 
 
 async def revealed(headers: Mapping[str, str | Secret]) -> dict[str, str]:

@@ -26,7 +26,7 @@ from harness.api import (
     format_duration,
     select_nodes,
 )
-from harness_probes.headers import Header, revealed
+from harness_probes.headers import Header, new_client, revealed
 from harness_probes.probing import LATE, Ask, Probes, Tally, Target, probe, tally
 
 LATE_SHARE = 0.05
@@ -123,25 +123,26 @@ class HttpSlo(Expectation[HttpSloConfig]):
         nodes = self._nodes(ctx) if self._of_nodes else [""]
         self._planned = len(nodes) * math.ceil((ctx.deadline - ctx.window.start) / config.interval)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=2 * len(nodes))
-        client = httpx.AsyncClient(timeout=None, limits=limits, trust_env=False)
+        client = await new_client(limits=limits)
+        start = ctx.clock.now()
         async with client, anyio.create_task_group() as tasks:
             for number, name in enumerate(nodes):
                 # Spread over the interval, so that the controller does not disturb its own measurement.
-                tasks.start_soon(self._probe, ctx, name, ask, client, number / len(nodes) * config.interval)
+                shift = number / len(nodes) * config.interval
+                tasks.start_soon(self._probe, ctx, name, ask, client, start + shift)
 
     def _nodes(self, ctx: Context) -> list[str]:
         return [spec.name for spec in select_nodes(self.config.nodes, [node.spec for node in ctx.nodes.values()])]
 
-    async def _probe(self, ctx: Context, name: str, ask: Ask, client: httpx.AsyncClient, shift: float) -> None:
-        start = ctx.window.start
+    async def _probe(self, ctx: Context, name: str, ask: Ask, client: httpx.AsyncClient, start: float) -> None:
         if name:
             node = ctx.nodes[name]
             while node.spec.late and node.state is NodeState.CREATED:
                 start += ask.interval
-                await ctx.clock.sleep_until(start + shift)
+                await ctx.clock.sleep_until(start)
         target = self._target(ctx, name)
         self._probes.append(probes := Probes(target))
-        await probe(target, ask, ctx.clock, client, probes, start + shift)
+        await probe(target, ask, ctx.clock, client, probes, start)
 
     def _target(self, ctx: Context, name: str) -> Target:
         url = self.config.url

@@ -23,7 +23,7 @@ from harness.api import (
     Verdict,
     Violation,
 )
-from harness_probes.headers import Header, SecretSource, reveal, revealed
+from harness_probes.headers import Header, SecretSource, new_client, reveal, revealed
 
 LARGEST = 16 << 20
 """Bytes of an answer that are read."""
@@ -163,7 +163,7 @@ class Promql(Expectation[PromqlConfig]):
         try:
             with anyio.fail_after(config.timeout):
                 async with (
-                    httpx.AsyncClient(timeout=None, trust_env=False, auth=auth) as client,
+                    await new_client(auth) as client,
                     client.stream("POST", url, headers=headers, data={"query": config.query, **times}) as answer,
                 ):
                     async for chunk in answer.aiter_bytes():
