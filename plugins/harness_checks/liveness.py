@@ -130,7 +130,14 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
 
     async def watch(self, ctx: Context) -> Violation | None:
         """A stall that is too long already, of the network or of a node."""
-        self._power, self._beyond = power_of(ctx), self._beyond_tolerance(ctx)
+        if self._stalled(ctx) is None:
+            return None
+        await ctx.clock.sleep(MOMENT)  # a harness that was held up itself sees first what has come meanwhile
+        return self._stalled(ctx)
+
+    def _stalled(self, ctx: Context) -> Violation | None:
+        self._power = power_of(ctx)
+        self._beyond = self._beyond_tolerance(ctx)
         network = _Finding("network")
         self._judge_stalls(ctx, network, self._network, self._beyond, self._network_blind(ctx))
         findings = [network]
