@@ -6,13 +6,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import PurePosixPath
 from random import Random
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
 import pytest
 
-from harness.api import Deployer, Fault, FaultContext, HostSpec, Link, SystemClock
+from harness.api import Deployer, Fault, FaultContext, HostSpec, Link, Machine, SystemClock
 from harness.engine.faults import InjectionContext, Stage
 from harness.engine.wiring import Wiring
 from harness.testing.contracts.base import DeployerSuite
@@ -20,6 +21,7 @@ from harness.testing.contracts.bench import Bench, Net, eventually
 from harness_docker.deployer import DockerConfig, DockerDeployer
 from harness_nemesis.block_peer import BlockPeer
 from harness_nemesis.latency import Latency
+from harness_nemesis.loss import Loss
 from harness_nemesis.partition import Partition
 from harness_process.deployer import ProcessConfig, ProcessDeployer
 from harness_ssh.deployer import SshConfig, SshDeployer
@@ -40,7 +42,7 @@ def context_of(net: Net) -> FaultContext:
     wiring.deployment = net.deployment
     network = cast(Any, SimpleNamespace(power=lambda spec: 1))
     stage = Stage(cast(Any, None), network, net.nodes, SystemClock(), 7)
-    return InjectionContext("f1", tuple(net.nodes.values()), stage, wiring, Random(7))
+    return InjectionContext("f1", tuple(net.nodes.values()), stage, wiring, Random(7), tuple)
 
 
 async def reached(net: Net, link: Link) -> bool:
@@ -181,3 +183,52 @@ class TestPlain(SshLinks):
     @pytest.fixture
     def pool(self, ssh_hosts_plain: Any) -> Any:
         return ssh_hosts_plain
+
+
+class TestRules(LinkFaultsContract):
+    """A machine for each node: packets are dropped by the kernel, and delays are by relays."""
+
+    @pytest.fixture(autouse=True)
+    def _lease(self, ssh_hosts: Any) -> Iterator[None]:
+        with ssh_hosts.lease(3) as hosts:
+            self.leased = hosts
+            yield
+            for host in hosts:
+                assert b"harness" not in host.exec("nft", "list", "tables").stdout
+
+    @pytest.fixture
+    def deployer(self) -> Deployer[Any]:
+        return SshDeployer(SshConfig())
+
+    @pytest.fixture
+    def hosts(self) -> Sequence[HostSpec]:
+        return tuple(HostSpec(host.name, host.variables()) for host in self.leased)
+
+    async def test_packets_are_lost(self, bench: Bench) -> None:
+        """By the kernel's own count of what TCP has sent again."""
+        one = make(Loss, share=0.3, patience="5s", healed_within="30s")
+        await self.needs(bench, one)
+        async with bench.up(3) as net:
+            ctx, (a, b, _) = context_of(net), list(net.nodes)
+            machine = net.nodes[a].machine
+            before = await _sent_again(machine)
+            for _ in range(2):
+                await one.inject(ctx)
+            proof = await one.prove(ctx)
+            assert proof.holds is True, proof.seen
+            assert await _sent_again(machine) - before >= 5, "nothing had to be sent again"
+            for _ in range(2):
+                await one.heal(ctx)
+            healed = await one.prove_healed(ctx)
+            assert healed.holds is True, healed.seen
+            before = await _sent_again(machine)
+            for _ in range(20):
+                assert await reached(net, Link(a, b))
+            assert await _sent_again(machine) - before < 5, "packets are lost still"
+
+
+async def _sent_again(machine: Machine) -> int:
+    """Segments, since it was started: RetransSegs of the kernel's Tcp counters."""
+    text = (await machine.get(PurePosixPath("/proc/net/snmp"))).decode()
+    names, values = (line.split() for line in text.splitlines() if line.startswith("Tcp:"))
+    return int(values[names.index("RetransSegs")])
