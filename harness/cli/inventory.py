@@ -39,18 +39,23 @@ def inventory() -> None:
 @click.argument("pattern", default="all")
 @click.option("--json", "as_json", is_flag=True, help="The whole inventory, as `ansible-inventory --list` prints it.")
 def list_hosts(inventory_path: Path | None, extra_texts: tuple[str, ...], pattern: str, as_json: bool) -> int:
-    """List the hosts that match PATTERN, with the groups that they are in."""
-    from harness.spec.inventory_views import as_list
+    """List the hosts that match PATTERN, with the groups that they are in.
+
+    What is wrong with how they are to be reached is told after them, and is an error."""
+    from harness.errors import SpecError
+    from harness.spec.inventory_views import as_list, host_problems
     from harness.spec.variables import parse_extras
 
-    found = read_inventory(inventory_path, open_project())
+    found, extra = read_inventory(inventory_path, open_project()), parse_extras(extra_texts)
     if as_json:
-        click.echo(json.dumps(as_list(found, parse_extras(extra_texts)), indent=2, default=str))
+        click.echo(json.dumps(as_list(found, extra), indent=2, default=str))
         return ExitCode.PASS
     hosts = found.select(pattern)
     width = max((len(host) for host in hosts), default=0)
     for host in hosts:
         click.echo(one_line(f"{host:<{width}}  {', '.join(g for g in found.groups_of(host) if g != 'all')}"))
+    if problems := {problem for host in hosts for problem in host_problems(found, host, extra)}:
+        raise SpecError(problems)
     return ExitCode.PASS
 
 

@@ -26,7 +26,7 @@ from harness.plugin.contract.chain import RoleInfo
 from harness.plugin.contract.deployer import Adoption, HostReport, HostSpec, PlannedNode
 from harness.plugin.contract.machine import Address
 from harness.spec.connection import boolean
-from harness.spec.manage import ADOPT, DEPLOY, MANAGE, is_machine
+from harness.spec.manage import MANAGE, is_adopted, is_machine, wrong
 from harness.spec.model import SourceRef
 from harness.spec.problems import did_you_mean, known_hint, shown
 
@@ -86,11 +86,10 @@ class _Reader:
         self._host = host
 
     def read(self, role: RoleInfo) -> Adoption | None:
-        manage = self._host.vars.get(MANAGE)
-        if manage is not None and manage not in (ADOPT, DEPLOY):
-            guess = did_you_mean(manage, (ADOPT, DEPLOY)) if isinstance(manage, str) else ""
-            self._problem(MANAGE, f'must be "adopt" or "deploy", not {shown(manage)}', guess)
-        if manage != ADOPT:
+        message, hint = wrong(self._host.vars)
+        if message:
+            self._problem(MANAGE, message, hint)
+        if not is_adopted(self._host.vars):
             return None
         unit, pid_file = self._unit(), self._path("pid_file")
         log, control = self._path("log"), self._control()

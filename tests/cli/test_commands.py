@@ -258,3 +258,23 @@ def test_a_project_brings_its_plugins_only_to_those_inside_it(cli: Cli, tmp_path
     names = {row.index(row.split()[1], len(row.split()[0])) for row in rows}
     assert len(names) == 1, "names stand in one column, whatever the kind"
     assert cli("check", demo / "playbooks" / "quickstart.toml").returncode == 0
+
+
+def test_inventory_list_tells_what_is_wrong_with_each_host(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "lab.toml"
+    path.write_text(
+        '[all.vars]\nansible_timeout = "soon"\n[lab.hosts]\na = { ansible_port = "abc" }\nb = { manage = "adpot" }\n'
+        'c = { manage = "adopt", endpoints = 5 }\n'
+        "d = {}\n"
+    )
+    done = cli("inventory", "list", "-i", path)
+    assert (done.returncode, done.stdout.split()) == (4, ["a", "lab", "b", "lab", "c", "lab", "d", "lab"])
+    for place, told in (
+        ("2:1", 'ansible_timeout: must be a number of seconds, at least 1, not "soon"'),
+        ("4:7", 'ansible_port: must be a port, from 1 to 65535, not "abc"'),
+        ("5:7", 'manage: must be "adopt" or "deploy", not "adpot"; did you mean "adopt"?'),
+        ("6:25", "endpoints: must be a table, not 5"),
+    ):
+        assert f"{path}:{place}: {told}" in done.stderr, done.stderr
+    assert done.stderr.count("soon") == 1
+    assert cli("inventory", "list", "-i", path, "-e", "ansible_timeout=5", "d").returncode == 0
