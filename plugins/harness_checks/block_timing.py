@@ -64,6 +64,7 @@ class BlockTiming(Expectation[BlockTimingConfig]):
     Unknown with fewer than `min_intervals`."""
 
     name = "block-timing"
+    sees_violations = False
     Config = BlockTimingConfig
 
     def __init__(self, config: BlockTimingConfig) -> None:

@@ -38,6 +38,7 @@ class Convergence(Expectation[ConvergenceConfig]):
     Unknown when a node cannot be asked."""
 
     name = "convergence"
+    sees_violations = False
     Config = ConvergenceConfig
 
     def __init__(self, config: ConvergenceConfig) -> None:

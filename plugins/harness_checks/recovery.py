@@ -45,6 +45,7 @@ class Recovery(Expectation[RecoveryConfig]):
     Unknown when there was no fault to recover from, and where what took too long was not observed all along."""
 
     name = "recovery"
+    sees_violations = False
     Config = RecoveryConfig
 
     def __init__(self, config: RecoveryConfig) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 from importlib import metadata
 
 import harness_probes
+from harness.plugin.discovery import Kind
+from harness.plugin.registry import Registry
 
 
 def test_every_entry_point_has_a_documented_class_and_every_class_an_entry_point() -> None:
@@ -15,3 +17,12 @@ def test_every_entry_point_has_a_documented_class_and_every_class_an_entry_point
         assert cls.__doc__ and cls.sees_violations
         assert all(field.description for field in cls.Config.model_fields.values())
         cls(cls.Config())
+
+
+def test_these_can_be_watched() -> None:
+    """Those that only take notes of blocks are not among them."""
+    registry = Registry()
+    names = registry.names(Kind.EXPECTATION)
+    assert {name for name in names if registry.get(Kind.EXPECTATION, name).sees_violations} == {
+        "no-forks", "safety", "consensus-liveness", "http-slo", "log-pattern", "promql", "command",
+    }  # fmt: skip
