@@ -28,11 +28,11 @@ SLACK = 10.0
 class Controller:
     """`harness run` as a process of its own, until it is killed."""
 
-    def __init__(self, folder: Path, inventory: str, **environment: str) -> None:
+    def __init__(self, folder: Path, inventory: str, playbook: str = PLAYBOOK, **environment: str) -> None:
         self.work, temp = folder / "work", folder / "temp"
         for made in (self.work, temp):
             made.mkdir()
-        (self.work / "doomed.toml").write_text(PLAYBOOK)
+        (self.work / "doomed.toml").write_text(playbook)
         (self.work / "inventory.toml").write_text(inventory)
         self.environment = {**os.environ, "TMPDIR": str(temp), "PYTHONDONTWRITEBYTECODE": "1", **environment}
         command = [sys.executable, "-m", "harness", "run", "doomed.toml", "-i", "inventory.toml", "--seed", "5"]
@@ -72,8 +72,8 @@ class Controller:
 
 
 @contextmanager
-def controller(folder: Path, inventory: str, **environment: str) -> Iterator[Controller]:
-    one = Controller(folder, inventory, **environment)
+def controller(folder: Path, inventory: str, playbook: str = PLAYBOOK, **environment: str) -> Iterator[Controller]:
+    one = Controller(folder, inventory, playbook, **environment)
     try:
         yield one
     finally:
@@ -189,6 +189,62 @@ def test_ssh(tmp_path: Path, ssh_hosts: Any, ssh_hosts_plain: Any, number: int) 
             assert run.harness("clean").returncode == 0
             assert run.harness("clean").stdout == "nothing was left behind\n"
         assert not left()
+
+
+PARTED = """
+name = "parted"
+chain = { use = "devnet", slot_duration = "100ms", security_param = 3 }
+duration = "60s"
+budget = "unlimited"
+[topology]
+layout = "full"
+validators = 2
+[[workloads]]
+use = "chaos.partition"
+shape = "isolate"
+min_delay = "300ms"
+max_delay = "500ms"
+duration = "50s"
+patience = "1s"
+[[expectations]]
+use = "consensus-liveness"
+"""
+
+
+@pytest.mark.parametrize("end", ["lease", "heal", "clean"])
+def test_rules_of_a_killed_controller(tmp_path: Path, ssh_hosts: Any, ssh_hosts_plain: Any, end: str) -> None:
+    """The machines cut themselves off no longer than their lease, and what others have in nft stays."""
+    with machines(ssh_hosts_plain if end == "heal" else ssh_hosts, 2) as (hosts, left):
+        lease = LEASE if end == "lease" else 600.0
+        inventory = inventory_of(hosts).replace(f"{LEASE:g}s", f"{lease:g}s")
+        with controller(tmp_path, inventory, PARTED) as run:
+            run.until("fault-staged", "proven", 0)
+            run.kill()
+            tables = [line for line in left() if "table inet harness_" in line]
+            assert len(tables) == 2 and all(run.run_id in line for line in tables)
+            if end == "lease":
+                eventually_nothing(left, LEASE + SLACK)
+            elif end == "heal":
+                for host in hosts:
+                    host.exec("python3", "-c", KILL_OTHERS)
+                healed = run.harness("heal", "-i", "inventory.toml")
+                assert healed.returncode == 0, healed.stderr
+                assert healed.stdout.count("undone: table inet harness_") == 2
+                assert not left()
+            assert run.harness("clean").returncode == 0
+            eventually_nothing(left, SLACK)
+
+
+KILL_OTHERS = """
+import glob, os, signal
+pids = [int(folder[6:]) for folder in glob.glob("/proc/[0-9]*")]
+names = {pid: os.readlink(f"/proc/{pid}/exe") for pid in pids if os.path.exists(f"/proc/{pid}/exe")}
+for number in (signal.SIGSTOP, signal.SIGKILL):
+    for pid, name in names.items():
+        if "python" in name and pid != os.getpid():
+            os.kill(pid, number)
+"""
+"""Nobody is there any more who would undo anything."""
 
 
 @pytest.mark.parametrize("systemd", [True, False], ids=["systemd", "plain"])
