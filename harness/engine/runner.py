@@ -123,7 +123,7 @@ class Runner:
                 await self._before(asked, expectation.capture)
         self._watch_blocks((*expectations, *checks.values()))
         timeline = Timeline(self._shared, lambda id: self._judge(*checks[id]))
-        beside = self._beside(expectations)
+        beside = self._beside((*expectations, *checks.values()))
         async with self._recording_figures():
             async with self._phase("drive", plan.duration):
                 await self._drive(workloads, timeline, beside)

@@ -124,6 +124,11 @@ async def test_measuring_goes_on_beside_the_drive(run_fake: Any) -> None:
     assert events(finished, "ExpectationJudged")[0].measured == "begun,ended"
 
 
+async def test_what_a_step_judges_is_measured_from_the_begin_of_the_drive_too(run_fake: Any) -> None:
+    finished = await run_fake('[[steps]]\nat = "50ms"\nexpect = "measuring"')
+    assert events(finished, "ExpectationJudged")[0].measured == "begun"
+
+
 @pytest.mark.parametrize("key", ["continuous", "abort"])
 def test_what_can_only_be_judged_in_the_end_is_refused(fake_registry: Registry, key: str) -> None:
     text = f"""chain = "fake"

@@ -93,6 +93,14 @@ async def test_an_answer_without_end_is_unknown(world: World, server: Any, monke
     assert "over" in (await judged(world, server.url)).measured
 
 
+async def test_a_step_is_judged_for_its_own_moment(world: World, prometheus: Prometheus) -> None:
+    server = prometheus([("a", 3.0)])
+    world.begin()
+    judgement = await Promql(PromqlConfig.model_validate({"url": server.url})).evaluate(world)
+    assert judgement.verdict is Verdict.PASS
+    assert float(server.asked[0][1]["time"]) == pytest.approx(world.clock.wall(), abs=10)
+
+
 async def test_a_scalar(world: World, prometheus: Prometheus) -> None:
     server = prometheus({"status": "success", "data": {"resultType": "scalar", "result": [1.0, "4"]}})
     assert (await judged(world, server.url, op="==", value=4)).verdict is Verdict.PASS
