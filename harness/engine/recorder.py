@@ -12,7 +12,7 @@ from typing import Any
 
 from harness import __version__
 from harness.clock import Clock, SystemClock
-from harness.engine.components import Component
+from harness.engine.components import Component, PlannedStep
 from harness.engine.outcome import Outcome, incomplete
 from harness.engine.plan import Plan
 from harness.engine.target import Target
@@ -31,6 +31,7 @@ from harness.record.state import RunState
 from harness.redact import redact, redact_value
 from harness.spec import toml_writer
 from harness.spec.model import TaskUse
+from harness.spec.playbook_model import StepModel
 from harness.spec.template import verbatim
 from harness.spec.verdict import Verdict
 
@@ -185,12 +186,28 @@ def describe(plan: Plan) -> Mapping[str, Any]:
         ],
         "workloads": [_use(c.cls.name, c.config) for c in plan.workloads],
         "expectations": [_use(c.cls.name, c.config) | _judged(c) for c in plan.expectations],
+        "steps": [_step(step) for step in plan.steps],
     }
     if playbook.settle is not None:
         described["settle"] = str(playbook.settle)
     if playbook.topology.degree is not None:
         described["topology"]["degree"] = playbook.topology.degree
+    if playbook.topology.late:
+        described["topology"]["late"] = playbook.topology.late
     return described
+
+
+def _step(step: PlannedStep) -> dict[str, Any]:
+    use = step.use
+    config = step.component.config if step.component is not None else None
+    own = set(StepModel.model_fields)  # of an option with such a name a step cannot speak
+    options = config.model_dump(mode="json", exclude_none=True, exclude=own) if config is not None else {}
+    described: dict[str, Any] = {use.action: list(use.argv) if use.action == "run" else use.what, **options}
+    if use.action in ("fault", "run"):
+        described["targets"] = use.targets
+    spans = {"at": use.at, "after": use.after, "hold": use.hold}
+    described |= {key: str(value) for key, value in spans.items() if value is not None}
+    return described | ({"name": use.name} if use.name else {})
 
 
 def _become(task: TaskUse) -> dict[str, bool]:

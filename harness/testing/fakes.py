@@ -8,6 +8,7 @@ import hashlib
 import math
 import random
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -80,6 +81,7 @@ class FakeWorld:
     `services` are those that were ever spawned, by node; `files` what was put on the machine."""
 
     services: dict[str, FakeService] = field(default_factory=dict)
+    starts: Counter[str] = field(default_factory=Counter)
     files: dict[PurePosixPath, bytes] = field(default_factory=dict)
     sent: list[Transaction] = field(default_factory=list)
     included: dict[int, list[str]] = field(default_factory=dict)
@@ -186,6 +188,7 @@ class FakeMachine(Machine):
     async def spawn(self, spec: ServiceSpec) -> Service:
         service = FakeService(spec)
         self._world.services[spec.name] = service
+        self._world.starts[spec.name] += 1
         return service
 
     async def facts(self) -> Facts:
@@ -258,12 +261,14 @@ class FakeDeployment(Deployment):
 
 class FakeChainConfig(Config):
     """`interval`: time from block to block. What is to go wrong: nodes that `never_answer`, that `stall` for good
-    at a height, or that `exit_at` one; `deaf` ones ignore the stop signal."""
+    at a height, or that `exit_at` one; `once` ones never answer again once they were restarted; `deaf` ones ignore the
+    stop signal."""
 
     interval: Duration = 0.02
     never_answer: tuple[str, ...] = ()
     stall: Mapping[str, int] = {}
     exit_at: Mapping[str, int] = {}
+    once: tuple[str, ...] = ()
     deaf: tuple[str, ...] = ()
     lose_transactions: bool = False
 
@@ -354,7 +359,9 @@ class FakeClient(ChainClient):
         self._node = node
 
     def _require(self) -> None:
-        if self._node in self._network.config.never_answer or not self._network.world.runs(self._node):
+        config, world = self._network.config, self._network.world
+        lost = self._node in config.never_answer or (self._node in config.once and world.starts[self._node] > 1)
+        if lost or not world.runs(self._node):
             raise Unreachable(f"{self._node} does not answer")
 
     async def head(self) -> Head:

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from harness.engine.plan import resolve_file
 from harness.errors import ExitCode, SpecError
+from harness.plugin.registry import Registry
 from harness.record.events import ExpectationJudged, FaultStaged, StepStaged
 from harness.record.journal import read_journal
+from harness.spec.playbook import load_playbook
 
 pytestmark = pytest.mark.anyio
 
@@ -142,3 +145,33 @@ async def test_a_timeline_that_cannot_be_is_refused_with_its_place(run_fake: Any
         await run_fake(SAY + steps)
     assert complaint in str(refused.value)
     assert all(problem.line > 0 for problem in refused.value.problems)
+
+
+async def test_the_timeline_can_be_had_again_from_the_runs_own_playbook(run_fake: Any, fake_registry: Registry) -> None:
+    steps = """
+[[steps]]
+at = "block 2"
+fault = "sticky"
+targets = "validator-1"
+hold = "20ms"
+[[steps]]
+after = "5ms"
+fault = "sticky"
+targets = "validators:!validator-1"
+name = "x"
+[[steps]]
+at = "80ms"
+heal = "x"
+[[steps]]
+expect = "say"
+"""
+    finished = await run_fake(SAY + steps)
+    again = load_playbook(finished.directory.path / "run.toml")
+    [plan] = resolve_file(again, fake_registry)
+    told = [(s.use.action, s.use.what, str(s.use.at), str(s.use.after), s.use.targets, s.use.name) for s in plan.steps]
+    assert told == [
+        ("fault", "sticky", "block 2", "None", "validator-1", ""),
+        ("fault", "sticky", "None", "5ms", "validators:!validator-1", "x"),
+        ("heal", "x", "80ms", "None", "all", ""),
+        ("expect", "say", "None", "None", "all", ""),
+    ]
