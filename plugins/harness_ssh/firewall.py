@@ -83,13 +83,18 @@ async def rules(run_id: str, nodes: Sequence[PlannedNode], sites: Mapping[str, S
             tasks.start_soon(look, node, host)
     if problems:
         return min(problems)
-    made = NftShaper.of(run_id, {node: sites[host].machine for node, host in homes.items()}, seen, sessions)
-    if isinstance(made, NftShaper) and not all(sites[host].tunnelled for host in homes.values()):
-        clients = {session.client for session in sessions}
-        for told in seen.values():
-            if clients & {theirs for pairs in told.peers.values() for theirs, _ in pairs}:
-                return 'we are on the machine of a node, and reach others\' APIs from there: harness_api = "tunnel"'
-    return made
+    if not all(sites[host].tunnelled for host in homes.values()) and (problem := beside(sessions, seen)):
+        return problem
+    return NftShaper.of(run_id, {node: sites[host].machine for node, host in homes.items()}, seen, sessions)
+
+
+def beside(sessions: Iterable[Session], seen: Mapping[str, Survey]) -> str:
+    """Why rules would part us, too, from nodes that we call directly, "" if they do not."""
+    clients = {session.client for session in sessions}
+    nodes = {ip for told in seen.values() for pairs in told.peers.values() for both in pairs for ip in both}
+    return (
+        'we are on the machine of a node, and call others from there: harness_api = "tunnel"' if clients & nodes else ""
+    )
 
 
 async def session(connection: SshConnection) -> Session:

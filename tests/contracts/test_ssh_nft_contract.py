@@ -22,13 +22,18 @@ class NftContract(LinksSuite, ShapesSuite):
     """A machine for each node of each test. A table of somebody else's is there all the time."""
 
     links: ClassVar[str]
+    user: ClassVar[str]
     offered: ClassVar[set[str]]
     exclusive = True
 
+    @pytest.fixture
+    def pool(self) -> Any:
+        raise NotImplementedError
+
     @pytest.fixture(autouse=True)
-    def _lease(self, ssh_hosts: Any) -> Iterator[None]:
-        with ssh_hosts.lease(4) as hosts:
-            self.machines = hosts
+    def _lease(self, pool: Any) -> Iterator[None]:
+        with pool.lease(4) as hosts:
+            self.machines = [host.as_user(self.user) for host in hosts]
             for host in hosts:
                 host.exec("nft", "add table inet bystander")
             try:
@@ -67,9 +72,21 @@ class NftContract(LinksSuite, ShapesSuite):
 
 class TestAlone(NftContract):
     links = "nft"
+    user = "root"
     offered: ClassVar[set[str]] = {"link-control", "link-loss"}
+
+    @pytest.fixture
+    def pool(self, ssh_hosts: Any) -> Any:
+        return ssh_hosts
 
 
 class TestBesideRelays(NftContract):
+    """No systemd, and a user who becomes root for what only root may do."""
+
     links = "auto"
+    user = "deploy"
     offered: ClassVar[set[str]] = {"link-control", "link-loss", "link-delay", "link-rate"}
+
+    @pytest.fixture
+    def pool(self, ssh_hosts_plain: Any) -> Any:
+        return ssh_hosts_plain
