@@ -256,7 +256,7 @@ class SshDeployer(Deployer[SshConfig]):
         """None where relays are to do it all, or nothing is to be done. Raises DeployError."""
         if not firewall.wants_rules(self.config.links, request.needs):
             return None
-        rules = await firewall.rules(request.run_id, request.nodes, sites, pool)
+        rules = await firewall.rules(request.run_id, request.nodes, sites, pool, request.access.forks)
         if isinstance(rules, NftShaper):
             return rules
         if self.config.links == "nft":

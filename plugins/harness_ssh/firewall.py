@@ -57,26 +57,31 @@ def crowded(nodes: Iterable[PlannedNode]) -> str:
     return ""
 
 
-async def rules(run_id: str, nodes: Sequence[PlannedNode], sites: Mapping[str, Site], pool: Pool) -> NftShaper | str:
-    """What drops packets between these nodes, or why nothing can. Raises InfrastructureError."""
+async def rules(
+    run_id: str, nodes: Sequence[PlannedNode], sites: Mapping[str, Site], pool: Pool, forks: int
+) -> NftShaper | str:
+    """What drops packets between these nodes, or why nothing can; `forks` machines are asked at once. Raises
+    InfrastructureError."""
     if problem := crowded(nodes):
         return problem
     homes = {node.spec.name: node.host.name for node in nodes}
     seen: dict[str, Survey] = {}
     sessions: list[Session] = []
     problems: list[str] = []
+    slots = anyio.CapacityLimiter(forks)
 
     async def look(node: str, host: str) -> None:
         peers = {peer: sites[home].address for peer, home in homes.items() if peer != node}
-        told = await survey(sites[host].machine, peers)
-        if isinstance(told, str):
-            problems.append(f"{host}: {told}")
-            return
-        seen[node] = told
-        try:
-            sessions.append(await session(await pool.get(host)))
-        except ValueError:
-            problems.append(f"{host}: its SSH server does not say whom it is connected with")
+        async with slots:
+            told = await survey(sites[host].machine, peers)
+            if isinstance(told, str):
+                problems.append(f"{host}: {told}")
+                return
+            seen[node] = told
+            try:
+                sessions.append(await session(await pool.get(host)))
+            except ValueError:
+                problems.append(f"{host}: its SSH server does not say whom it is connected with")
 
     async with anyio.create_task_group() as tasks:
         for node, host in homes.items():
