@@ -190,7 +190,7 @@ class _Reader:
 
     def _problem(self, path: str, message: str, hint: str = "", at: str = "") -> None:
         places = self._host.places
-        where = places.get(at or path.partition(".")[0], SourceRef(f"host {self._host.name}"))
+        where = places.get(at or path.partition(".")[0], SourceRef.of_host(self._host.name))
         self.problems.append(Problem(where.file, where.line, where.column, path, message, hint))
 
 

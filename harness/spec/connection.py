@@ -234,7 +234,7 @@ class _Reader:
                 self._problem(name, f"is not understood: {why}")
 
     def _problem(self, name: str, message: str) -> None:
-        where = self._places.get(name, SourceRef(f"host {self._host}"))
+        where = self._places.get(name, SourceRef.of_host(self._host))
         self.problems.append(Problem(where.file, where.line, where.column, name, message))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,11 @@ class SourceRef:
     file: str
     line: int = 0
     column: int = 0
+
+    @classmethod
+    def of_host(cls, name: str) -> SourceRef:
+        """For what is said of a host and has no place in a file. Its name may be anybody's: it stays on one line."""
+        return cls(f"host {name if name.isprintable() else json.dumps(name)}")
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from harness.cli.data_stream import DataStream
 from harness.cli.faces.plain import PlainFace
 from harness.cli.main import group as cli
+from harness.errors import HarnessError
 from harness.record.codec import encode
 from harness.record.events import (
     BlockObserved,
@@ -65,7 +66,7 @@ JSON = st.dictionaries(TEXT, TEXT | st.lists(TEXT, max_size=2) | st.dictionaries
 RUN_ID = "2026-01-31T12-00-00-hostile-7f3a"
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 """A change of colour: the only sequence that we ourselves send to a terminal."""
-MOMENT = re.compile(r"^ *\+\d[\d,]*\.\ds  \S")
+MOMENT = re.compile(r"^ *\+\d[\d,]*\.\ds  .")
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,10 @@ def run_directory(root: Path, texts: Texts, log: bytes = b"") -> RunDirectory:
 
 
 def shown_by(*arguments: str) -> str:
-    """What a command writes into pipes."""
-    done = CliRunner().invoke(cli, arguments, prog_name="harness", catch_exceptions=False)
+    """What a command writes into pipes, before it ends with an error perhaps."""
+    done = CliRunner().invoke(cli, arguments, prog_name="harness")
+    if done.exception is not None and not isinstance(done.exception, HarnessError):
+        raise done.exception
     return done.output
 
 
