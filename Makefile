@@ -10,7 +10,7 @@ quickstart: $(VENV)/installed
 
 test: $(VENV)/installed-dev lint
 	$(BIN)/python -m harness_cometbft.install
-	$(BIN)/pytest -n 3 $(PYTEST_ARGS)
+	$(BIN)/pytest -n 3 --dist worksteal $(PYTEST_ARGS)
 
 unit: $(VENV)/installed-dev
 	$(BIN)/pytest -n 2 -m "not real and not slow" $(PYTEST_ARGS)

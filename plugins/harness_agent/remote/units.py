@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -144,7 +145,11 @@ class UnitService(Service):
 
     def resume(self) -> None:
         if self._frozen:
-            cgroups.freeze(self._frozen, False)
+            try:
+                cgroups.freeze(self._frozen, False)
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENODEV):  # gone, with all that stood still in it
+                    raise
             self._frozen = ""
         signal_each(cgroups.members(self.unit), signal.SIGCONT)
 
