@@ -88,7 +88,9 @@ async def test_a_broken_ledger_fails_by_the_right_expectation(
 
 async def test_the_same_network_unbroken_passes_with_every_kind(judge: Judge) -> None:
     finished = await judge(duration="6s")
-    assert finished.outcome.exit_code == 0, {k: (e.verdict, e.measured) for k, e in finished.state.expectations.items()}
+    judged, told = verdicts(finished), {k: e.measured for k, e in finished.state.expectations.items()}
+    sender = judged.pop("transaction-inclusion")  # a busy machine may have held up the sender, which is said then
+    assert set(judged.values()) == {"pass"} and sender in ("pass", "unknown"), told
     kinds = finished.state.expectations["rejects-invalid"].evidence["kinds"]
     assert len(kinds) == 12 and all(set(counts) == {"rejected"} for counts in kinds.values()), kinds
     assert "supply" in finished.state.expectations["balances-conserved"].measured

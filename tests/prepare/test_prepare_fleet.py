@@ -158,7 +158,8 @@ def test_a_failure_on_one_host_is_told_in_its_own_words_and_sudo_may_want_a_pass
     monkeypatch.setenv("SUDO_OF_OPS", hosts[0].ops_password)
     done = cli("prepare")
     assert done.returncode == 3, done.stdout + done.stderr
-    assert f"{hosts[0].name}  FAILED   /srv/prepare-test: there is a file in the place of a folder" in done.stdout
+    told = f"{hosts[0].name} FAILED /srv/prepare-test: there is a file in the place of a folder"
+    assert told in " ".join(done.stdout.split())
     assert recap(done.stdout) == [[0, 0, 1], [7, 5, 0]]
     assert hosts[0].ops_password not in done.stdout + done.stderr
 

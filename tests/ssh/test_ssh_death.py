@@ -115,7 +115,11 @@ def guardians(keeper: int) -> list[int]:
 
 def pipes(pid: int) -> set[str]:
     try:
-        files = [str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()]
+        files = list(Path(f"/proc/{pid}/fd").iterdir())
     except OSError:  # gone meanwhile, or somebody else's
         return set()
-    return {file for file in files if file.startswith("pipe:")}
+    found = set()
+    for file in files:
+        with suppress(OSError):  # closed meanwhile
+            found.add(str(file.readlink()))
+    return {name for name in found if name.startswith("pipe:")}
