@@ -22,7 +22,8 @@ from harness.errors import (
 from harness.observe.blocks import Block, BlockHeader, BlockSeen, BlockSource, Head
 from harness.observe.feed import BlockFeed
 from harness.observe.finality import Conflict
-from harness.observe.tracker import Outcome, Summary, Ticket, Tracker
+from harness.observe.submissions import Outcome, Summary, Ticket
+from harness.observe.tracker import Tracker
 from harness.observe.view import NodeView
 from harness.plugin.contract.base import Capability, Config, MachineCapability, NoConfig, Plugin
 from harness.plugin.contract.chain import (

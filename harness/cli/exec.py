@@ -21,7 +21,7 @@ from harness.engine.target import Target
 from harness.errors import CommandTimeout, ExitCode, InfrastructureError, MachineLost, UsageError
 from harness.plugin.contract.deployer import HostSpec
 from harness.plugin.contract.machine import Completed, Machine
-from harness.record.summary import NONE, Mood, Row, Table
+from harness.record.tables import NONE, Mood, Row, Table
 from harness.record.text import one_line, unnamed
 from harness.redact import redact_value
 from harness.spec.units import format_duration

@@ -11,7 +11,7 @@ import click
 from harness.errors import ExitCode
 from harness.record.journal import read_journal
 from harness.record.rundir import RunDirectory
-from harness.record.summary import NONE, Mood, Row, Table
+from harness.record.tables import NONE, Mood, Row, Table
 from harness.record.turns import TurnTaken, turns_taken
 from harness.spec.units import format_duration
 

@@ -18,7 +18,7 @@ from harness.engine.ping import Ability, ClockOffset, HostPing, ping
 from harness.errors import ExitCode
 from harness.plugin.contract.machine import Machine
 from harness.record.render import console_for, render_table
-from harness.record.summary import NONE, Mood, Row, Table
+from harness.record.tables import NONE, Mood, Row, Table
 from harness.record.text import counted, one_line
 from harness.redact import redact_value
 from harness.spec.units import format_duration

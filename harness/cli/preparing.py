@@ -15,7 +15,7 @@ from harness.engine.placement import host_spec
 from harness.engine.prepare import Step, TaskOutcome, prepare
 from harness.engine.target import Target
 from harness.plugin.contract.deployer import Access, HostSpec
-from harness.record.summary import Mood, Row, Table
+from harness.record.tables import Mood, Row, Table
 from harness.record.text import block, one_line
 from harness.redact import redact
 

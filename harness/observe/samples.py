@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.clock import Clock
 from harness.observe.blocks import BlockSeen
-from harness.observe.tracker import Submission
+from harness.observe.submissions import Submission
 
 BATCH_EVERY = 1.0
 """Seconds between two batches."""

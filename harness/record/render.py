@@ -15,7 +15,8 @@ from rich.table import Column
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from harness.record.summary import NONE, Detail, Mood, Row, Summary, Table
+from harness.record.summary import Detail, Summary
+from harness.record.tables import NONE, Mood, Row, Table
 from harness.record.text import one_line
 
 STYLES = {Mood.GOOD: "green", Mood.DOUBTFUL: "yellow", Mood.BAD: "red", Mood.PLAIN: ""}

@@ -10,7 +10,6 @@ import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -19,55 +18,16 @@ from harness.record.codec import jsonable
 from harness.record.evidence import evidence_lines
 from harness.record.rundir import RunDirectory
 from harness.record.state import ExpectationState, FaultState, RunState
+from harness.record.tables import NONE, Mood, Row, Table, mood_of
 from harness.record.text import counted, figure, one_line
 from harness.spec.units import format_duration
 from harness.spec.verdict import Verdict
 
-NONE = "–"
-"""Stands where there is nothing to say."""
 _MAX_NODES = 16
 _MAX_FAULTS = 30
 _MAX_WARNINGS = 20
 _MAX_VIOLATIONS = 3
 _MAX_LENGTH = 200
-
-
-class Mood(StrEnum):
-    """How a row is to be taken; faces choose colours by it."""
-
-    GOOD = "good"
-    DOUBTFUL = "doubtful"
-    BAD = "bad"
-    PLAIN = "plain"
-
-
-_MOOD_OF_VERDICT = {Verdict.PASS: Mood.GOOD, Verdict.UNKNOWN: Mood.DOUBTFUL, Verdict.FAIL: Mood.BAD}
-
-
-def mood_of(verdict: str) -> Mood:
-    """The mood of a verdict's text; anything that is no verdict is doubtful."""
-    return next((mood for known, mood in _MOOD_OF_VERDICT.items() if known == verdict), Mood.DOUBTFUL)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """`cells` in the order of the table's columns."""
-
-    cells: tuple[str, ...]
-    mood: Mood = Mood.PLAIN
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """`numeric` are the columns to be set flush right, `wide` those to be broken first where a line is too long;
-    `notes` are lines to be shown beneath."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-    numeric: frozenset[str] = frozenset()
-    wide: frozenset[str] = frozenset()
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

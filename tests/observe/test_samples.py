@@ -14,7 +14,7 @@ from harness.clock import SystemClock
 from harness.observe import samples
 from harness.observe.blocks import BlockHeader, BlockSeen
 from harness.observe.samples import SampleStore
-from harness.observe.tracker import Submission
+from harness.observe.submissions import Submission
 
 
 def seen(height: int, hash: str = "h") -> BlockSeen:

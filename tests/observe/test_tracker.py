@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from harness.observe import tracker as tracking
 from harness.observe.blocks import Block
 from harness.observe.latency import Latencies
-from harness.observe.tracker import Outcome, Submission, Summary, Ticket, Tracker
+from harness.observe.submissions import Outcome, Submission, Summary, Ticket
+from harness.observe.tracker import Tracker
 from tests.observe.fakes import header
 
 

@@ -29,7 +29,8 @@ from harness.record.reduce import reduce
 from harness.record.render import STYLES, console_for, render_summary
 from harness.record.rundir import RunDirectory
 from harness.record.state import RunState
-from harness.record.summary import Mood, figures_line, moment, prepare_line, summarize
+from harness.record.summary import figures_line, moment, prepare_line, summarize
+from harness.record.tables import Mood
 from harness.record.text import counted, one_line
 from harness.spec.units import format_duration
 
