@@ -63,7 +63,7 @@ def run_all(plans: Sequence[Plan], target: Target, registry: Registry, options: 
         for text in failed_observers:
             recorder.warn("plugins", text)
         recorder.observe(registry.observers())
-        done = _run_one(plan, target, recorder, options, planned)
+        done = _run_one(plan, target, recorder, options, planned, registry)
         states.append(recorder.state)
         codes.append(done.outcome.exit_code)
         if done.interrupted:
@@ -77,7 +77,12 @@ def run_all(plans: Sequence[Plan], target: Target, registry: Registry, options: 
 
 
 def _run_one(
-    plan: Plan, target: Target, recorder: Recorder, options: RunOptions, planned: tuple[PlannedNode, ...]
+    plan: Plan,
+    target: Target,
+    recorder: Recorder,
+    options: RunOptions,
+    planned: tuple[PlannedNode, ...],
+    registry: Registry,
 ) -> Executed:
     with own_stdout() as stdout:
         json = (
@@ -88,7 +93,7 @@ def _run_one(
         if face is not None:
             recorder.subscribe(face)
         uvloop = {"use_uvloop": True}
-        done = anyio.run(execute, plan, target, recorder, planned, backend="asyncio", backend_options=uvloop)
+        done = anyio.run(execute, plan, target, recorder, planned, registry, backend="asyncio", backend_options=uvloop)
         if json is not None:
             json.close()
         if plain is not None:

@@ -13,6 +13,7 @@ import anyio
 from harness.clock import Clock
 from harness.engine.plan import Plan
 from harness.engine.seed import derive
+from harness.engine.steering import Steering
 from harness.errors import HarnessError, InfrastructureError
 from harness.observe.feed import BlockFeed
 from harness.observe.tracker import Tracker
@@ -38,6 +39,7 @@ class RunShared:
     feed: BlockFeed
     emit: Callable[[Event], None]
     make_tracker: Callable[[str], Tracker]
+    steering: Steering
     faults: FaultControl = field(init=False)
     trackers: dict[str, Tracker] = field(default_factory=dict)
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -96,6 +98,9 @@ class ComponentContext(Context):
 
     def trackers(self) -> Mapping[str, Tracker]:
         return self._shared.trackers
+
+    async def unpaused(self) -> float:
+        return await self._shared.steering.unpaused()
 
     def note(self, message: str, **data: Any) -> None:
         self._shared.emit(Note(self.component, "info", message, data))

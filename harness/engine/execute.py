@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 import anyio.abc
 
+from harness.engine.control import serve
 from harness.engine.outcome import Outcome
 from harness.engine.patience import Patience
 from harness.engine.plan import Plan
 from harness.engine.recorder import Recorder
 from harness.engine.session import session
+from harness.engine.steering import Steering
 from harness.engine.target import Target
 from harness.plugin.contract.deployer import PlannedNode
+from harness.plugin.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +31,32 @@ class Executed:
 
 
 async def execute(
-    plan: Plan, target: Target, recorder: Recorder, planned: tuple[PlannedNode, ...] | None = None
+    plan: Plan,
+    target: Target,
+    recorder: Recorder,
+    planned: tuple[PlannedNode, ...] | None = None,
+    registry: Registry | None = None,
 ) -> Executed:
     """Run a plan to its end; `planned` is what `target.check` has said of it, if it has been asked. Never raises for
     what went wrong with the run: the outcome says it, and the journal holds a defect's traceback.
 
     The first SIGINT, SIGTERM or SIGHUP ends the run and tears down; the second makes teardown kill nodes instead
-    of waiting for them; the third gives up on what still does not end."""
+    of waiting for them; the third gives up on what still does not end. Whoever may write to its directory can steer
+    it meanwhile: see harness.control. `registry` has the faults that can be injected by hand."""
     patience = Patience()
     async with anyio.create_task_group() as tasks:
         with anyio.CancelScope() as running:
-            await tasks.start(_listen, running, patience)
+            interrupt = partial(_interrupt, running, patience)
+            await tasks.start(_listen, interrupt)
+            steering = Steering(recorder.clock, recorder.emit, interrupt)
             try:
-                async with session(plan, target, recorder, patience=patience, planned=planned) as runner:
+                await tasks.start(serve, recorder.path, steering)
+            except OSError as error:
+                recorder.warn("control", f"this run cannot be steered from elsewhere: {error}")
+            try:
+                async with session(
+                    plan, target, recorder, patience=patience, planned=planned, steering=steering, registry=registry
+                ) as runner:
                     await runner.run(plan)
             except Exception:
                 # The session has recorded it: outcome, journal, result.json. Nothing is lost by not raising.
@@ -49,10 +67,14 @@ async def execute(
     return Executed(recorder.outcome, running.cancel_called)
 
 
-async def _listen(running: anyio.CancelScope, patience: Patience, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+def _interrupt(running: anyio.CancelScope, patience: Patience) -> None:
+    if running.cancel_called:
+        patience.lose()
+    running.cancel()
+
+
+async def _listen(interrupt: Callable[[], None], *, task_status: anyio.abc.TaskStatus[None]) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as received:
         task_status.started()
         async for _ in received:
-            if running.cancel_called:
-                patience.lose()
-            running.cancel()
+            interrupt()

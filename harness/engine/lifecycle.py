@@ -24,6 +24,7 @@ from harness.engine.plan import Plan
 from harness.engine.prepare import TaskOutcome, prepare
 from harness.engine.recorder import Recorder
 from harness.engine.runner import Runner, journal_feed, phase
+from harness.engine.steering import Steering
 from harness.engine.target import Target
 from harness.engine.tasks import all_of, plain
 from harness.engine.wiring import Wiring
@@ -33,6 +34,7 @@ from harness.plugin.contract.chain import ChainClient, Network, NetworkSpec, Nod
 from harness.plugin.contract.deployer import Access, Deployment, DeployRequest, PlannedNode
 from harness.plugin.contract.machine import CommandRecord, Machine
 from harness.plugin.contract.task import TaskResult
+from harness.plugin.registry import Registry
 from harness.record.events import CommandRan, NetworkAdopted, Note, PhaseEnded, PhaseStarted, RunStarted, TaskRan
 from harness.record.text import counted
 from harness.spec.topology import Link
@@ -44,11 +46,21 @@ STEP_WITHIN = 120.0
 class Lifecycle:
     """One network's life. `runner` is None until it is up."""
 
-    def __init__(self, plan: Plan, target: Target, recorder: Recorder, patience: Patience) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        target: Target,
+        recorder: Recorder,
+        patience: Patience,
+        steering: Steering,
+        registry: Registry | None = None,
+    ) -> None:
         self.plan = plan
         self.target = target
         self.recorder = recorder
         self.patience = patience
+        self.steering = steering
+        self._registry = registry
         self.runner: Runner | None = None
         self._held = HeldDeployment()
         self._nodes: dict[str, ReachedNode] = {}
@@ -67,7 +79,7 @@ class Lifecycle:
         shared = await (self._adopt(planned, tasks) if adopts else self._deploy(planned, tasks))
         async with phase(shared, "ready", self.plan.playbook.ready_timeout):
             await self._ready(shared, tasks)
-        self.runner = Runner(shared, self.plan)
+        self.runner = Runner(shared, self.plan, self._registry)
         return self.runner
 
     async def _deploy(self, planned: tuple[PlannedNode, ...], tasks: anyio.abc.TaskGroup) -> RunShared:
@@ -145,6 +157,7 @@ class Lifecycle:
             feed=feed,
             emit=recorder.emit,
             make_tracker=partial(recorder.make_tracker, feed),
+            steering=self.steering,
         )
         shared.faults = self._faults = Faults(
             self._ledger,

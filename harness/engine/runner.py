@@ -13,6 +13,7 @@ import anyio
 import anyio.abc
 
 from harness.clock import Clock
+from harness.engine.by_hand import FaultsByHand
 from harness.engine.components import Component
 from harness.engine.context import ComponentContext, RunShared
 from harness.engine.plan import Plan
@@ -24,6 +25,7 @@ from harness.plugin.contract.context import Window
 from harness.plugin.contract.expectation import Expectation, Judgement, Violation
 from harness.plugin.contract.node import Node
 from harness.plugin.contract.workload import Workload
+from harness.plugin.registry import Registry
 from harness.record.events import (
     BlockObserved,
     Event,
@@ -69,9 +71,11 @@ class Judged:
 class Runner:
     """What `deployer.deploy(plan)` gives: a network that is up, and `run`, which drives and judges it."""
 
-    def __init__(self, shared: RunShared, plan: Plan) -> None:
-        """`plan` is what was asked for, whose pace may not be that of the network."""
+    def __init__(self, shared: RunShared, plan: Plan, registry: Registry | None = None) -> None:
+        """`plan` is what was asked for, whose pace may not be that of the network. `registry` has the faults that can
+        be injected by hand, none without it."""
         self._shared = shared
+        self._registry = registry
         self.plan = plan
         self._judged: list[Judged] = []
         self._violated: dict[str, tuple[Violation, str]] = {}  # expectation → its first violation, where it is asked
@@ -246,7 +250,11 @@ class Runner:
                 for component, workload in workloads:
                     driving.start_soon(self._drive_one, component.id, partial(self._run_workload, component, workload))
                 driving.start_soon(self._drive_one, TIMELINE, partial(timeline.run, deadline))
+                if self._registry is not None:
+                    by_hand = FaultsByHand(shared, self._registry, driving, deadline)
+                    shared.steering.driving(by_hand.inject, by_hand.offered)
                 await clock.sleep_until(deadline)
+                shared.steering.driven()
                 driving.cancel_scope.deadline = anyio.current_time() + DRIVE_GRACE
             if driving.cancel_scope.cancelled_caught and not shared.failures and not self.ended_by:
                 late = ", ".join(sorted(self._driving))
@@ -254,6 +262,7 @@ class Runner:
                     "drive", InfrastructureError(f"{late} did not end within {DRIVE_GRACE:g} s of the deadline")
                 )
             tasks.cancel_scope.cancel()
+        shared.steering.driven()
         shared.window = Window(start, start_wall, clock.now(), clock.wall())
         shared.quiet = True
 

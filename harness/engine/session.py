@@ -14,10 +14,12 @@ from harness.engine.patience import Patience
 from harness.engine.plan import Plan
 from harness.engine.recorder import Recorder
 from harness.engine.runner import Runner
+from harness.engine.steering import Steering
 from harness.engine.target import Target
 from harness.engine.tasks import plain
 from harness.errors import HarnessError, TeardownError, UsageError
 from harness.plugin.contract.deployer import PlannedNode
+from harness.plugin.registry import Registry
 from harness.record.events import Note
 
 
@@ -29,14 +31,18 @@ async def session(
     *,
     patience: Patience | None = None,
     planned: tuple[PlannedNode, ...] | None = None,
+    steering: Steering | None = None,
+    registry: Registry | None = None,
 ) -> AsyncIterator[Runner]:
     """Deploy a plan and give its runner; on leaving, tear down and write the result, whatever happened.
 
     `patience` may be lost from outside, to shorten what comes after an interruption; with `planned`, which
-    `target.check` has given, machines are not looked at once more. Raises what the body raised,
+    `target.check` has given, machines are not looked at once more. `steering` is who is asked from outside, and
+    `registry` has the faults that can be injected by hand. Raises what the body raised,
     and NotReadyError, DeployError … of bringing the network up; TeardownError, from one of them, when what had been
     made could not be taken away either."""
-    life = Lifecycle(plan, target, recorder, patience or Patience())
+    steering = steering or Steering(recorder.clock, recorder.emit, _nobody_ends_it)
+    life = Lifecycle(plan, target, recorder, patience or Patience(), steering, registry)
     began = recorder.clock.now()
     error: BaseException | None = None
     left: list[str] = []
@@ -71,6 +77,10 @@ async def session(
     recorder.finish(outcome, recorder.clock.now() - began)
     if error is not None:
         raise error
+
+
+def _nobody_ends_it() -> None:
+    """Who drives the network himself ends it himself."""
 
 
 def _told(error: BaseException) -> str:

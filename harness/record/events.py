@@ -203,6 +203,15 @@ class TaskRan(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Steered(Event):
+    """Somebody who watches the run has asked for something: `what` is pause, resume, abort or fault. `by` is who."""
+
+    what: str
+    by: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Note(Event):
     """`level` is info, warning or error."""
 

@@ -20,6 +20,7 @@ from harness.record.events import (
     Recorded,
     RunFinished,
     RunStarted,
+    Steered,
     StepStaged,
     TaskRan,
     ViolationSeen,
@@ -90,6 +91,10 @@ def _apply(state: RunState, event: Event, recorded: Recorded) -> RunState:
             return replace(state, run=run)
         case TaskRan():
             return _task_ran(state, event)
+        case Steered("pause"):
+            return replace(state, paused_at=state.t)
+        case Steered("resume") if state.paused_at is not None:
+            return replace(state, paused_at=None, paused_for=state.paused_for + state.t - state.paused_at)
         case Note():
             return _note(state, event)
         case PhaseStarted():

@@ -178,7 +178,8 @@ class Remark:
 class RunState:
     """Everything. `run` is None before the first line, `finish` until the last one. `tasks` are those of `[[prepare]]`
     that have run anywhere, `prepared` what came of them. `recent` are the newest highest blocks, oldest first; `seq`
-    and `t` those of the last event; `began` is Unix time."""
+    and `t` those of the last event; `began` is Unix time. `paused_at`: since when somebody holds the workloads;
+    `paused_for`: seconds for which they were held before."""
 
     seq: int = 0
     t: float = 0.0
@@ -196,6 +197,8 @@ class RunState:
     notes: tuple[Remark, ...] = ()
     warnings: Mapping[tuple[str, str, str], Remark] = field(default_factory=dict)
     finish: RunFinished | None = None
+    paused_at: float | None = None
+    paused_for: float = 0.0
 
     @property
     def highest(self) -> BlockRef | None:

@@ -132,6 +132,8 @@ def _facts(state: RunState) -> tuple[str, ...]:
     took = state.finish.seconds if state.finish else state.t
     facts = [f"chain {run.chain}", f"deployer {run.deployer}", counted(len(state.nodes), "node"), f"seed {run.seed}"]
     facts += [f"duration {_seconds(run.duration)} (whole run {_seconds(took)})"]
+    if state.paused_for:
+        facts.append(f"workloads paused for {_seconds(state.paused_for)}")
     if state.started is not None:
         facts.append(state.started.strftime("%Y-%m-%d %H:%M:%S UTC"))
     return tuple(facts)

@@ -61,5 +61,5 @@ async def run_playbook(
     recorder = Recorder.create(runs, plan, target)
     if on_event is not None:
         recorder.subscribe(on_event)
-    executed = await execute(plan, target, recorder)
+    executed = await execute(plan, target, recorder, registry=registry)
     return Finished(executed.outcome, recorder.state, recorder.run_dir)

@@ -114,10 +114,13 @@ class Nemesis(Workload[ChaosConfigT]):
         figures = {"injected": 0, "skipped": 0}
         ctx.progress(**figures)
 
+        def skip(number: int, why: str) -> None:
+            ctx.faults.skip(number, why, by=ctx.component)
+            figures["skipped"] += 1
+
         async def take(number: int, turn: FaultTurn) -> None:
             if why := _objection(ctx, turn):
-                ctx.faults.skip(number, why, by=ctx.component)
-                figures["skipped"] += 1
+                skip(number, why)
             else:
                 async with ctx.faults.apply(
                     turn.make(), [ctx.nodes[name] for name in turn.targets], by=ctx.component, turn=number
@@ -130,6 +133,9 @@ class Nemesis(Workload[ChaosConfigT]):
         async with anyio.create_task_group() as tasks:
             for number, turn in enumerate(ctx.faults.schedule(drawn, by=ctx.component)):
                 await ctx.clock.sleep_until(ctx.window.start + turn.at)
+                if await ctx.unpaused():
+                    skip(number, "the run was paused when its time came")
+                    continue
                 tasks.start_soon(take, number, turn)
         if not figures["injected"]:
             # What was to be judged is how the network bears faults: without any, no verdict says that.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import AsyncIterator
 
@@ -14,18 +15,31 @@ LATENESS_ALLOWED = 0.1
 async def moments(ctx: Context, rate: Rate, tracker: Tracker) -> AsyncIterator[float]:
     """The intended moments (monotonic seconds) of the drive, evenly spaced, each yielded when it has come.
 
-    Whoever is late gets the missed ones at once: none is left out, none is moved. Nothing is begun after the
-    deadline: what was not reached by then goes into the tracker's account, as dropped."""
+    Whoever is late gets the missed ones at once: none is left out, none is moved. While the run is paused there are
+    none: the rest comes later by as long. Nothing is begun after the deadline: what was not reached by then goes into
+    the tracker's account, as dropped."""
     start, per_second = ctx.window.start, rate.per_second(ctx.block_interval)
-    due = math.ceil(round((ctx.deadline - start) * per_second, 6))  # the last one is before the deadline
-    for number in range(due):
+    if not per_second:
+        return
+    for number in itertools.count():
         moment = start + number / per_second
+        if (behind := _due(moment, ctx.deadline, per_second)) <= 0:
+            return
         await ctx.clock.sleep_until(moment)
+        if held := await ctx.unpaused():
+            start += held
+            moment += held
+            if (behind := _due(moment, ctx.deadline, per_second)) <= 0:
+                return
         if ctx.clock.now() >= ctx.deadline:
-            behind = due - number
             tracker.missed(behind, f"the generator was {behind} behind at the deadline")
             return
         yield moment
+
+
+def _due(moment: float, deadline: float, per_second: float) -> int:
+    """How many moments there are from this one on, the last one before the deadline."""
+    return math.ceil(round((deadline - moment) * per_second, 6))
 
 
 def confess(ctx: Context, tracker: Tracker) -> None:

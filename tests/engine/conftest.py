@@ -116,6 +116,11 @@ class Do(Workload[DoConfig]):
                     tasks.start_soon(self._complain, "one")
                     await self._complain("two")
             case "wait": await ctx.clock.sleep_until(ctx.deadline)
+            case "tick":
+                while ctx.clock.now() < ctx.deadline:
+                    await anyio.sleep(0.01)
+                    held = await ctx.unpaused()
+                    ctx.note("tick", held=held)
             case "bring": pass
     async def _complain(self, text):
         raise InfrastructureError(text)

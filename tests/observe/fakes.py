@@ -435,6 +435,8 @@ class World(Context):
             self.nodes[name].script.bodies = self.bodies
         self.feed = BlockFeed({name: node.script.source for name, node in self.nodes.items()}, depth, self.clock)
         self.faults = FakeFaults()
+        self.goes_on = anyio.Event()
+        self.goes_on.set()
         self.notes: list[str] = []
         self.warnings: list[str] = []
         self.figures: dict[str, Any] = {}
@@ -467,6 +469,11 @@ class World(Context):
 
     def trackers(self) -> Mapping[str, Tracker]:
         return self._trackers
+
+    async def unpaused(self) -> float:
+        began = self.clock.now()
+        await self.goes_on.wait()
+        return self.clock.now() - began
 
     def note(self, message: str, **data: Any) -> None:
         self.notes.append(message)

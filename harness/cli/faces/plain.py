@@ -21,6 +21,7 @@ from harness.record.events import (
     PhaseStarted,
     Recorded,
     RunStarted,
+    Steered,
     StepStaged,
     TaskRan,
     ViolationSeen,
@@ -39,6 +40,7 @@ STATUS_EVERY = 5.0
 _FIGURES = 6
 _VIOLATIONS = 3
 _MOMENT_WIDTH = 9
+_STEERED = {"pause": "workloads paused", "resume": "workloads resumed", "abort": "aborted", "fault": "fault asked for"}
 
 
 class PlainFace:
@@ -106,6 +108,8 @@ class PlainFace:
                 return f"{node} exited unasked: {why or 'no reason known'}", Mood.BAD
             case ViolationSeen() as violation:
                 return self._describe_violation(violation)
+            case Steered(what, by, detail):
+                return f"{_STEERED.get(what, what)} by {by}" + (f": {detail}" if detail else ""), Mood.DOUBTFUL
             case Note(component, level, message) if level != "info":
                 known = self._state.warnings.get((component, level, message))
                 text = f"{level}: {component}: {message}" if known is not None and known.count == 1 else ""

@@ -120,6 +120,11 @@ class Context(ABC):
     def trackers(self) -> Mapping[str, Tracker]: ...
 
     @abstractmethod
+    async def unpaused(self) -> float:
+        """To be awaited by workloads before they begin anything: while somebody has paused the run, it waits. Returns
+        for how many seconds; at the end of the drive it waits no longer."""
+
+    @abstractmethod
     def note(self, message: str, **data: Any) -> None:
         """Put a line in the journal, attributed to this component."""
 

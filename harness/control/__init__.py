@@ -1,0 +1,1 @@
+"""Steering a run from outside: what may be asked of it, and how it is reached."""
