@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from secrets import token_hex
+from typing import Any, BinaryIO, cast
 
 import anyio
 import click
@@ -23,6 +24,7 @@ from harness.errors import ExitCode
 from harness.plugin.contract.deployer import PlannedNode
 from harness.plugin.registry import Registry
 from harness.record.render import console_for, render_table
+from harness.record.rundir import slug
 from harness.record.state import RunState
 from harness.record.summary import matrix_table
 
@@ -54,12 +56,16 @@ def run_all(plans: Sequence[Plan], target: Target, registry: Registry, options: 
     failed_observers = registry.load_observers()
     # Before the first run is begun, see that every one can be.
     placed = [anyio.run(target.check, plan) for plan in plans]
+    matrix = _matrix(plans)
     states: list[RunState] = []
     codes: list[ExitCode] = []
     for number, (plan, planned) in enumerate(zip(plans, placed, strict=True), 1):
         if len(plans) > 1 and options.output == "plain" and not options.quiet:
             click.echo(f"--- run {number} of {len(plans)} ---", err=True)
-        recorder = Recorder.create(options.runs, plan, target, command=options.command, keep_nodes=options.keep)
+        place = {**matrix, "number": number} if matrix else {}
+        recorder = Recorder.create(
+            options.runs, plan, target, command=options.command, keep_nodes=options.keep, matrix=place
+        )
         for text in failed_observers:
             recorder.warn("plugins", text)
         recorder.observe(registry.observers())
@@ -74,6 +80,17 @@ def run_all(plans: Sequence[Plan], target: Target, registry: Registry, options: 
         table = matrix_table(states, [plan.playbook.variables for plan in plans])
         render_table(table, console_for(sys.stdout))
     return max(codes, key=_GRAVITY.index)
+
+
+def _matrix(plans: Sequence[Plan]) -> dict[str, Any]:
+    """What the runs of these plans have in common, as RunStarted tells it; nothing of a single run."""
+    if len(plans) < 2:
+        return {}
+    variables = [plan.playbook.variables for plan in plans]
+    first = variables[0]
+    names = dict.fromkeys(name for one in variables for name in one)
+    varies = [name for name in names if any(one.get(name) != first.get(name) for one in variables)]
+    return {"id": f"{slug(plans[0].playbook.name)}-{token_hex(4)}", "of": len(plans), "varies": varies}
 
 
 def _run_one(

@@ -209,6 +209,7 @@ class Lifecycle:
             variables=plan.playbook.variables,
             command=self.recorder.command,
             deployer_options=self.target.deployer.config.model_dump(mode="json"),
+            matrix=self.recorder.matrix,
         )
 
     async def _prepare(self, shared: RunShared, planned: tuple[PlannedNode, ...], deployment: Deployment) -> None:

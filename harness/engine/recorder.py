@@ -39,13 +39,23 @@ from harness.spec.verdict import Verdict
 class Recorder:
     """Everything that is kept of a run goes through here. `outcome` is None until the run is finished.
 
-    `command` are the words that it was started with; `keep_nodes` keeps the nodes' folders in any case:
+    `command` are the words that it was started with, `matrix` where it stands among others (see RunStarted);
+    `keep_nodes` keeps the nodes' folders in any case:
     otherwise those of a run that passed are removed."""
 
-    def __init__(self, run_dir: RunDirectory, clock: Clock, *, command: tuple[str, ...] = (), keep_nodes: bool = False):
+    def __init__(
+        self,
+        run_dir: RunDirectory,
+        clock: Clock,
+        *,
+        command: tuple[str, ...] = (),
+        keep_nodes: bool = False,
+        matrix: Mapping[str, Any] | None = None,
+    ):
         self.run_dir = run_dir
         self.clock = clock
         self.command = command
+        self.matrix = matrix or {}
         self.journal = Journal(run_dir.journal, clock)
         self.samples = SampleStore(run_dir.samples, clock)
         self.state = RunState()
@@ -64,6 +74,7 @@ class Recorder:
         clock: Clock | None = None,
         command: tuple[str, ...] = (),
         keep_nodes: bool = False,
+        matrix: Mapping[str, Any] | None = None,
     ) -> Recorder:
         """Make the run's directory, and write there what is run, on what: `run.toml`. Raises UsageError when the folder
         for runs cannot be written to."""
@@ -76,7 +87,7 @@ class Recorder:
             raise UsageError(
                 f"{runs}: run directories cannot be made here: {error}; choose another with --runs"
             ) from None
-        return cls(run_dir, clock, command=command, keep_nodes=keep_nodes)
+        return cls(run_dir, clock, command=command, keep_nodes=keep_nodes, matrix=matrix)
 
     @property
     def run_id(self) -> str:

@@ -18,7 +18,9 @@ class Event:
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
     """First line of every journal. `nodes` maps a node's name to {role, machine, links: [names]}. `command` are the
-    words that started the run, where it was a command; `deployer_options` what its deployer can be made from again."""
+    words that started the run, where it was a command; `deployer_options` what its deployer can be made from again.
+    `matrix` is {id, number, of, varies}: which of how many runs of one matrix this is, from 1, and the variables in
+    which they differ; empty for a run of its own."""
 
     run_id: str
     name: str
@@ -36,6 +38,7 @@ class RunStarted(Event):
     variables: Mapping[str, Any] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     deployer_options: Mapping[str, Any] = field(default_factory=dict)
+    matrix: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
