@@ -11,6 +11,7 @@ import pytest
 
 from harness.plugin.contract.chain import Chain
 from harness.plugin.contract.deployer import Deployer, HostSpec
+from harness.record.rundir import RunDirectory
 from harness.testing.contracts.bench import Bench
 from harness.testing.contracts.chain import ContractChain
 
@@ -68,8 +69,12 @@ class DeployerSuite:
 
     async def assert_nothing_left(self, bench: Bench, patience: float = 0.0) -> None:
         """Of any run of this test, in so many seconds."""
-        give_up = anyio.current_time() + patience
         for run in bench.runs:
-            while left := await self.leftovers(run.run_id, run.path):
-                assert anyio.current_time() < give_up, f"of the run {run.run_id} there still is: {', '.join(left)}"
-                await anyio.sleep(0.05)
+            await self.assert_ended(run, patience)
+
+    async def assert_ended(self, run: RunDirectory, patience: float = 0.0) -> None:
+        """Nothing is left of this run, in so many seconds."""
+        give_up = anyio.current_time() + patience
+        while left := await self.leftovers(run.run_id, run.path):
+            assert anyio.current_time() < give_up, f"of the run {run.run_id} there still is: {', '.join(left)}"
+            await anyio.sleep(0.05)
