@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
-from harness.cli.options import extra_option, inventory_option, open_project, open_registry, read_inventory
+from harness.cli.options import OF_PLAYBOOK, extra_option, inventory_option, open_project, open_registry, read_inventory
 from harness.errors import ExitCode, HarnessError
 from harness.record.text import block
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("playbooks", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @inventory_option
-@extra_option
+@extra_option(OF_PLAYBOOK)
 def check(playbooks: tuple[Path, ...], inventory_path: Path | None, extra_texts: tuple[str, ...]) -> int:
     """Check playbooks, and the inventory given with -i, without running anything.
 

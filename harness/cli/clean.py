@@ -13,11 +13,11 @@ from harness.cli.main import tell
 from harness.cli.options import open_project, open_registry, runs_folder
 from harness.cli.runs import runs_option
 from harness.engine.target import recorded_deployer
-from harness.errors import ExitCode, HarnessError
+from harness.errors import ExitCode, HarnessError, UsageError
 from harness.plugin.registry import Registry
 from harness.record.events import RunStarted
 from harness.record.journal import read_journal
-from harness.record.rundir import RunDirectory, list_runs
+from harness.record.rundir import RunDirectory, is_run, list_runs
 from harness.record.text import counted, one_line
 
 
@@ -28,6 +28,8 @@ def clean(runs_dir: Path | None) -> int:
 
     Only what a run recorded as its own is touched; runs that are still alive are left alone, and so are journals, logs
     and results. What cannot be cleaned is told, the others are; the exit code then is 5."""
+    if runs_dir is not None:
+        _refuse_what_holds_no_runs(runs_dir)
     registry = open_registry(open_project())
     removed, failed = 0, 0
     for run in list_runs(runs_folder(runs_dir)):
@@ -48,6 +50,14 @@ def clean(runs_dir: Path | None) -> int:
     if removed or not failed:
         click.echo(f"{counted(removed, 'thing')} removed" if removed else "nothing was left behind")
     return ExitCode.TEARDOWN if failed else ExitCode.PASS
+
+
+def _refuse_what_holds_no_runs(folder: Path) -> None:
+    """Nothing would be found there, and "nothing was left behind" would not be true."""
+    if not folder.is_dir():
+        raise UsageError(f"--runs {folder}: {'is a file, no folder' if folder.exists() else 'there is no such folder'}")
+    if is_run(folder.absolute()):
+        raise UsageError(f"--runs {folder}: is the folder of one run; name the folder that it lies in")
 
 
 def _clean(registry: Registry, run: RunDirectory) -> Sequence[str]:

@@ -15,7 +15,7 @@ import click
 
 from harness.cli.data_stream import DataStream
 from harness.cli.interrupts import Interrupted, run_interruptible
-from harness.cli.options import forks_option, inventory_option, open_machines, variable_option
+from harness.cli.options import OF_HOSTS, extra_option, forks_option, inventory_option, open_machines
 from harness.engine.adhoc import on_each
 from harness.engine.target import Target
 from harness.errors import CommandTimeout, ExitCode, InfrastructureError, MachineLost, UsageError
@@ -51,7 +51,7 @@ class Ran:
 @click.argument("pattern")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @inventory_option
-@variable_option
+@extra_option(OF_HOSTS)
 @forks_option
 @click.option("--become", is_flag=True, help="As root, the way that the inventory says.")
 @click.option("--script", type=click.File("rb"), metavar="FILE",
@@ -112,18 +112,24 @@ class _Work:
         self._tell = _tell_json if as_json else _tell_plain
 
     async def everywhere(self, target: Target, hosts: Sequence[HostSpec]) -> None:
-        await on_each(target, hosts, self._one, _warn)
+        await on_each(target, hosts, self._one, self._refused, _warn)
 
     async def _one(self, name: str, machine: Machine) -> None:
         try:
             done = await machine.run(self._argv, input=self._input, become=self._become, timeout=self._timeout)
             ran = Ran(name, done, done.stdout, done.stderr, begun=True)
-        except (MachineLost, UsageError) as error:  # or the inventory says nonsense of this one
+        except (MachineLost, UsageError) as error:  # or ssh's own configuration says nonsense of this one
             ran = Ran(name, error=unnamed("; ".join(str(error).splitlines()), name), lost=True)
         except CommandTimeout as error:
             ran = Ran(name, None, error.stdout, error.stderr, unnamed(str(error), name), begun=True)
         except InfrastructureError as error:  # it could not be started
             ran = Ran(name, error=unnamed(str(error), name))
+        self._ended(ran)
+
+    def _refused(self, name: str, why: str) -> None:
+        self._ended(Ran(name, error=why, lost=True))
+
+    def _ended(self, ran: Ran) -> None:
         self.results.append(ran)
         self._tell(ran)
 

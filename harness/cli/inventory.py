@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import inventory_option, open_project, read_inventory, variable_option
+from harness.cli.options import OF_HOSTS, extra_option, inventory_option, open_project, read_inventory
 from harness.errors import ExitCode
 from harness.record.text import one_line
 
@@ -35,7 +35,7 @@ def inventory() -> None:
 
 @inventory.command("list")
 @inventory_option
-@variable_option
+@extra_option(OF_HOSTS)
 @click.argument("pattern", default="all")
 @click.option("--json", "as_json", is_flag=True, help="The whole inventory, as `ansible-inventory --list` prints it.")
 def list_hosts(inventory_path: Path | None, extra_texts: tuple[str, ...], pattern: str, as_json: bool) -> int:
@@ -43,7 +43,7 @@ def list_hosts(inventory_path: Path | None, extra_texts: tuple[str, ...], patter
 
     What is wrong with how they are to be reached is told after them, and is an error."""
     from harness.errors import SpecError
-    from harness.spec.inventory_views import as_list, host_problems
+    from harness.spec.inventory_views import as_list, problems_of
     from harness.spec.variables import parse_extras
 
     found, extra = read_inventory(inventory_path, open_project()), parse_extras(extra_texts)
@@ -54,7 +54,7 @@ def list_hosts(inventory_path: Path | None, extra_texts: tuple[str, ...], patter
     width = max((len(host) for host in hosts), default=0)
     for host in hosts:
         click.echo(one_line(f"{host:<{width}}  {', '.join(g for g in found.groups_of(host) if g != 'all')}"))
-    if problems := {problem for host in hosts for problem in host_problems(found, host, extra)}:
+    if problems := {problem for host in hosts for problem in problems_of(found, host, extra)}:
         raise SpecError(problems)
     return ExitCode.PASS
 
@@ -74,7 +74,7 @@ def graph(inventory_path: Path | None, group: str, with_vars: bool) -> int:
 
 @inventory.command()
 @inventory_option
-@variable_option
+@extra_option(OF_HOSTS)
 @click.argument("name")
 def host(inventory_path: Path | None, extra_texts: tuple[str, ...], name: str) -> int:
     """Show every variable of host NAME and the place that it comes from."""

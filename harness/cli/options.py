@@ -31,27 +31,20 @@ def inventory_option(command: F) -> F:
     )(command)
 
 
-def extra_option(command: F) -> F:
+def extra_option(sets: str) -> Callable[[F], F]:
+    """`-e KEY=VALUE`; `sets` says what a command can set by it: OF_PLAYBOOK, OF_HOSTS."""
     return click.option(
         "-e",
         "--extra",
         "extra_texts",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Set a variable, or duration, seed, settle or ready_timeout; wins over everything. @FILE.toml reads many.",
-    )(command)
+        help=f"Set {sets}. @FILE.toml reads many.",
+    )
 
 
-def variable_option(command: F) -> F:
-    """The same for commands without a playbook."""
-    return click.option(
-        "-e",
-        "--extra",
-        "extra_texts",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Set a variable of all hosts; wins over what the inventory says. @FILE.toml reads many.",
-    )(command)
+OF_PLAYBOOK = "a variable, or duration, seed, settle or ready_timeout; wins over everything"
+OF_HOSTS = "a variable of all hosts; wins over what the inventory says"
 
 
 def forks_option(command: F) -> F:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from harness.cli.interrupts import Interrupted, run_interruptible
-from harness.cli.options import forks_option, inventory_option, open_machines, variable_option
+from harness.cli.options import OF_HOSTS, extra_option, forks_option, inventory_option, open_machines
 from harness.engine.adhoc import on_each
 from harness.engine.ping import Ability, ClockOffset, HostPing, ping
 from harness.errors import ExitCode
@@ -29,7 +29,7 @@ _ABILITIES = ("nft", "tc", "netem", "systemd")
 @click.command("ping")
 @click.argument("pattern", default="all")
 @inventory_option
-@variable_option
+@extra_option(OF_HOSTS)
 @forks_option
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True,
               metavar="SECONDS", help="Give up on a machine after so long.")  # fmt: skip
@@ -57,13 +57,19 @@ def ping_(
     target, hosts = open_machines(inventory_path, pattern, extra_texts, forks)
     found: dict[str, HostPing] = {}
 
-    async def one(name: str, machine: Machine) -> None:
-        seen = found[name] = await ping(name, machine, timeout)
+    def tell(seen: HostPing) -> None:
+        found[seen.host] = seen
         if output == "json":
             click.echo(json.dumps(redact_value(asdict(seen))))
 
+    async def one(name: str, machine: Machine) -> None:
+        tell(await ping(name, machine, timeout))
+
+    def refuse(name: str, why: str) -> None:
+        tell(HostPing(name, reached=False, error=why))
+
     try:
-        run_interruptible(partial(on_each, target, hosts, one, _warn))
+        run_interruptible(partial(on_each, target, hosts, one, refuse, _warn))
     except Interrupted:
         return ExitCode.INTERRUPTED
     seen = [found[host.name] for host in hosts]

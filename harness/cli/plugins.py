@@ -14,7 +14,7 @@ from harness.errors import ExitCode, UnknownPluginError
 from harness.plugin.contract.base import Plugin
 from harness.plugin.discovery import Kind
 from harness.plugin.registry import CONTRACTS, Registry
-from harness.record.text import block
+from harness.record.text import block, one_line
 from harness.spec.units import format_duration, parse_duration
 
 
@@ -43,7 +43,7 @@ def list_plugins(kind: str | None, as_json: bool) -> int:
     width = max((len(c.name) for c in found), default=0)
     for candidate in found:
         problem = f"  BROKEN: {candidate.problem}" if candidate.problem else ""
-        click.echo(block(f"{candidate.kind or '?':<{kinds}} {candidate.name:<{width}}  {candidate.origin}{problem}"))
+        click.echo(one_line(f"{candidate.kind or '?':<{kinds}} {candidate.name:<{width}}  {candidate.origin}{problem}"))
     return ExitCode.PASS
 
 

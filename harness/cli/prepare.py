@@ -12,6 +12,7 @@ import click
 
 from harness.cli.interrupts import Interrupted
 from harness.cli.options import (
+    OF_PLAYBOOK,
     extra_option,
     forks_option,
     inventory_option,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Ready machines for a playbook.")
 @click.argument("playbook", type=click.Path(path_type=Path))
 @inventory_option
-@extra_option
+@extra_option(OF_PLAYBOOK)
 @click.option("--limit", default="", metavar="PATTERN", help="Only hosts that match, e.g. 'rack1:!node03'.")
 @click.option("--deployer", default="", metavar="NAME", help="Deployer to use, whatever the inventory says.")
 @forks_option

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 
 import click
@@ -15,6 +13,7 @@ from harness.engine.placement import host_spec
 from harness.engine.prepare import Step, TaskOutcome, prepare
 from harness.engine.target import Target
 from harness.plugin.contract.deployer import Access, HostSpec
+from harness.record.rundir import run_id
 from harness.record.tables import Mood, Row, Table
 from harness.record.text import block, one_line
 from harness.redact import redact
@@ -83,15 +82,13 @@ def do_tasks(target: Target, steps: Sequence[Step], *, check: bool) -> TaskRepor
 
 
 async def _do(target: Target, steps: Sequence[Step], report: TaskReport, check: bool) -> None:
-    access, hosts = Access(target.forks, warn=_warn), _hosts(target, steps)
-    held = target.deployer.connect(hosts, access) if check else target.deployer.hold(hosts, access, _name())
+    access, hosts, clock = Access(target.forks, warn=_warn), _hosts(target, steps), SystemClock()
+    if check:
+        held = target.deployer.connect(hosts, access)
+    else:
+        held = target.deployer.hold(hosts, access, who=run_id("prepare", clock.wall()))
     async with held as machines:
-        await prepare(steps, machines, forks=target.forks, clock=SystemClock(), tell=report, check=check)
-
-
-def _name() -> str:
-    """What others are told who want the same machines meanwhile; shaped as a run's id is."""
-    return f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}-prepare-{secrets.token_hex(2)}"
+        await prepare(steps, machines, forks=target.forks, clock=clock, tell=report, check=check)
 
 
 def _hosts(target: Target, steps: Sequence[Step]) -> Sequence[HostSpec]:

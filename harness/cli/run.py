@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import (
+    OF_PLAYBOOK,
     extra_option,
     forks_option,
     inventory_option,
@@ -19,7 +20,7 @@ from harness.cli.options import (
 @click.command(short_help="Run a playbook.")
 @click.argument("playbook", type=click.Path(path_type=Path))
 @inventory_option
-@extra_option
+@extra_option(OF_PLAYBOOK)
 @click.option("--limit", default="", metavar="PATTERN", help="Use only hosts that match, e.g. 'rack1:!node03'.")
 @click.option("--seed", type=click.IntRange(min=0), help="Use this seed: the same one gives the same schedule again.")
 @click.option("--faults-from", "faults_from", default="", metavar="RUN",

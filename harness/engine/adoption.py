@@ -26,7 +26,8 @@ from harness.plugin.contract.chain import RoleInfo
 from harness.plugin.contract.deployer import Adoption, HostReport, HostSpec, PlannedNode
 from harness.plugin.contract.machine import Address
 from harness.spec.connection import boolean
-from harness.spec.manage import MANAGE, is_adopted, is_machine, wrong
+from harness.spec.host_problems import host_problems
+from harness.spec.manage import MANAGE, is_adopted, is_machine
 from harness.spec.model import SourceRef
 from harness.spec.problems import did_you_mean, known_hint, shown
 
@@ -38,7 +39,7 @@ _SUFFIX = ".service"
 
 def adoption_of(host: HostSpec, role: RoleInfo) -> Adoption | None:
     """How the node on this host is adopted; None where the harness is to deploy it. Raises SpecError with everything
-    that is wrong, at its places."""
+    that is wrong with what is said of the host, at its places."""
     reader = _Reader(host)
     adoption = reader.read(role)
     if reader.problems:
@@ -86,9 +87,7 @@ class _Reader:
         self._host = host
 
     def read(self, role: RoleInfo) -> Adoption | None:
-        message, hint = wrong(self._host.vars)
-        if message:
-            self._problem(MANAGE, message, hint)
+        self.problems += host_problems(self._host.name, self._host.vars, self._host.places)
         if not is_adopted(self._host.vars):
             return None
         unit, pid_file = self._unit(), self._path("pid_file")
@@ -109,9 +108,7 @@ class _Reader:
             self._problem("endpoints", "is missing: where an adopted node listens must be said", hint, at=MANAGE)
             return {}
         if not isinstance(written, Mapping):
-            hint = f"write endpoints = {{ {role.api_port} = {shown(written)} }}"
-            self._problem("endpoints", f"must be a table, not {shown(written)}", hint)
-            return {}
+            return {}  # as host_problems has told
         found = {}
         for port, value in written.items():
             if port not in role.ports:
@@ -155,9 +152,8 @@ class _Reader:
         """The host, for a port alone: as it reaches itself, or as the controller reaches it."""
         try:
             connection = self._host.connection
-        except SpecError as error:
-            self.problems += error.problems
-            return _LOOPBACK
+        except SpecError:
+            return _LOOPBACK  # as host_problems has told
         return _LOOPBACK if there and connection.api == "tunnel" else connection.address
 
     def _unit(self) -> str:

@@ -86,7 +86,7 @@ async def ping(name: str, machine: Machine, timeout: float) -> HostPing:
             return await _look(name, machine, timeout)
     except TimeoutError:
         return HostPing(name, reached=False, error=f"there was no answer within {timeout:g} s")
-    except (InfrastructureError, UsageError) as error:  # or the inventory says nonsense of this one
+    except (InfrastructureError, UsageError) as error:  # or ssh's own configuration says nonsense of this one
         return HostPing(name, reached=False, error=unnamed("; ".join(str(error).splitlines()), name))
 
 

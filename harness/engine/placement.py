@@ -30,7 +30,7 @@ def place(
     A host with `manage = "adopt"` holds one node, the one that runs there: each is dealt once.
     `limit` is a host pattern that hosts must match too. Raises UsageError when a role is left without hosts (with
     `partly`, when all are), or without adopted ones, or when some nodes are adopted and others are not; SpecError for
-    what is wrong with an adopted host's variables."""
+    what is wrong with the variables of hosts."""
     allowed = set(inventory.select(limit)) if limit else None
     spec = cache(partial(host_spec, inventory, extra=extra))
     taken: set[str] = set()
@@ -55,13 +55,13 @@ def place(
                 raise UsageError(_too_few(plan, inventory, node.role, names))
             name = free[0]
             taken.add(name)
-        info = plan.chain.roles[node.role]
+        info, host = plan.chain.roles[node.role], spec(name)
         try:
-            adoption = adoption_of(spec(name), info)
+            adoption = adoption_of(host, info)
         except SpecError as error:
             problems.update(error.problems)
             continue
-        planned.append(PlannedNode(node, spec(name), info.ports, info.peer_port, adoption))
+        planned.append(PlannedNode(node, host, info.ports, info.peer_port, adoption))
     if problems:
         raise SpecError(problems)
     if not planned:

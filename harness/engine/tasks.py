@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import anyio
 
@@ -52,7 +53,7 @@ def plain(error: BaseException) -> BaseException:
     if defects:
         return defects[0]
     texts = dict.fromkeys(map(str, told))
-    return told[0] if len(texts) == 1 else type(told[0])("\n".join(texts))
+    return told[0] if len(texts) == 1 else _saying("\n".join(texts), told[0])
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
@@ -61,6 +62,16 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
             yield from _leaves(error)
         else:
             yield error
+
+
+ErrorT = TypeVar("ErrorT", bound=BaseException)
+
+
+def _saying(text: str, error: ErrorT) -> ErrorT:
+    """The same error, with all that it carries, in these words."""
+    said = type(error).__new__(type(error), text)
+    said.__dict__.update(error.__dict__)
+    return said
 
 
 def is_cancellation(error: BaseException) -> bool:
@@ -74,5 +85,5 @@ def as_harness_error(error: BaseException, who: str = "") -> HarnessError:
     error = plain(error)
     prefix = f"{who}: " if who else ""
     if isinstance(error, HarnessError):
-        return type(error)(f"{prefix}{error}") if who else error
+        return _saying(f"{prefix}{error}", error) if who else error
     return InfrastructureError(f"{prefix}{type(error).__name__}: {error}")

@@ -28,9 +28,16 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", ascii_only)[:_MAX_SLUG].strip("-") or "run"
 
 
+def run_id(name: str, now: float) -> str:
+    """A new one, for what is called `name` and begins at `now` (Unix seconds): that time in UTC, the name, four random
+    digits."""
+    stamp = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H-%M-%S")
+    return f"{stamp}-{slug(name)}-{secrets.token_hex(2)}"
+
+
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """One run's directory. Its name is the run's id: UTC start time, the playbook's name, four random digits."""
+    """One run's directory. Its name is the run's id."""
 
     path: Path
 
@@ -40,9 +47,8 @@ class RunDirectory:
 
         `now` in Unix seconds. Raises OSError when it cannot be made."""
         root.mkdir(parents=True, exist_ok=True)
-        stamp = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H-%M-%S")
         while True:
-            directory = cls(root.absolute() / f"{stamp}-{slug(name)}-{secrets.token_hex(2)}")
+            directory = cls(root.absolute() / run_id(name, now))
             try:
                 directory.path.mkdir()
             except FileExistsError:
@@ -124,11 +130,16 @@ def write_atomically(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def is_run(path: Path) -> bool:
+    """Whether this is a run's folder, by its name."""
+    return bool(_NAME.fullmatch(path.name)) and path.is_dir()
+
+
 def list_runs(root: Path) -> list[RunDirectory]:
     """All runs under `root`, the oldest first; none where there is no such folder."""
     if not root.is_dir():
         return []
-    runs = [RunDirectory(path) for path in root.iterdir() if _NAME.fullmatch(path.name) and path.is_dir()]
+    runs = [RunDirectory(path) for path in root.iterdir() if is_run(path)]
     return sorted(runs, key=lambda run: (run.run_id[:_STAMP_LENGTH], _made_at(run), run.run_id))
 
 
@@ -146,7 +157,7 @@ def find_run(root: Path, text: str) -> RunDirectory:
 
     Raises UsageError, listing what there is, when that is no run or more than one."""
     path = Path(text)
-    if path.name != text and _NAME.fullmatch(path.name) and path.is_dir():
+    if path.name != text and is_run(path):
         return RunDirectory(path.absolute())
     if path.name != text and path.exists():
         raise UsageError(f"{text} is no run's folder; runs are in {root}")

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harness.errors import Problem, SpecError, UsageError
-from harness.spec.connection import Connection
+from harness.errors import Problem, UsageError
+from harness.spec.host_problems import host_problems
 from harness.spec.inventory import Inventory
-from harness.spec.manage import MANAGE, is_adopted, wrong
 from harness.spec.problems import known_hint, shown
 
 
@@ -27,26 +26,11 @@ def as_list(inventory: Inventory, extra: Mapping[str, Any] | None = None) -> dic
     return listed
 
 
-def host_problems(inventory: Inventory, host: str, extra: Mapping[str, Any] | None = None) -> list[Problem]:
-    """What is wrong with what is said of a host, whatever is to run there: how it is reached, and how it is managed."""
+def problems_of(inventory: Inventory, host: str, extra: Mapping[str, Any] | None = None) -> list[Problem]:
+    """What is wrong with what is said of a host, whatever is to run there."""
     origins = inventory.variables(host, extra)
     values = {name: origin.value for name, origin in origins.items()}
-    problems: list[Problem] = []
-
-    def problem(name: str, message: str, hint: str = "") -> None:
-        where = origins[name].where
-        problems.append(Problem(where.file, where.line, where.column, name, message, hint))
-
-    try:
-        Connection.of(host, values, {name: origin.where for name, origin in origins.items()})
-    except SpecError as error:
-        problems += error.problems
-    message, hint = wrong(values)
-    if message:
-        problem(MANAGE, message, hint)
-    if is_adopted(values) and not isinstance(values.get("endpoints", {}), Mapping):
-        problem("endpoints", f"must be a table, not {shown(values['endpoints'])}")
-    return problems
+    return host_problems(host, values, {name: origin.where for name, origin in origins.items()})
 
 
 def as_graph(inventory: Inventory, group: str = "all", *, variables: bool = False) -> list[str]:

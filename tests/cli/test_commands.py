@@ -260,6 +260,14 @@ def test_a_project_brings_its_plugins_only_to_those_inside_it(cli: Cli, tmp_path
     assert cli("check", demo / "playbooks" / "quickstart.toml").returncode == 0
 
 
+def test_no_name_of_a_plugin_makes_a_line_of_its_own(cli: Cli, tmp_path: Path) -> None:
+    demo = tmp_path / "demo"
+    cli("init", demo)
+    (demo / "plugins" / "a\nworkload forged.py").write_text("class X(:\n")
+    listed = cli("plugins", "list", cwd=demo).stdout
+    assert "a\\nworkload forged" in listed and "\nworkload forged" not in listed
+
+
 def test_inventory_list_tells_what_is_wrong_with_each_host(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "lab.toml"
     path.write_text(

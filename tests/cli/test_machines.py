@@ -174,6 +174,31 @@ def test_a_host_of_which_nonsense_is_said_stops_no_other(cli: Cli, lab: Path) ->
     assert (done.returncode, told["g1"]["returncode"], told["wrong"]["error"]) == (3, 0, why)
 
 
+def test_all_that_is_wrong_with_a_host_is_told_and_the_others_are_dealt_with(cli: Cli, lab: Path) -> None:
+    with (lab / "hosts.toml").open("a") as hosts:
+        hosts.write('[odd.hosts]\nodd = { ansible_port = "abc", manage = "adpot", endpoints = 5 }\n')
+    file = lab / "hosts.toml"
+    whole = (
+        f'{file}:12:9: ansible_port: must be a port, from 1 to 65535, not "abc"',
+        f'{file}:12:31: manage: must be "adopt" or "deploy", not "adpot"; did you mean "adopt"?',
+        f"{file}:12:49: endpoints: must be a table, not 5;",
+    )
+    for words, end in ((("exec",), ("--", "x")), (("inventory", "ping"), ())):
+        done = cli(*words, "g1,odd", "--output", "json", *end, cwd=lab)
+        told = lines(done.stdout)
+        assert (done.returncode, told["g1"]["error"]) == (3, "")
+        assert [each for each in whole if each not in str(told["odd"]["error"])] == []
+    done = cli("heal", "g1,odd", cwd=lab)
+    assert (done.returncode, done.stdout) == (5, "g1: healed\n1 thing undone\n")
+    assert [line[: len(each)] for line, each in zip(done.stderr.splitlines(), whole, strict=False)] == [*whole]
+    assert done.stderr.endswith("not looked at: odd\n")
+    (lab / "p.toml").write_text('chain = { use = "devnet" }\ntopology = { validators = 10 }\nduration = "2s"\n'
+                                '[[expectations]]\nuse = "no-forks"\n')  # fmt: skip
+    done = cli("run", "p.toml", "--check", cwd=lab)
+    assert done.returncode == 4
+    assert [line[: len(each)] for line, each in zip(done.stderr.splitlines(), whole, strict=True)] == [*whole]
+
+
 def test_ping_shows_a_table_of_80_columns(lab: Path) -> None:
     ours, theirs = pty.openpty()
     environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "TERM": "xterm"}
@@ -238,6 +263,21 @@ def test_clean_knows_the_options_of_each_run_and_goes_on_after_one_that_fails(cl
     told = done.stderr.splitlines()
     assert told[0] == f"harness: {runs[1].run_id}: lab: a container is still there"
     assert told[1].startswith(f"harness: {unknown.run_id}: the deployer lab no longer takes the options of that run")
+
+
+def test_clean_does_not_take_what_holds_no_runs_for_runs_that_left_nothing(cli: Cli, lab: Path) -> None:
+    run = dead_run(lab / "runs", {})
+    (lab / "file").write_text("")
+    for folder, why in (
+        ("file", "is a file, no folder"),
+        ("nowhere", "there is no such folder"),
+        (str(run.path), "is the folder of one run; name the folder that it lies in"),
+    ):
+        done = cli("clean", "--runs", folder, cwd=lab)
+        assert (done.returncode, done.stdout, done.stderr) == (4, "", f"harness: --runs {folder}: {why}\n")
+    assert cli("clean", "--runs", "runs", cwd=lab).stdout.endswith("1 thing removed\n")
+    shutil.rmtree(lab / "runs")
+    assert cli("clean", cwd=lab).returncode == 0, "a project that has run nothing has left nothing behind"
 
 
 def dead_run(folder: Path, options: dict[str, object]) -> RunDirectory:

@@ -13,8 +13,8 @@ import pytest
 
 from harness.api import Exit
 from harness.clock import SystemClock
-from harness.engine.tasks import all_of, plain
-from harness.errors import ExitCode, HarnessError, InfrastructureError, UsageError
+from harness.engine.tasks import all_of, as_harness_error, plain
+from harness.errors import CommandTimeout, ExitCode, HarnessError, InfrastructureError, Problem, SpecError, UsageError
 from harness.record.events import ExpectationJudged, FaultStaged, PhaseStarted, Recorded, RunStarted
 from harness.record.journal import read_journal
 from harness.testing import FakeWorld
@@ -152,6 +152,16 @@ async def test_a_defect_matters_more_than_what_it_brings_about() -> None:
     group = ExceptionGroup("", [InfrastructureError("a"), ExceptionGroup("", [KeyError("b"), UsageError("c")])])
     assert isinstance(plain(group), KeyError)
     assert str(plain(ExceptionGroup("", [InfrastructureError("a"), HarnessError("a")]))) == "a"
+
+
+async def test_an_error_in_other_words_keeps_what_it_carries() -> None:
+    timeout = as_harness_error(CommandTimeout("x took too long", b"out", b"err"), "node 1")
+    assert isinstance(timeout, CommandTimeout)
+    assert (str(timeout), timeout.stdout, timeout.stderr) == ("node 1: x took too long", b"out", b"err")
+    problem = Problem("f.toml", 1, 2, "a", "is wrong")
+    told = plain(ExceptionGroup("", [SpecError([problem]), UsageError("b")]))
+    assert isinstance(told, SpecError)
+    assert (str(told), told.problems) == ("f.toml:1:2: a: is wrong\nb", (problem,))
 
 
 async def test_a_result_that_cannot_be_written_is_told(run_fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
