@@ -149,7 +149,7 @@ async def _probe(machine: Machine, timeout: float, *, become: bool) -> tuple[Map
         probed = json.loads(done.stdout)
     except ValueError:
         return {}, f"{machine.python} did not answer as Python does"
-    return probed, ""
+    return {**probed, "free_disk_bytes": (await machine.facts()).free_disk_bytes}, ""
 
 
 @cache

@@ -91,7 +91,6 @@ def main() -> None:
         "python_path": sys.executable,
         "cpus": len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1,
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "free_disk_bytes": shutil.disk_usage(".").free,
         "user": os.geteuid(),
         "nft": nft(),
         "tc": tc(),

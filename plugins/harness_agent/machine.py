@@ -47,14 +47,22 @@ class AgentMachine(Machine):
     capabilities = frozenset({MachineCapability.NODE_CONTROL, MachineCapability.PAUSE, MachineCapability.COMMANDS})
 
     def __init__(
-        self, client: AgentClient, *, name: str = "", folder: PurePosixPath | None = None, shared_files: bool = False
+        self,
+        client: AgentClient,
+        *,
+        name: str = "",
+        folder: PurePosixPath | None = None,
+        state: str = "",
+        shared_files: bool = False,
     ) -> None:
-        """`folder` is where commands run that nobody gave one: else the login user's home."""
+        """`folder` is where commands run that nobody gave one: else the login user's home. `state` is where runs keep,
+        or would keep, what they have there, the same folder without: the free disk of `facts` is there."""
         self.name = name or client.name
         self.python = client.hello.python or "python3"
         self.client = client
         self._audit = client.audit
         self._folder = str(folder) if folder is not None else str(client.folder)
+        self._state = state or self._folder
         self._shared_files = shared_files
 
     async def run(
@@ -150,7 +158,7 @@ class AgentMachine(Machine):
         return await self.client.spawn(spec, **what)
 
     async def facts(self) -> Facts:
-        told = (await self.client.request("facts")).header
+        told = (await self.client.request("facts", folder=self._state)).header
         return Facts(**{key: value for key, value in told.items() if key != "id"})
 
     async def ledger_add(self, entry: str, undo: Sequence[Sequence[str]], what: str) -> None:

@@ -22,6 +22,7 @@ from harness.api import (
     ServiceSpec,
 )
 from harness_agent import AgentClient, AgentMachine, Become, KeeperSpec, SweepReport, command_line, sweep
+from harness_agent.remote.state import BASE
 from harness_ssh.pool import Pool
 from harness_ssh.transport import ChannelTransport
 
@@ -69,16 +70,23 @@ async def clear(pool: Pool, host: HostSpec, access: Access, state: str, run_id: 
         await client.aclose()
 
 
+def stored(client: AgentClient, state: str) -> AgentMachine:
+    """A machine without a run, whose free disk is that where runs would keep what they have there."""
+    return AgentMachine(client, state=state or BASE)
+
+
 class LazyMachine(Machine):
     """A host as a machine that is connected with when it is first used, and again after its connection was lost."""
 
     capabilities = CAPABILITIES
 
-    def __init__(self, host: HostSpec, pool: Pool, access: Access) -> None:
+    def __init__(self, host: HostSpec, pool: Pool, access: Access, state: str) -> None:
+        """`state` is the folder there that runs have, as in the deployer's options."""
         self.name = host.name
         self.host = host
         self._pool = pool
         self._access = access
+        self._state = state
         self._attaching = anyio.Lock()
         self._client: AgentClient | None = None
 
@@ -89,7 +97,7 @@ class LazyMachine(Machine):
                 await self.close()
             if self._client is None:
                 self._client = await self._attach()
-            machine = AgentMachine(self._client)
+            machine = stored(self._client, self._state)
             self.python = machine.python
             return machine
 
@@ -138,7 +146,7 @@ class LockedMachine(LazyMachine):
     keeper is needed where nothing is to outlive a connection."""
 
     def __init__(self, host: HostSpec, pool: Pool, access: Access, spec: KeeperSpec) -> None:
-        super().__init__(host, pool, access)
+        super().__init__(host, pool, access, spec.base)
         self._spec = spec
         self._unreached: MachineLost | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal, TypeVar
@@ -32,9 +32,10 @@ from harness.api import (
     SpecError,
     TeardownError,
 )
-from harness_agent import AgentClient, AgentMachine, KeeperSpec, SweepReport, holder
+from harness_agent import AgentClient, KeeperSpec, SweepReport, holder
 from harness_agent.nft import RULES, NftShaper, survey
 from harness_agent.relay import SHAPES
+from harness_agent.remote.state import BASE
 from harness_ssh import agents, firewall, record
 from harness_ssh.deployment import TUNNEL, Site, prepare
 from harness_ssh.heart import Heart
@@ -49,6 +50,8 @@ LOSSES = 6
 """So many signs of life are asked for in each lease: who is lost must be known while much of it is left."""
 
 ROOT = "root"
+LEAST_DISK = 256 << 20
+"""Bytes that must be free on a machine for a run to begin there: programs of nodes, and what these write at first."""
 
 
 class SshConfig(Config):
@@ -103,16 +106,17 @@ class SshDeployer(Deployer[SshConfig]):
     async def inspect(self, nodes: Sequence[PlannedNode], chain: Chain[Any], access: Access) -> Sequence[HostReport]:
         hosts = unique([node.host for node in nodes])
         crowded = firewall.crowded(nodes)
+        filled = {node.host.name for node in nodes if node.adoption is None}
         pool = self._pool(hosts, access.forks)
         try:
-            return await _for_all(hosts, access.forks, lambda host: self._look_at(host, pool, access, crowded))
+            return await _for_all(hosts, access.forks, lambda host: self._look_at(host, pool, access, crowded, filled))
         finally:
             await pool.close()
 
     @asynccontextmanager
     async def connect(self, hosts: Sequence[HostSpec], access: Access) -> AsyncIterator[Mapping[str, Machine]]:
         pool = self._pool(hosts, access.forks)
-        machines = {host.name: agents.LazyMachine(host, pool, access) for host in hosts}
+        machines = {host.name: agents.LazyMachine(host, pool, access, self.config.state) for host in hosts}
         try:
             yield machines
         finally:
@@ -128,7 +132,9 @@ class SshDeployer(Deployer[SshConfig]):
         holds = {
             host.name: self._hold(host, pool, request.access, request.run_id) for host in hosts if host.name in held
         }
-        lookers = {h.name: agents.LazyMachine(h, pool, request.access) for h in hosts if h.name not in held}
+        lookers = {
+            h.name: agents.LazyMachine(h, pool, request.access, self.config.state) for h in hosts if h.name not in held
+        }
         hosts_held = tuple(hold.host for hold in holds.values())
         written = Record(request.run_id, hosts_held, self.config.state, self.config.ssh_config)
         await anyio.to_thread.run_sync(record.write, request.run_dir, written)
@@ -263,16 +269,18 @@ class SshDeployer(Deployer[SshConfig]):
             raise firewall.refused(rules)
         return None
 
-    async def _look_at(self, host: HostSpec, pool: Pool, access: Access, crowded: str) -> HostReport:
+    async def _look_at(
+        self, host: HostSpec, pool: Pool, access: Access, crowded: str, filled: Collection[str]
+    ) -> HostReport:
         """A host that cannot be looked at has a problem, not an error: the others are to be looked at, too. `crowded`:
-        why its address does not tell its nodes apart."""
+        why its address does not tell its nodes apart. `filled`: hosts that nodes are brought to."""
         try:
             problems = _unfit(host.connection)
             if problems:
                 return HostReport(host.name, problems=tuple(problems))
             client = await agents.attach(pool, host, access)
             try:
-                return await self._report(host, client, crowded)
+                return await self._report(host, client, crowded, filled=host.name in filled)
             finally:
                 await client.aclose()
         except SpecError as error:
@@ -280,8 +288,14 @@ class SshDeployer(Deployer[SshConfig]):
         except HarnessError as error:
             return HostReport(host.name, problems=(agents.told(host, error),))
 
-    async def _report(self, host: HostSpec, client: AgentClient, crowded: str) -> HostReport:
-        problems, machine = [], AgentMachine(client)
+    async def _report(self, host: HostSpec, client: AgentClient, crowded: str, *, filled: bool) -> HostReport:
+        problems, machine = [], agents.stored(client, self.config.state)
+        facts = await machine.facts()
+        if filled and facts.free_disk_bytes < LEAST_DISK:
+            problems.append(
+                f"{facts.free_disk_bytes >> 20} MiB of disk are free in {self.config.state or BASE}, and a run needs "
+                f"{LEAST_DISK >> 20} MiB at least; make room there, or name another folder: the deployer's option state"
+            )
         if not client.hello.python:
             problems.append(f"nodes need Python 3.11 or newer, and it has {client.hello.version}; install python3")
         if self.config.supervise == "systemd" and not client.hello.systemd:
@@ -295,7 +309,7 @@ class SshDeployer(Deployer[SshConfig]):
             told = await survey(machine, {})
             why_not = told if isinstance(told, str) else ""
         links, lacks = firewall.capabilities(self.config.links, why_not)
-        return HostReport(host.name, agents.CAPABILITIES | links, tuple(problems), lacks, await machine.facts())
+        return HostReport(host.name, agents.CAPABILITIES | links, tuple(problems), lacks, facts)
 
     async def _sites(
         self, hosts: Sequence[HostSpec], pool: Pool, holds: Mapping[str, Hold], lookers: Mapping[str, Machine]

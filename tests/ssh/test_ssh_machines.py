@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from harness.api import (
     Access,
+    Adoption,
     CommandRecord,
     CommandTimeout,
     HostSpec,
@@ -119,6 +122,37 @@ async def test_hostile_host_names_reach_no_shell(
         if name:
             assert report.problems
     assert list(tmp_path.rglob("pwned")) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a file system of its own, of 16 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts file systems")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+async def test_a_disk_that_is_too_full_is_seen_where_runs_would_fill_it(sshd: Any, small_disk: Path) -> None:
+    host = HostSpec("node01", sshd.variables())
+    deployer = SshDeployer(SshConfig(state=str(small_disk / "not" / "there" / "yet")))
+    async with deployer.connect([host], Access()) as machines:
+        assert (await machines["node01"].facts()).free_disk_bytes == 16 << 20
+    (report,) = await deployer.inspect([_planned(host)], None, Access())  # type: ignore[arg-type]
+    assert len(report.problems) == 1
+    assert report.problems[0].startswith(
+        f"16 MiB of disk are free in {small_disk}/not/there/yet, and a run needs 256 MiB at least; make room there"
+    )
+    (small_disk / "filler").write_bytes(bytes(16 << 20))
+    (report,) = await deployer.inspect([_planned(host)], None, Access())  # type: ignore[arg-type]
+    assert report.problems[0].startswith("0 MiB of disk are free")
+    adopted = replace(_planned(host), adoption=Adoption({}, unit="x.service"))
+    (report,) = await deployer.inspect([adopted], None, Access())  # type: ignore[arg-type]
+    assert report.problems == (), "nothing is brought to nodes that run already"
+    assert not (small_disk / "not").exists()
 
 
 def _planned(host: HostSpec) -> Any:

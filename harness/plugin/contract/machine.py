@@ -35,7 +35,8 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a machine says of itself. `system` and `architecture` as uname(1) has them: "Linux", "x86_64"."""
+    """What a machine says of itself. `system` and `architecture` as uname(1) has them: "Linux", "x86_64". The disk is
+    that on which runs keep what they have there, 0 where it cannot be seen."""
 
     hostname: str
     system: str

@@ -63,7 +63,7 @@ class Agent:
             "drop": self._drop,
             "read": self._read,
             "remove": self._remove,
-            "facts": lambda *_: facts.facts(self.folder),
+            "facts": self._facts,
             "become": self._become,
             "keep": self._keep,
             "lock": self._lock_machine,
@@ -270,6 +270,9 @@ class Agent:
             return locked.answer
         self._alone.lease.watch(self.loop)
         return {}
+
+    def _facts(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        return facts.facts(request["folder"])
 
     def _renew_lease(self, connection: Connection, request: Header, body: bytes) -> Answer:
         return self._alone.lease.renew() if self._alone is not None else {}

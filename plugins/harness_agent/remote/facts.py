@@ -11,7 +11,9 @@ NEEDED = (3, 11)
 
 
 def facts(folder: str) -> dict[str, Any]:
-    """`folder` tells which file system's free space is meant."""
+    """`folder` tells which file system's free space is meant, be it there already or yet to be made."""
+    while not os.path.isdir(folder) and folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
     uname, disk = os.uname(), os.statvfs(folder)
     return {
         "hostname": uname.nodename,
