@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from harness.clock import Clock
-from harness.engine.budget import FaultBudget
+from harness.engine.budget import EXCEED, FaultBudget, Toll
 from harness.engine.ledger import Ledger
 from harness.engine.patience import Patience
 from harness.engine.plan import RecordedFaults
@@ -50,17 +50,26 @@ class _Injection:
         return tuple(node.name for node in self.context.targets)
 
     def stage(self, stage: str, seen: Mapping[str, Any] | None = None, error: str = "") -> None:
-        options = _options(self.fault.config) if stage == "intended" else {}
-        told = (stage, self.by, seen or {}, error, options, self.turn if stage == "intended" else None)
-        self.emit(FaultStaged(self.id, self.fault.name, self.names, *told))
+        event = FaultStaged(self.id, self.fault.name, self.names, stage, self.by, seen or {}, error)
+        if stage == "intended":
+            event = dataclasses.replace(event, options=_options(self.fault.config), turn=self.turn)
+        self.emit(event)
 
     def failed(self, how: str, why: str) -> FaultError:
-        return FaultError(f"{self.fault.name} of {', '.join(self.names)} {how}: {why}")
+        return FaultError(f"{_what(self.fault, self.names)} {how}: {why}")
 
 
 def _options(config: Config) -> dict[str, Any]:
     """As a playbook has them."""
     return config.model_dump(mode="json", exclude_defaults=True)
+
+
+def _what(fault: Fault[Any], names: Sequence[str]) -> str:
+    return f"{fault.name} of {', '.join(names)}"
+
+
+def _turn_of(by: str, number: int) -> str:
+    return f"turn {number} of {by}"
 
 
 LATE = "late"
@@ -152,7 +161,9 @@ class Faults(FaultControl):
         self._absent: dict[str, str] = {}  # node that is not in the network → the record of that
         self._records: dict[str, FaultRecord] = {}
         self._doubts: list[tuple[str, str]] = []
-        self._down: dict[str, frozenset[str]] = {}  # fault → nodes that it takes down while it holds
+        self._held: dict[str, Toll] = {}  # fault → what it takes while it holds
+        self._over = anyio.Event()  # the next fault that is over; then there is another one
+        self._missed: dict[str, str] = {}  # turn that was to be played again and was not → why
 
     @property
     def history(self) -> Sequence[FaultRecord]:
@@ -185,30 +196,60 @@ class Faults(FaultControl):
     def joined(self, name: str) -> None:
         """A node was started: it is there, if it was not."""
         if id := self._absent.pop(name, ""):
-            del self._down[id]
+            del self._held[id]
+            self._tell_over()
             self._records[id] = dataclasses.replace(self._records[id], healed_at=self._clock.now(), healing_proven=True)
 
     def _leaves(self, name: str, fault: str, by: str, since: float) -> None:
         """It takes no part until it joins: that stands in the history as a fault of its own."""
         self._count += 1
         id = self._absent[name] = f"absent {self._count}"
-        downs = self._down[id] = frozenset({name})
+        downs = frozenset({name})
+        self._held[id] = Toll(downs)
         self._records[id] = FaultRecord(id, fault, (name,), by, injected_at=since, proven=True, downs=downs)
 
-    def allows(self, fault: Fault[Any], targets: Sequence[Node]) -> bool:
-        return self._allows(self._downs(fault, targets))
+    def refuses(self, fault: Fault[Any], targets: Sequence[Node]) -> str:
+        names = [node.name for node in targets]
+        return self._budget.refuses(_what(fault, names), self._toll(fault, names), self._holding, self._dead)
 
-    def _downs(self, fault: Fault[Any], targets: Sequence[Node]) -> frozenset[str]:
-        return fault.downs([node.name for node in targets], self._budget.powers)
+    def _alone(self, turn: FaultTurn) -> str:
+        """Why it cannot be taken, were it the only fault."""
+        fault = turn.make()
+        return self._budget.refuses(_what(fault, turn.targets), self._toll(fault, turn.targets))
 
-    def _allows(self, wanted: frozenset[str]) -> bool:
-        held = frozenset[str]().union(*self._down.values())
-        dead = {name for name, node in self._stage.nodes.items() if node.state is NodeState.EXITED}
-        return not wanted & held and (not wanted or self._budget.allows(wanted | held | dead))
+    def _toll(self, fault: Fault[Any], targets: Sequence[str]) -> Toll:
+        powers = self._budget.powers
+        return Toll(fault.downs(targets, powers), frozenset(fault.cuts(targets, powers)))
+
+    @property
+    def _holding(self) -> Toll:
+        return Toll().union(self._held.values())
+
+    @property
+    def _dead(self) -> frozenset[str]:
+        return frozenset(name for name, node in self._stage.nodes.items() if node.state is NodeState.EXITED)
+
+    async def one_over(self) -> bool:
+        if not self._held.keys() - self._absent.values():
+            return False
+        await self._over.wait()
+        return True
+
+    def _tell_over(self) -> None:
+        over, self._over = self._over, anyio.Event()
+        over.set()
+
+    @property
+    def missed(self) -> Sequence[str]:
+        return tuple(f"{which}: {why}" for which, why in self._missed.items())
 
     def schedule(self, turns: Sequence[FaultTurn], *, by: str) -> Sequence[FaultTurn]:
         if self._stage.recorded is not None:
             turns = self._stage.recorded.turns[by]
+            taken = (_turn_of(by, number) for number, turn in enumerate(turns) if turn.taken)
+            self._missed |= dict.fromkeys(taken, "it was not come to")
+        elif (refusals := [self._alone(turn) for turn in turns if turn.targets]) and all(refusals):
+            raise FaultError(f"no turn of {by} can ever be taken: {refusals[0]}; {EXCEED}")
         told = [
             {
                 "at": turn.at,
@@ -224,6 +265,8 @@ class Faults(FaultControl):
 
     def skip(self, turn: int, why: str, *, by: str) -> None:
         self._emit(FaultSkipped(by, turn, why))
+        if (which := _turn_of(by, turn)) in self._missed:
+            self._missed[which] = why
 
     @asynccontextmanager
     async def apply(
@@ -236,11 +279,14 @@ class Faults(FaultControl):
         rng = derive(stage.seed, by, id) if turn is None else derive(stage.schedule_seed, by, f"turn {turn}")
         context = InjectionContext(id, targets, stage, self._wiring, rng, lambda: self.absent)
         one = _Injection(id, fault, context, by, turn, self._emit)
-        downs = self._downs(fault, targets)
-        if not self._allows(downs):
-            raise one.failed("is not allowed", f"a target is down, or the budget is used up: {self._budget}")
-        self._down[one.id] = downs  # before anything is awaited: who comes now must see it
+        if why := self.refuses(fault, targets):
+            raise one.failed("is not allowed", why)
+        toll, before = self._toll(fault, one.names), self._holding | Toll(self._dead)
+        self._held[one.id] = toll  # before anything is awaited: who comes now must see it
+        downs = toll.down | (self._budget.lost(before | toll) - self._budget.lost(before))
         self._records[one.id] = FaultRecord(one.id, fault.name, one.names, by, downs=downs)
+        if turn is not None:
+            self._missed.pop(_turn_of(by, turn), None)
         try:
             undo = f"heal {fault.name} of {', '.join(one.names)}"
             await anyio.to_thread.run_sync(self._ledger.intend, one.id, fault.name, one.names, undo)
@@ -251,7 +297,8 @@ class Faults(FaultControl):
                 yield self._records[one.id]
                 await self._prove(one, "did not hold")
         finally:
-            self._down.pop(one.id, None)
+            self._held.pop(one.id, None)
+            self._tell_over()
 
     async def _inject(self, one: _Injection) -> None:
         await self._attempt(one, lambda: one.fault.inject(one.context), "not-applied", "was not applied")

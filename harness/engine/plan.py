@@ -15,7 +15,7 @@ from harness.errors import HarnessError, PluginLoadError, Problem, SpecError, Un
 from harness.plugin.contract.base import MachineCapability
 from harness.plugin.contract.chain import Chain, Timing
 from harness.plugin.contract.expectation import Expectation
-from harness.plugin.contract.fault import FaultTurn
+from harness.plugin.contract.fault import Fault, FaultTurn
 from harness.plugin.contract.fault_use import FAULTS
 from harness.plugin.contract.workload import PlanView, Workload
 from harness.plugin.discovery import Kind
@@ -186,6 +186,11 @@ class _Resolver:
                 self._problem(self._path_of(component), complaint, component.where)
         for problem in step_problems(steps, view):
             self._problem(*problem)
+        even = dict.fromkeys(view.node_names, 1)
+        for step in steps:
+            if step.disturbs is not None and not self.problems:
+                names = [node.name for node in select_nodes(step.use.targets, topology.nodes)]
+                self._ask(step.disturbs, partial(_takes, targets=names, powers=even))
         if not asked and not brought and not judged:
             self._problem(
                 ("name",),
@@ -302,6 +307,12 @@ class _Resolver:
     def _problem(self, path: KeyPath, message: str, where: SourceRef, hint: str = "") -> None:
         line, column = self.document.locate(path) if self.document is not None and path else (where.line, where.column)
         self.problems.append(Problem(where.file, line, column, show_path(path), message, hint))
+
+
+def _takes(fault: Fault[Any], targets: Sequence[str], powers: Mapping[str, int]) -> None:
+    """Raises for targets with which it cannot be."""
+    fault.downs(targets, powers)
+    fault.cuts(targets, powers)
 
 
 def _view(playbook: Playbook, topology: Topology, block_interval: float, chain: Chain[Any]) -> PlanView:

@@ -218,7 +218,7 @@ def _step(step: PlannedStep) -> dict[str, Any]:
         described["targets"] = use.targets
     spans = {"at": use.at, "after": use.after, "hold": use.hold}
     described |= {key: str(value) for key, value in spans.items() if value is not None}
-    return described | ({"name": use.name} if use.name else {})
+    return described | ({"name": use.name} if use.name else {}) | ({"abort": True} if use.abort else {})
 
 
 def _become(task: TaskUse) -> dict[str, bool]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -16,16 +15,18 @@ from harness.plugin.contract.fault_use import FAULTS
 from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
 from harness.record.events import FaultsScheduled, Recorded
-from harness.record.turns import scheduled
+from harness.record.turns import ABOUT_TURNS, TurnTaken, turns_taken
 from harness.spec.local_path import context_for
 from harness.spec.units import format_duration
 
 
 def replayed(plan: Plan, registry: Registry, run_id: str, journal: Iterable[Recorded]) -> Plan:
-    """The same plan, whose nemeses do just what those of an earlier run were to do.
+    """The same plan, whose nemeses do just what those of an earlier run did: turns that it skipped, or did not come to,
+    are not taken either.
 
-    Raises UsageError with all that keeps the two from matching: nemeses that one has and the other has not, nodes that
-    are not there, faults that cannot be made any more, turns that come after the drive."""
+    Raises UsageError with all that keeps the two from matching: nemeses that one has and the other has not; and of
+    turns that were taken, nodes that are not there, faults that cannot be made any more, a drive that is too short."""
+    journal = [one for one in journal if isinstance(one.event, ABOUT_TURNS)]
     schedules = [one.event for one in journal if isinstance(one.event, FaultsScheduled)]
     recorded = {schedule.component: schedule for schedule in schedules}
     if not recorded:
@@ -33,32 +34,32 @@ def replayed(plan: Plan, registry: Registry, run_id: str, journal: Iterable[Reco
     nemeses = {workload.id for workload in plan.workloads if workload.cls.has_schedule}
     problems = [f"it has {one}, which the playbook has not" for one in sorted(recorded.keys() - nemeses)]
     problems += [f"the playbook has {one}, which it has not" for one in sorted(nemeses - recorded.keys())]
-    turns = {
-        component: tuple(_turn(component, turn, plan, registry, problems) for turn in schedule.turns)
-        for component, schedule in recorded.items()
-    }
+    turns: dict[str, list[FaultTurn]] = {component: [] for component in recorded}
+    for taken in sorted((one for one in turns_taken(journal) if one.turn is not None), key=lambda one: one.turn or 0):
+        if (turn := _turn(taken, plan, registry, problems)) is not None:
+            turns[taken.component].append(turn)
     if problems:
         told = "\n".join(f"  {problem}" for problem in dict.fromkeys(problems))
         raise UsageError(f"the faults of {run_id} cannot be played again here:\n{told}")
-    made = {component: tuple(turn for turn in ones if turn is not None) for component, ones in turns.items()}
+    made = {component: tuple(ones) for component, ones in turns.items()}
     return replace(plan, recorded=RecordedFaults(run_id, schedules[0].seed, made))
 
 
-def _turn(
-    component: str, recorded: Mapping[str, Any], plan: Plan, registry: Registry, problems: list[str]
-) -> FaultTurn | None:
-    """A turn that can be taken again; None, having said why, where it cannot be."""
-    turn = scheduled(recorded)
-    at, name = turn["at"], turn["fault"]
-    here = f"{component} at {format_duration(at)}"
-    missing: Sequence[str] = [target for target in turn["targets"] if target not in plan.view.node_names]
-    problems += [f"{here}: there is no node {target}" for target in missing]
+def _turn(turn: TurnTaken, plan: Plan, registry: Registry, problems: list[str]) -> FaultTurn | None:
+    """The turn as it is to be played; None where that is not possible, having said why, or not needed."""
+    taken = turn.outcome not in ("skipped", "not reached")
+    at, name, duration = turn.at, turn.fault, turn.duration or 0.0
+    here = f"{turn.component} at {format_duration(at)}"
     if at >= plan.duration:
-        problems.append(f"{here}: the drive is over after {format_duration(plan.duration)}")
+        if taken:
+            problems.append(f"{here}: the drive is over after {format_duration(plan.duration)}")
+        return None
+    missing = [target for target in turn.targets if taken and target not in plan.view.node_names]
+    problems += [f"{here}: there is no node {target}" for target in missing]
     try:
         fault = registry.get(Kind.FAULT, name)
         context = {**context_for(plan.playbook.source), FAULTS: partial(registry.get, Kind.FAULT)}
-        config = fault.Config.model_validate(turn["options"], context=context)
+        config = fault.Config.model_validate(turn.options, context=context)
     except (UnknownPluginError, PluginLoadError) as error:
         problems.append(f"{here}: {error}")
         return None
@@ -66,4 +67,4 @@ def _turn(
         wrong = ", ".join(".".join(map(str, one["loc"])) + f": {one['msg']}" for one in error.errors())
         problems.append(f"{here}: {name} does not take its options any more: {wrong}")
         return None
-    return FaultTurn(at, fault, config, turn["targets"], turn["duration"])
+    return FaultTurn(at, fault, config, turn.targets, duration, taken)

@@ -51,6 +51,8 @@ SETTLE_LEAST = 5.0
 """Seconds that settling may take at least, for chains whose blocks are final at once."""
 FAULTS_PROVEN = "faults-proven"
 """As what it is told that a fault could not be proven: no expectation of anybody's."""
+FAULTS_REPLAYED = "faults-replayed"
+"""As what it is told that faults of the run that is played again were not injected."""
 FIGURES_EVERY = 1.0
 """Seconds between two records of the trackers' figures."""
 
@@ -126,7 +128,7 @@ class Runner:
             for asked, expectation in (*expectations, *checks.values()):
                 await self._before(asked, expectation.capture)
         self._watch_blocks((*expectations, *checks.values()))
-        timeline = Timeline(self._shared, lambda id: self._judge(*checks[id]))
+        timeline = Timeline(self._shared, lambda id: self._judge(*checks[id]), self._end_early)
         beside = self._beside((*expectations, *checks.values()))
         async with self._recording_figures():
             async with self._phase("drive", plan.duration):
@@ -195,8 +197,13 @@ class Runner:
     def _saw_violation(self, component: Component[Any], violation: Violation) -> None:
         self._violated.setdefault(component.id, (violation, component.source))
         self._shared.emit(ViolationSeen(component.id, violation.message, violation.evidence))
-        if component.abort and not self._aborted.is_set():
-            self.ended_by = component.id
+        if component.abort:
+            self._end_early(component.id)
+
+    def _end_early(self, expectation: str) -> None:
+        """The run is over because of this one, unless it is already."""
+        if not self._aborted.is_set():
+            self.ended_by = expectation
             self._aborted.set()
 
     def _beside(self, expectations: Sequence[tuple[Component[Any], Expectation[Any]]]) -> list[Beside]:
@@ -317,7 +324,7 @@ class Runner:
             present = shared.feed.nodes.keys() - set(shared.faults.absent)
             await shared.feed.wait_height(goal, nodes=present, timeout=patience)
 
-    async def _judge(self, component: Component[Any], expectation: Expectation[Any]) -> None:
+    async def _judge(self, component: Component[Any], expectation: Expectation[Any]) -> Verdict:
         try:
             if crashed := self._crashed.get(component.id):
                 raise crashed
@@ -335,9 +342,14 @@ class Runner:
             violation = self._violated[component.id][0]
             judgement = replace(judgement, verdict=Verdict.FAIL, measured=f"{violation.message}; {judgement.measured}")
         self._tell(Judged(component.id, judgement, component.source))
+        return judgement.verdict
 
     def _judge_faults(self) -> None:
-        """What was judged under a fault that may not have been there says nothing."""
+        """What was judged under a fault that may not have been there, or not under one that was asked for, says
+        nothing."""
+        if missed := tuple(self._shared.faults.missed):
+            asked = "each fault of the run that is played again is injected again"
+            self._tell(Judged(FAULTS_REPLAYED, Judgement(Verdict.UNKNOWN, missed[0], asked, {"missed": missed}), ""))
         if doubts := tuple(dict.fromkeys(self._shared.faults.doubts)):
             asked = "each fault is proven to be there, and to be gone"
             self._tell(Judged(FAULTS_PROVEN, Judgement(Verdict.UNKNOWN, doubts[0], asked, {"doubts": doubts}), ""))

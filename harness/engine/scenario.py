@@ -20,15 +20,20 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from pydantic import ValidationError
 
 from harness.engine.plan import Plan, resolve
 from harness.errors import Problem, SpecError
 from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
-from harness.spec.model import Playbook, PluginUse, SourceRef, TaskUse, TopologySpec, WalletsSpec
+from harness.spec.model import Playbook, PluginUse, SourceRef, StepUse, TaskUse, TopologySpec, WalletsSpec
+from harness.spec.playbook import Apart, singular, step_use
+from harness.spec.playbook_model import StepModel
+from harness.spec.problems import problems_from_validation
 from harness.spec.topology import LAYOUTS
 from harness.spec.units import Span
 
@@ -41,11 +46,13 @@ class Scenario:
     _where: SourceRef
     _registry: Registry
     _name: str = "scenario"
+    _description: str = ""
     _chain: PluginUse | None = None
     _wallets: WalletsSpec = field(default_factory=WalletsSpec)
     _prepare: tuple[TaskUse, ...] = ()
     _workloads: tuple[PluginUse, ...] = ()
     _expectations: tuple[PluginUse, ...] = ()
+    _steps: tuple[StepUse, ...] = ()
     _duration: Span = field(default_factory=lambda: Span(60.0))
     _settle: Span | None = None
     _seed: int | None = None
@@ -54,9 +61,16 @@ class Scenario:
 
     @classmethod
     def topology(
-        cls, layout: str = "star", *, degree: int | None = None, registry: Registry | None = None, **roles: int
+        cls,
+        layout: str = "star",
+        *,
+        degree: int | None = None,
+        late: str = "",
+        registry: Registry | None = None,
+        **roles: int,
     ) -> Scenario:
-        """Begin: a layout, and how many nodes of each role (`validators=3`; singular does as well).
+        """Begin: a layout, and how many nodes of each role (`validators=3`; singular does as well). `late`: the pattern
+        of nodes that are not started before a fault starts them.
 
         Raises SpecError for an unknown layout or a count below zero."""
         where = _caller()
@@ -64,12 +78,12 @@ class Scenario:
             raise _mistake(where, "layout", f'there is no layout "{layout}"', f"write one of {', '.join(LAYOUTS)}")
         if bad := [role for role, count in roles.items() if count < 0]:
             raise _mistake(where, bad[0], "a count of nodes cannot be below zero")
-        singular = {role.removesuffix("s"): count for role, count in roles.items()}
-        return cls(TopologySpec(layout, singular, degree), where, registry or Registry())
+        counts = {singular(role): count for role, count in roles.items()}
+        return cls(TopologySpec(layout, counts, degree, late), where, registry or Registry())
 
-    def named(self, name: str) -> Scenario:
-        """What the run is called."""
-        return replace(self, _name=name)
+    def named(self, name: str, description: str = "") -> Scenario:
+        """What the run is called, and what it is about."""
+        return replace(self, _name=name, _description=description)
 
     def chain(self, name: str, **options: Any) -> Scenario:
         """Which chain the nodes run (default: devnet), and its options."""
@@ -84,18 +98,31 @@ class Scenario:
     ) -> Scenario:
         """Add a task that readies machines, by its plugin's name: what it is called, on which of the run's hosts, and
         whether as root (None: as the inventory says)."""
-        use = self._use(name, options, [task.use for task in self._prepare])
+        use = PluginUse(name, name, options, _caller())
         return replace(self, _prepare=(*self._prepare, TaskUse(use, label, hosts, use.where, become)))
 
     def workload(self, name: str, **options: Any) -> Scenario:
         """Add a workload by its plugin's name."""
-        return replace(self, _workloads=(*self._workloads, self._use(name, options, self._workloads)))
+        return replace(self, _workloads=(*self._workloads, PluginUse(name, name, options, _caller())))
 
     def expect(self, name: str, *, continuous: bool = False, abort: bool = False, **options: Any) -> Scenario:
         """Add an expectation by its plugin's name. `continuous`: it is also judged while the run goes on; `abort`: its
         first violation ends the run."""
-        use = replace(self._use(name, options, self._expectations), continuous=continuous or abort, abort=abort)
+        use = PluginUse(name, name, options, _caller(), continuous=continuous or abort, abort=abort)
         return replace(self, _expectations=(*self._expectations, use))
+
+    def step(self, **table: Any) -> Scenario:
+        """Add a step of the timeline, with the keys of a `[[steps]]` table: `step(at="block 30", fault="partition",
+        shape="halves", hold="20 blocks")`, `step(expect="convergence", within="10 blocks")`, `step(run=["sync"])`.
+        Raises SpecError for keys that do not go together."""
+        where, number = _caller(), len(self._steps)
+        try:
+            model = StepModel.model_validate(table)
+        except ValidationError as error:
+            raise SpecError(problems_from_validation(error, None, (), StepModel, where, table)) from None
+        name = model.fault or model.expect
+        use = PluginUse(name, name, dict(model.model_extra or {}), where) if name is not None else None
+        return replace(self, _steps=(*self._steps, step_use(model, number, where, (), use)))
 
     def run_for(self, duration: str) -> Scenario:
         """How long workloads run: `"60s"`, `"20 blocks"`. Raises SpecError."""
@@ -119,15 +146,18 @@ class Scenario:
 
     def build(self) -> Plan:
         """Check everything and make the plan. Raises SpecError with every problem found."""
+        apart = Apart()  # in the order of a playbook's sections
         playbook = Playbook(
             name=self._name,
-            chain=self._chain or PluginUse("devnet", "devnet", {}, self._where),
+            description=self._description,
+            chain=apart(self._chain or PluginUse("devnet", "devnet", {}, self._where)),
             duration=self._duration,
             topology=self._topology,
             wallets=self._wallets,
-            prepare=self._prepare,
-            workloads=self._workloads,
-            expectations=self._expectations,
+            prepare=tuple(replace(task, use=apart(task.use)) for task in self._prepare),
+            workloads=tuple(map(apart, self._workloads)),
+            expectations=tuple(map(apart, self._expectations)),
+            steps=tuple(replace(step, use=apart(step.use)) if step.use else step for step in self._steps),
             seed=self._seed,
             settle=self._settle,
             ready_timeout=self._ready_timeout,
@@ -150,10 +180,6 @@ class Scenario:
             there = ", ".join(f"{prefix}{method}" for method in methods)
             raise AttributeError(f'no {kind} is called "{attribute}"{meant} (installed: {there})')
         return lambda **options: add(methods[wanted], **options)
-
-    def _use(self, name: str, options: dict[str, Any], others: Sequence[PluginUse]) -> PluginUse:
-        again = sum(use.use == name for use in others)
-        return PluginUse(name, f"{name}#{again + 1}" if again else name, options, _caller())
 
     def _span(self, method: str, text: str) -> Span:
         try:

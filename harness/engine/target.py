@@ -10,6 +10,7 @@ import anyio.to_thread
 from pydantic import ValidationError
 
 from harness.engine.adoption import reports_of
+from harness.engine.foresight import refused_steps
 from harness.engine.onlooking import NoDeployer
 from harness.engine.placement import place
 from harness.engine.plan import Plan
@@ -59,6 +60,8 @@ class Target:
             await self.steps(plan, nodes)
         except SpecError as error:
             problems += error.problems
+        if all(node.adoption is None for node in nodes):
+            problems += refused_steps(plan)
         reachable = [report for report in reports if not report.problems]
         there: dict[str, set[str]] = {}
         for node in nodes:

@@ -16,6 +16,7 @@ from harness.plugin.contract.fault import Fault
 from harness.plugin.contract.node import Node
 from harness.record.events import StepStaged
 from harness.spec.node_patterns import select_nodes
+from harness.spec.verdict import Verdict
 
 TIMELINE = "steps"
 """As who the timeline's faults are injected."""
@@ -26,11 +27,15 @@ SAID = 2000
 
 
 class Timeline:
-    """Goes through a plan's steps. `judge` evaluates an expectation, by its id, and journals what it says."""
+    """Goes through a plan's steps. `judge` evaluates an expectation, by its id, and journals what it says; `end` ends
+    the run because of one."""
 
-    def __init__(self, shared: RunShared, judge: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self, shared: RunShared, judge: Callable[[str], Awaitable[Verdict]], end: Callable[[str], None]
+    ) -> None:
         self._shared = shared
         self._judge = judge
+        self._end = end
         self._held: dict[str, tuple[anyio.Event, anyio.Event]] = {}  # fault's name → asked to heal, is healed
 
     async def run(self, deadline: float) -> None:
@@ -81,7 +86,8 @@ class Timeline:
         if (fault := step.disturbs) is not None:
             await self._inject(step, fault.make(), holding, deadline)
         elif (expectation := step.judges) is not None:
-            await self._judge(expectation.id)
+            if await self._judge(expectation.id) is Verdict.FAIL and use.abort:
+                self._end(expectation.id)
         elif use.action == "heal":
             ask, healed = self._held.pop(use.what)
             ask.set()

@@ -9,6 +9,9 @@ from typing import Any
 from harness.errors import UsageError
 from harness.record.events import FaultSkipped, FaultsScheduled, FaultStaged, PhaseStarted, Recorded
 
+ABOUT_TURNS = (PhaseStarted, FaultsScheduled, FaultSkipped, FaultStaged)
+"""Events that `turns_taken` looks at."""
+
 
 @dataclass(frozen=True, slots=True)
 class TurnTaken:

@@ -66,7 +66,7 @@ class StepUse:
     (at once, where neither is said). `action` is "fault", "expect", "heal" or "run", `what` the name of the fault or
     expectation, or of the fault to heal; `use` is the plugin of the first two, with its options. A fault holds for
     `hold`, else until it is healed by its `name`, or the drive ends. `targets` are the nodes of a fault or a command
-    (a node pattern)."""
+    (a node pattern). `abort`: an expectation that fails then ends the run."""
 
     label: str
     action: str
@@ -80,6 +80,7 @@ class StepUse:
     targets: str = "all"
     hold: Span | None = None
     argv: tuple[str, ...] = ()
+    abort: bool = False
 
 
 @dataclass(frozen=True, slots=True)

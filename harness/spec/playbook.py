@@ -133,6 +133,38 @@ def _named_apart(tasks: Iterable[TaskUse]) -> tuple[TaskUse, ...]:
     return tuple(apart)
 
 
+class Apart:
+    """Names the uses of a playbook apart, in the order of its sections: the second of a plugin gets `#2`."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def __call__(self, use: PluginUse) -> PluginUse:
+        count = self._counts[use.use] = self._counts.get(use.use, 0) + 1
+        return use if count == 1 else replace(use, id=f"{use.use}#{count}")
+
+
+def step_use(step: StepModel, index: int, where: SourceRef, path: KeyPath, use: PluginUse | None) -> StepUse:
+    """What a step comes down to; `use` is its fault or expectation, where it has one."""
+    action = next(key for key in ACTIONS if getattr(step, key) is not None)
+    argv = tuple(step.run or ())
+    return StepUse(
+        label=f"step {index + 1}",
+        action=action,
+        what=argv[0] if action == "run" else getattr(step, action),
+        where=where,
+        path=path,
+        use=use,
+        at=step.at,
+        after=step.after,
+        name=step.name or "",
+        targets=step.targets,
+        hold=step.hold,
+        argv=argv,
+        abort=step.abort,
+    )
+
+
 class _Reader:
     def __init__(self, document: TomlDocument, combination: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
         self._document = document
@@ -288,20 +320,19 @@ class _Reader:
 
     def _uses(self) -> dict[str, tuple[PluginUse, ...]]:
         """Every `use` table by section, named apart, but those of which it is not known what they use."""
-        counts: dict[str, int] = {}
+        apart = Apart()
 
         def uses() -> Iterator[tuple[str, PluginUse]]:
             for section, path, table in self._use_tables():
                 name = table.get("use")
                 if not isinstance(name, str) or not name or {path, (*path, "use")} & set(self._broken):
                     continue
-                counts[name] = counts.get(name, 0) + 1
-                use_id = name if counts[name] == 1 else f"{name}#{counts[name]}"
                 options = {key: value for key, value in table.items() if key not in _OWN_KEYS.get(section, ("use",))}
                 of_expectations = section == "expectations"
                 abort = of_expectations and table.get("abort") is True
                 continuous = abort or (of_expectations and table.get("continuous") is True)
-                yield section, PluginUse(name, use_id, options, self._document.where(path), path, continuous, abort)
+                where = self._document.where(path)
+                yield section, apart(PluginUse(name, name, options, where, path, continuous, abort))
 
         found = list(uses())
         sections = ("chain", "prepare", "workloads", "expectations", "steps")
@@ -326,26 +357,8 @@ class _Reader:
         by_path = {use.path: use for use in uses}
         steps = []
         for index, step in enumerate(model.steps if model is not None else ()):
-            action = next(key for key in ACTIONS if getattr(step, key) is not None)
             path = ("steps", index)
-            argv = tuple(step.run or ())
-            what = argv[0] if action == "run" else getattr(step, action)
-            steps.append(
-                StepUse(
-                    label=f"step {index + 1}",
-                    action=action,
-                    what=what,
-                    where=self._document.where(path),
-                    path=path,
-                    use=by_path.get(path),
-                    at=step.at,
-                    after=step.after,
-                    name=step.name or "",
-                    targets=step.targets,
-                    hold=step.hold,
-                    argv=argv,
-                )
-            )
+            steps.append(step_use(step, index, self._document.where(path), path, by_path.get(path)))
         return tuple(steps)
 
     def _use_tables(self) -> Iterator[tuple[str, KeyPath, Mapping[str, Any]]]:

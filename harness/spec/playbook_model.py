@@ -60,6 +60,7 @@ class StepModel(_Table):
     name: Annotated[str, Field(min_length=1, description="what its fault is called, for heal")] | None = None
     targets: Annotated[str, Field(min_length=1, description="of which nodes: a pattern of names and roles")] = "all"
     hold: Annotated[Span, Field(description="heal the fault after so long, then go on")] | None = None
+    abort: Annotated[bool, Field(description="if what it judges fails, end the run at once")] = False
 
     @model_validator(mode="after")
     def _one_action(self) -> StepModel:
@@ -72,6 +73,10 @@ class StepModel(_Table):
         for key in ("name", "hold"):
             if getattr(self, key) is not None and self.fault is None:
                 raise ValueError(f"{key} is for a step with a fault")
+        if self.abort and self.expect is None:
+            raise ValueError("abort is for a step with expect")
+        if "continuous" in (self.model_extra or {}) and self.expect is not None:
+            raise ValueError("a step judges once, when its time comes: continuous is for [[expectations]]")
         return self
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Sequence
+from random import Random
 from typing import Any, ClassVar, TypeVar
 
 import anyio
@@ -87,13 +88,20 @@ class Nemesis(Workload[ChaosConfigT]):
     def check(self, ctx: PlanView) -> Sequence[str]:
         complaints = [*ctx.unmatched("targets", self.config.targets)]
         for choice in self.choices():
-            complaints += choice.fault(choice.config).check(ctx)
+            fault = choice.fault(choice.config)
+            complaints += fault.check(ctx)
+            if not complaints and not fault.choose(self._there(ctx), Random(0)):
+                complaints.append(f"targets: {self.config.targets} is nobody, or too few, for {fault.name}")
         if ctx.duration <= self.config.min_delay:
             complaints.append(
                 f"the first fault comes after min_delay ({format_duration(self.config.min_delay)}), when the "
                 f"drive is over ({format_duration(ctx.duration)})"
             )
         return complaints
+
+    def _there(self, ctx: PlanView) -> Sequence[str]:
+        """Who is there to be disturbed from the beginning."""
+        return [node.name for node in select_nodes(self.config.targets, ctx.nodes) if not node.late]
 
     def describe(self, ctx: PlanView) -> str:
         c = self.config
@@ -119,7 +127,10 @@ class Nemesis(Workload[ChaosConfigT]):
             figures["skipped"] += 1
 
         async def take(number: int, turn: FaultTurn) -> None:
-            if why := _objection(ctx, turn):
+            why = _objection(ctx, turn)
+            while why and turn.taken and await ctx.faults.one_over():
+                why = _objection(ctx, turn)  # as it was, if later: nodes may be slower to come back than they were then
+            if why:
                 skip(number, why)
             else:
                 async with ctx.faults.apply(
@@ -144,14 +155,16 @@ class Nemesis(Workload[ChaosConfigT]):
 
 def _objection(ctx: Context, turn: FaultTurn) -> str:
     """Why this cannot be done now, "" when it can."""
+    if turn.taken is False:
+        return "it was not taken in the run that is played again"
+    if ctx.clock.now() >= ctx.deadline:
+        return "the drive is over"
     if not turn.targets:
         return "too few nodes are free: the others are cooling down"
     for name in turn.targets:
         if ctx.nodes[name].state is not NodeState.RUNNING:
             return f"{name} does not run: it is {ctx.nodes[name].state}"
-    if not ctx.faults.allows(turn.make(), [ctx.nodes[name] for name in turn.targets]):
-        return f"the fault budget does not allow {turn.fault.name} of {', '.join(turn.targets)} now"
-    return ""
+    return ctx.faults.refuses(turn.make(), [ctx.nodes[name] for name in turn.targets])
 
 
 class _OfOneFault(Nemesis[ChaosConfig]):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from harness.api import FaultContext, Flow, LinkShape, MachineCapability, Proof
-from harness_nemesis.grudge import Grudge, Powers, flows, outside
+from harness_nemesis.grudge import Grudge, Powers, flows
 from harness_nemesis.looking import Look, both_ways, comparable, compared, named
 from harness_nemesis.shaping import LinkConfigT, LinkFault
 
@@ -23,8 +23,8 @@ class Cut(LinkFault[LinkConfigT]):
     def requires_machine(self) -> frozenset[MachineCapability]:
         return frozenset({MachineCapability.LINK_CONTROL})
 
-    def downs(self, targets: Sequence[str], powers: Mapping[str, int]) -> frozenset[str]:
-        return outside(self.grudge(targets, powers), powers)
+    def cuts(self, targets: Sequence[str], powers: Mapping[str, int]) -> Collection[Flow]:
+        return flows(self.grudge(targets, powers)).keys()
 
     def wanted(self, ctx: FaultContext) -> Mapping[Flow, LinkShape]:
         powers = {name: ctx.network.power(node.spec) for name, node in ctx.nodes.items()}

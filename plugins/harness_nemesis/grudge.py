@@ -27,33 +27,34 @@ def isolate(targets: Sequence[str], powers: Powers) -> Grudge:
 
 
 def halves(targets: Sequence[str], powers: Powers) -> Grudge:
-    """The first half, which has one more of an odd number, and the second."""
-    first, second = _bisected(_enough(targets, 2, "halves"))
+    """The first half of the targets' power, and the second."""
+    first, second = _bisected(_enough(targets, 2, "halves"), powers)
     return divided([first, second], powers)
 
 
 def asymmetric(targets: Sequence[str], powers: Powers) -> Grudge:
     """Halves of which the first hears nothing of the second, while the second hears the first."""
-    _, second = _bisected(_enough(targets, 2, "asymmetric"))
+    _, second = _bisected(_enough(targets, 2, "asymmetric"), powers)
     return {name: frozenset() if name in second else frozenset(second) for name in powers}
 
 
 def majority_minority(targets: Sequence[str], powers: Powers) -> Grudge:
     """From the first target on, those go into the minority which still fit: together they have less than a third of
-    the power. It is one at least, whatever power that has. Targets without power stay with the majority."""
+    the power. Where none has so little it is the one with the least. Targets without power stay with the majority."""
     weights = _weights(_enough(targets, 2, "majority-minority"), powers)
     limit = MINORITY * sum(weights.values())
     minority: list[str] = []
     for target in targets:
-        if weights[target] and (not minority or sum(weights[one] for one in (*minority, target)) < limit):
+        if weights[target] and sum(weights[one] for one in (*minority, target)) < limit:
             minority.append(target)
+    minority = minority or [min((target for target in targets if weights[target]), key=weights.__getitem__)]
     return divided([powers.keys() - set(minority), minority], powers)
 
 
 def bridge(targets: Sequence[str], powers: Powers) -> Grudge:
     """Two halves, and the last target, which sees both and is seen by both."""
     *parted, middle = _enough(targets, 3, "bridge")
-    first, second = _bisected(parted)
+    first, second = _bisected(parted, powers)
     grudge = divided([first, second], {name: power for name, power in powers.items() if name != middle})
     return {name: grudge.get(name, frozenset()) for name in powers}
 
@@ -118,30 +119,6 @@ def is_symmetric(grudge: Grudge) -> bool:
     return all(name in grudge[sender] for name, dropped in grudge.items() for sender in dropped)
 
 
-def components(grudge: Grudge) -> list[frozenset[str]]:
-    """Nodes that can still come to one mind, by any number of steps between two who hear *each other* (a connection
-    needs both ways). In the order of their first nodes."""
-    found: list[frozenset[str]] = []
-    for name in grudge:
-        if any(name in one for one in found):
-            continue
-        inside, edge = {name}, [name]
-        while edge:
-            here = edge.pop()
-            new = [other for other in grudge.keys() - inside - grudge[here] if here not in grudge[other]]
-            inside.update(new)
-            edge += new
-        found.append(frozenset(inside))
-    return found
-
-
-def outside(grudge: Grudge, powers: Powers) -> frozenset[str]:
-    """Who takes no part in consensus: all but the component with the greatest power. Of several with as much it is the
-    first that is taken to go on; the power that is lost, which the budget looks at, is the same whichever it is."""
-    main = max(components(grudge), key=lambda one: sum(powers.get(name, 0) for name in one), default=frozenset())
-    return frozenset(grudge) - main
-
-
 def members(pattern: str, names: Iterable[str]) -> tuple[str, ...]:
     """Nodes of a pattern of names and roles, of at least one. A node is called by its role and number. Raises
     UsageError."""
@@ -157,9 +134,18 @@ def _seated(sees: Mapping[str, frozenset[str]], targets: Sequence[str], powers: 
     return {name: frozenset(powers) - seen[name] for name in powers}
 
 
-def _bisected(targets: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    middle = len(targets) - len(targets) // 2
-    return targets[:middle], targets[middle:]
+def _bisected(targets: Sequence[str], powers: Powers) -> tuple[Sequence[str], Sequence[str]]:
+    """Two sides, both in the targets' order, as even in power as this gets them: from the heaviest down, of equals from
+    the last on, who fits goes to the second side, which has half at most, and one less of an odd number of equals.
+    Those without power fill it up to half of the targets."""
+    half = Fraction(sum(powers[target] for target in targets), 2)
+    second: set[str] = set()
+    held = 0
+    for _, target in sorted(enumerate(targets), key=lambda one: (powers[one[1]], one[0]), reverse=True):
+        if held + powers[target] <= half if powers[target] else len(second) < len(targets) // 2:
+            second.add(target)
+            held += powers[target]
+    return [one for one in targets if one not in second], [one for one in targets if one in second]
 
 
 def _weights(targets: Sequence[str], powers: Powers) -> Powers:

@@ -96,7 +96,7 @@ async def test_a_failure_that_was_judged_survives_an_interrupt(run_fake: Any) ->
 async def test_a_node_cannot_be_taken_down_twice_at_once(run_fake: Any) -> None:
     finished = await run_fake('[[workloads]]\nuse = "hold"\ntwice = true\n' + SAY)
     assert finished.outcome.exit_code is ExitCode.INFRASTRUCTURE
-    assert "sticky of validator-0 is not allowed: a target is down" in finished.outcome.reason
+    assert "sticky of validator-0 is not allowed: validator-0 is out of consensus already" in finished.outcome.reason
     assert [e.stage for e in events(finished, "FaultStaged")][-1] == "healed"  # the first one
 
 

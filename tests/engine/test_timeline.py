@@ -94,7 +94,7 @@ async def test_a_fault_without_an_end_is_healed_at_the_end_of_the_drive(run_fake
 
 
 async def test_steps_whose_time_never_comes_leave_the_verdict_unknown(run_fake: Any) -> None:
-    steps = '[[steps]]\nat = "block 1000000"\nexpect = "say"\n[[steps]]\nfault = "sticky"\n'
+    steps = '[[steps]]\nat = "block 1000000"\nexpect = "say"\n[[steps]]\nfault = "sticky"\ntargets = "validator-0"\n'
     finished = await run_fake(SAY + steps)
     assert finished.outcome.exit_code is ExitCode.UNKNOWN
     assert told(finished)[:2] == ["step 1 skipped", "step 2 skipped"]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.api import CUT, FaultError, Flow, UsageError
+from harness.api import CUT, FaultError, Flow, Link, UsageError
 from harness.cli.plugins import doc_lines
+from harness.engine.budget import FaultBudget, Toll, connected
 from harness.plugin.discovery import Kind
 from harness_nemesis import grudge as grudges
 from harness_nemesis.block_peer import BlockPeer, BlockPeerConfig
@@ -40,6 +43,19 @@ def networks(draw: st.DrawFn, least: int = 2) -> tuple[list[str], dict[str, int]
     others = numbered(draw(st.integers(0, 3)), "executor")
     powers = {name: draw(st.integers(0, 5)) for name in (*names, *others)}
     return draw(st.permutations(names)), powers
+
+
+def components(grudge: grudges.Grudge) -> list[frozenset[str]]:
+    """Who still reaches whom where everybody is linked with everybody."""
+    pairs = itertools.combinations(grudge, 2)
+    return connected(tuple(grudge), [Link(a, b) for a, b in pairs if a not in grudge[b] and b not in grudge[a]])
+
+
+def out(fault: Partition | BlockPeer, targets: Sequence[str], powers: Mapping[str, int]) -> frozenset[str]:
+    """Who is out of consensus by it, in a network in which all are linked."""
+    links = [Link(a, b) for a, b in itertools.combinations(powers, 2)]
+    budget = FaultBudget(powers, Fraction(1, 2), links=links)
+    return budget.lost(Toll(fault.downs(targets, powers), frozenset(fault.cuts(targets, powers))))
 
 
 def hears(grudge: grudges.Grudge, name: str) -> frozenset[str]:
@@ -93,18 +109,20 @@ def test_a_ring_of_equals(count: int, each: int) -> None:
 def test_a_minority_has_less_than_a_third_or_is_one(network: Any) -> None:
     targets, powers = network
     grudge = grudges.majority_minority(targets, powers)
-    majority, minority = sorted(grudges.components(grudge), key=lambda one: bool(one & set(targets[:1])))
+    majority, minority = sorted(components(grudge), key=lambda one: bool(one & set(targets[:1])))
     weights = powers if any(powers[one] for one in targets) else dict.fromkeys(powers, 1)
     sides = sorted((majority, minority), key=lambda one: sum(weights[name] for name in one))
     share = sum(weights[name] for name in sides[0]) / sum(weights.values())
     assert share < 1 / 3 or min(len(majority), len(minority)) == 1
+    if min(weights[one] for one in targets if weights[one]) < sum(weights.values()) / 3:
+        assert share < 1 / 3, "somebody has so little"
 
 
 def test_shapes_by_example() -> None:
     names = numbered(5)
     powers = even(*names, "executor-0")
     a, b, c, d, e = names
-    parted = {shape: grudges.components(partition(shape=shape).grudge(names, powers)) for shape in SYMMETRIC}
+    parted = {shape: components(partition(shape=shape).grudge(names, powers)) for shape in SYMMETRIC}
     assert parted["halves"] == [{a, b, c, "executor-0"}, {d, e}]
     assert parted["majority-minority"] == [{a}, {b, c, d, e, "executor-0"}]
     assert parted["bridge"] == parted["majorities-ring"] == [powers.keys()]
@@ -113,25 +131,53 @@ def test_shapes_by_example() -> None:
     assert hears(bridge, a) == hears(bridge, "executor-0") == {a, b, e, "executor-0"}
     assert hears(bridge, c) == {c, d, e}
     alone = partition(shape="isolate").grudge([b], powers)
-    assert grudges.components(alone) == [powers.keys() - {b}, {b}]
+    assert components(alone) == [powers.keys() - {b}, {b}]
     deaf = partition(shape="asymmetric").grudge([a, b], even(a, b))
     assert grudges.flows(deaf) == {Flow(b, a): CUT}
-    assert grudges.components(deaf) == [{a}, {b}]
+    assert components(deaf) == [{a}, {b}]
 
 
 def test_four_equals_are_parted_three_to_one() -> None:
     names = numbered(4)
     three_one = partition(shape="majority-minority")
-    assert len(three_one.downs(names, even(*names))) == 1
-    assert len(partition(shape="halves").downs(names, even(*names))) == 2
+    assert len(out(three_one, names, even(*names))) == 1
+    assert len(out(partition(shape="halves"), names, even(*names))) == 2
+
+
+def test_where_powers_differ_they_count_and_not_the_nodes() -> None:
+    a, b, c, d = names = numbered(4)
+    mighty = {a: 97, b: 1, c: 1, d: 1}
+    assert components(partition(shape="halves").grudge(names, mighty)) == [{a}, {b, c, d}]
+    assert components(partition(shape="majority-minority").grudge(names, mighty)) == [{a}, {b, c, d}]
+    assert out(partition(shape="majority-minority"), names, mighty) == {b, c, d}
+    uneven = {a: 40, b: 30, c: 20, d: 10}
+    assert components(partition(shape="halves").grudge(names, uneven)) == [{a, d}, {b, c}]
+    with_others = {**even(*names), "executor-0": 0, "executor-1": 0}
+    halves = components(partition(shape="halves").grudge(list(with_others), with_others))
+    assert halves == [{a, b, "executor-0"}, {c, d, "executor-1"}]
+
+
+@given(networks(2))
+def test_halves_are_as_even_as_can_be_by_moving_one(network: Any) -> None:
+    """No node could go over without making the other side the heavier one. The deaf half is the first."""
+    targets, powers = network
+    grudge = partition(shape="asymmetric").grudge(targets, powers)
+    sides = [one for one in targets if grudge[one]], [one for one in targets if not grudge[one]]
+    assert all(sides)
+    (light, _), (heavy, side) = sorted((sum(powers[one] for one in side), side) for side in sides)
+    assert all(light + powers[one] >= heavy - powers[one] for one in side if powers[one])
+    if len({powers[one] for one in targets}) == 1:
+        assert len(sides[0]) == (len(targets) + 1) // 2
+    parted = components(partition(shape="halves").grudge(targets, powers))
+    assert {frozenset(part & set(targets)) for part in parted} == set(map(frozenset, sides))
 
 
 def test_groups_roles_and_grudges_as_written() -> None:
     powers = even(*numbered(3), *numbered(2, "executor"))
     by_role = partition(role="executor").grudge((), powers)
-    assert grudges.components(by_role) == [set(numbered(3)), set(numbered(2, "executor"))]
+    assert components(by_role) == [set(numbered(3)), set(numbered(2, "executor"))]
     groups = partition(groups=[["validator-[01]"], ["validator-2", "executor-0"]]).grudge((), powers)
-    assert grudges.components(groups) == [{"validator-0", "validator-1", "executor-1"}, {"validator-2", "executor-0"}]
+    assert components(groups) == [{"validator-0", "validator-1", "executor-1"}, {"validator-2", "executor-0"}]
     one_way = partition(grudge={"validator-0": ["validator-1", "validator-0"]}).grudge((), powers)
     assert grudges.flows(one_way) == {Flow("validator-1", "validator-0"): CUT}
 
@@ -179,7 +225,7 @@ def test_whoever_goes_on_has_the_most_power(network: tuple[Sequence[str], dict[s
     targets, powers = network
     try:
         fault = partition(shape=shape)
-        down, parts = fault.downs(targets, powers), grudges.components(fault.grudge(targets, powers))
+        down, parts = out(fault, targets, powers), components(fault.grudge(targets, powers))
     except FaultError:
         return
     main = powers.keys() - down
@@ -197,7 +243,7 @@ def test_a_blocked_peer_is_named_or_drawn() -> None:
     assert grudges.flows(both.grudge((), even(*names))) == {Flow("validator-2", "validator-0"): CUT}
     assert both.choose(names, random.Random(1)) == ("validator-2", "validator-0")
     assert both.choose(names[1:], random.Random(1)) == ()
-    assert both.downs((), even(*names)) == frozenset()
+    assert out(both, (), even(*names)) == frozenset()
     assert both.config.model_dump(mode="json", exclude_defaults=True) == {"from": "validator-2", "to": "validator-0"}
     drawn = blocked().choose(names, random.Random(1))
     assert len(set(drawn)) == 2

@@ -383,8 +383,11 @@ class FakeFaults(FaultControl):
     def skip(self, turn: int, why: str, *, by: str) -> None:
         raise NotImplementedError
 
-    def allows(self, fault: Fault[Any], targets: Sequence[Node]) -> bool:
-        return True
+    def refuses(self, fault: Fault[Any], targets: Sequence[Node]) -> str:
+        return ""
+
+    async def one_over(self) -> bool:
+        return False
 
     @property
     def absent(self) -> Sequence[str]:
@@ -401,6 +404,10 @@ class FakeFaults(FaultControl):
             for node, windows in self.windows.items()
             for number, (start, end) in enumerate(windows)
         ]
+
+    @property
+    def missed(self) -> Sequence[str]:
+        return ()
 
     def disturbed(self, node: str) -> Sequence[tuple[float, float | None]]:
         return self.windows.get(node, [])

@@ -42,19 +42,31 @@ class FaultControl(ABC):
 
         Raises FaultError when it was not applied, did not hold or was not healed, and when `allows` is False."""
 
-    @abstractmethod
     def allows(self, fault: Fault[Any], targets: Sequence[Node]) -> bool:
-        """Whether this may be done to these nodes now: none of those that it takes down is down already, and the fault
-        budget permits it beside those that are."""
+        """Whether this may be done to these nodes now."""
+        return not self.refuses(fault, targets)
+
+    @abstractmethod
+    def refuses(self, fault: Fault[Any], targets: Sequence[Node]) -> str:
+        """Why this may not be done to these nodes now: one that it takes out of consensus is out already, or the fault
+        budget does not permit it beside those that are. "" where it may."""
+
+    @abstractmethod
+    async def one_over(self) -> bool:
+        """Wait until any of the faults that hold now holds no more: others may be allowed then. False, at once, where
+        none holds."""
 
     @abstractmethod
     def schedule(self, turns: Sequence[FaultTurn], *, by: str) -> Sequence[FaultTurn]:
         """Journal what a nemesis is going to do. Returns what it is to do: these turns, or those of an earlier run
-        that this one is to play again."""
+        that this one is to play again, which say whether they are to be taken.
+
+        Raises FaultError where the fault budget would allow none of them, were it the only fault."""
 
     @abstractmethod
     def skip(self, turn: int, why: str, *, by: str) -> None:
-        """Journal that this turn of the schedule is not taken."""
+        """Journal that this turn of the schedule is not taken. If it was in the run that is played again, the verdict
+        is `unknown` at best."""
 
     @property
     @abstractmethod
@@ -71,6 +83,11 @@ class FaultControl(ABC):
     @abstractmethod
     def doubts(self) -> Sequence[str]:
         """Of which faults it could not be told whether they were there, or gone: a sentence each."""
+
+    @property
+    @abstractmethod
+    def missed(self) -> Sequence[str]:
+        """Turns of the run that is played again which were taken then, and were not in this one: a sentence each."""
 
     @abstractmethod
     def disturbed(self, node: str) -> Sequence[tuple[float, float | None]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from random import Random
@@ -114,6 +114,12 @@ class Fault(Plugin[ConfigT], ABC):
         unless it says otherwise. `powers` are all nodes' weights in consensus. Pure."""
         return frozenset(targets)
 
+    def cuts(self, targets: Sequence[str], powers: Mapping[str, int]) -> Collection[Flow]:
+        """What traffic between nodes vanishes while it holds: none, unless it says otherwise. Whom that keeps out of
+        consensus follows from the network's links, and counts as well. Pure. Raises FaultError, UsageError for targets
+        with which it cannot be."""
+        return ()
+
     def gone(self, targets: Sequence[str]) -> frozenset[str]:
         """Which of its targets have left the network when it is over, until somebody starts them again: none, unless it
         says otherwise."""
@@ -142,13 +148,15 @@ class Fault(Plugin[ConfigT], ABC):
 @dataclass(frozen=True, slots=True)
 class FaultTurn:
     """One turn of a nemesis: a fault on some nodes, `at` seconds after the drive began, for `duration` seconds. No
-    targets: nobody was free then."""
+    targets: nobody was free then. `taken`: whether it was, in an earlier run that is played again; None where that is
+    to be seen when its time comes."""
 
     at: float
     fault: type[Fault[Any]]
     config: Config
     targets: tuple[str, ...]
     duration: float
+    taken: bool | None = None
 
     def make(self) -> Fault[Any]:
         """A new injection."""

@@ -1,0 +1,57 @@
+"""What the fault budget will refuse of a timeline, as far as that is known before the run. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.engine.budget import EXCEED, FaultBudget, Toll, budget_of
+from harness.engine.components import PlannedStep
+from harness.engine.plan import Plan
+from harness.errors import Problem
+from harness.plugin.contract.chain import NetworkSpec
+from harness.spec.node_patterns import select_nodes
+
+
+def refused_steps(plan: Plan) -> list[Problem]:
+    """Faults of steps that cannot be when they are alone, or with those that earlier steps still hold. Not for adopted
+    networks, whose powers are not those of the plan."""
+    if not any(step.disturbs is not None for step in plan.steps):
+        return []
+    spec = NetworkSpec("plan", plan.seed, plan.topology, plan.playbook.wallets, genesis_time=0.0)
+    return list(_refused(plan, budget_of(plan, plan.chain.network(spec))))
+
+
+def _refused(plan: Plan, budget: FaultBudget) -> Iterator[Problem]:
+    held: dict[str, Toll] = {}  # by the names of steps that have not been healed
+    absent = [node.name for node in plan.topology.nodes if node.late]
+    for step in plan.steps:
+        use = step.use
+        if use.action == "heal":
+            absent = _after(plan, next(one for one in plan.steps if one.use.name == use.what), absent)
+            held.pop(use.what, None)
+        if (component := step.disturbs) is None:
+            continue
+        fault, targets = component.make(), _targets(plan, step)
+        toll = Toll(fault.downs(targets, budget.powers), frozenset(fault.cuts(targets, budget.powers)))
+        others = Toll(frozenset(absent)).union(held.values())
+        if why := budget.refuses(f"{fault.name} of {', '.join(targets)}", toll, others):
+            hint = (
+                EXCEED if not budget.allows(budget.lost(toll | others)) else "heal that first, or choose other targets"
+            )
+            yield Problem(use.where.file, use.where.line, use.where.column, use.label, why, hint)
+        elif use.hold is None:
+            held[use.name or use.label] = toll
+        else:
+            absent = _after(plan, step, absent)
+
+
+def _after(plan: Plan, step: PlannedStep, absent: list[str]) -> list[str]:
+    """Who is not in the network when the fault of a step is over."""
+    assert step.disturbs is not None
+    fault, targets = step.disturbs.make(), _targets(plan, step)
+    come = fault.comes(targets, absent)
+    return [name for name in absent if name not in come] + sorted(fault.gone(targets))
+
+
+def _targets(plan: Plan, step: PlannedStep) -> tuple[str, ...]:
+    return tuple(node.name for node in select_nodes(step.use.targets, plan.topology.nodes))
