@@ -13,34 +13,20 @@ from typing import IO, cast
 from rich.text import Text
 
 from harness.cli.faces.writer import BackgroundWriter
-from harness.record.events import (
-    FaultStaged,
-    NodeChanged,
-    Note,
-    PhaseEnded,
-    PhaseStarted,
-    Recorded,
-    RunStarted,
-    Steered,
-    StepStaged,
-    TaskRan,
-    ViolationSeen,
-)
+from harness.record.events import Recorded
 from harness.record.reduce import reduce
 from harness.record.render import STYLES, console_for, render_summary
 from harness.record.rundir import RunDirectory
 from harness.record.state import RunState
-from harness.record.summary import figures_line, moment, prepare_line, summarize
+from harness.record.summary import figures_line, moment, summarize
 from harness.record.tables import Mood
-from harness.record.text import counted, one_line
-from harness.spec.units import format_duration
+from harness.record.telling import told
+from harness.record.text import one_line
 
 STATUS_EVERY = 5.0
 """Seconds between two lines of heights and rates."""
 _FIGURES = 6
-_VIOLATIONS = 3
 _MOMENT_WIDTH = 9
-_STEERED = {"pause": "workloads paused", "resume": "workloads resumed", "abort": "aborted", "fault": "fault asked for"}
 
 
 class PlainFace:
@@ -58,7 +44,7 @@ class PlainFace:
         self._state = reduce(self._state, recorded)
         if self._quiet:
             return
-        text, mood = self._describe(recorded)
+        text, mood = told(recorded, self._state)
         if text:
             self._print(recorded.t, text, mood)
         if recorded.t - self._status_at >= STATUS_EVERY and (status := status_line(self._state)):
@@ -81,70 +67,6 @@ class PlainFace:
     def _print(self, t: float, text: str, mood: Mood) -> None:
         line = Text.assemble((moment(t).rjust(_MOMENT_WIDTH), "dim"), "  ", (one_line(text), STYLES[mood]))
         self._console.print(line, soft_wrap=True)
-
-    def _describe(self, recorded: Recorded) -> tuple[str, Mood]:
-        """The event's own line, "" for one that has none."""
-        match recorded.event:
-            case RunStarted() as run:
-                nodes = f"{counted(len(run.nodes), 'node')} of {run.chain} by {run.deployer}"
-                return f"{run.name}: {nodes}, seed {run.seed}, run {run.run_id}", Mood.PLAIN
-            case PhaseStarted(phase, budget):
-                return f"{phase} …" + (f" ({format_duration(budget)})" if budget else ""), Mood.PLAIN
-            case PhaseEnded("prepare", True, seconds):
-                return f"prepare done in {format_duration(seconds)}: {prepare_line(self._state)}", Mood.PLAIN
-            case PhaseEnded(phase, True, seconds):
-                return f"{phase} done in {format_duration(seconds)}", Mood.PLAIN
-            case PhaseEnded(phase, False, seconds, error):
-                return f"{phase} failed after {format_duration(seconds)}: {error}", Mood.BAD
-            case TaskRan(host, task, _, _, _, error) if error:
-                return f"{host}: {task}: failed: {error}", Mood.BAD
-            case TaskRan(host, task, True, detail):
-                return f"{host}: {task}: changed" + (f" ({detail})" if detail else ""), Mood.PLAIN
-            case StepStaged(step, what, stage, detail):
-                return self._describe_step(step, what, stage, detail)
-            case FaultStaged() as fault:
-                return self._describe_fault(fault)
-            case NodeChanged(node, "exited", _, why, False):
-                return f"{node} exited unasked: {why or 'no reason known'}", Mood.BAD
-            case ViolationSeen() as violation:
-                return self._describe_violation(violation)
-            case Steered(what, by, detail):
-                return f"{_STEERED.get(what, what)} by {by}" + (f": {detail}" if detail else ""), Mood.DOUBTFUL
-            case Note(component, level, message) if level != "info":
-                known = self._state.warnings.get((component, level, message))
-                text = f"{level}: {component}: {message}" if known is not None and known.count == 1 else ""
-                return text, Mood.BAD if level == "error" else Mood.DOUBTFUL
-            case _:
-                return "", Mood.PLAIN
-
-    @staticmethod
-    def _describe_step(step: str, what: str, stage: str, detail: str) -> tuple[str, Mood]:
-        mood = {"failed": Mood.BAD, "skipped": Mood.DOUBTFUL}.get(stage, Mood.PLAIN)
-        return f"{step}: {what}: {stage}" + (f": {detail}" if detail else ""), mood
-
-    def _describe_fault(self, event: FaultStaged) -> tuple[str, Mood]:
-        fault = self._state.faults[event.id]
-        name = f"fault {fault.id}: {fault.fault} on {', '.join(fault.targets)}"
-        match event.stage:
-            case "injected" | "proven":
-                return f"{name}: {event.stage}", Mood.DOUBTFUL
-            case "unproven" | "healing-unproven":
-                what = "is there" if event.stage == "unproven" else "is gone"
-                return f"{name}: cannot be told whether it {what}", Mood.DOUBTFUL
-            case "healed":
-                held = f", held {format_duration(fault.held)}" if fault.held is not None else ""
-                return f"{name}: healed{held}", Mood.GOOD
-            case "not-applied" | "not-healed":
-                return f"{name}: {event.stage.replace('-', ' ').upper()}: {event.error}", Mood.BAD
-            case _:
-                return "", Mood.PLAIN
-
-    def _describe_violation(self, event: ViolationSeen) -> tuple[str, Mood]:
-        count = self._state.expectations[event.expectation].violation_count
-        if count > _VIOLATIONS:
-            return "", Mood.BAD
-        more = "; further ones are in the journal" if count == _VIOLATIONS else ""
-        return f"{event.expectation} violated: {event.message}{more}", Mood.BAD
 
 
 def status_line(state: RunState) -> str:

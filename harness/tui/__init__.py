@@ -1,0 +1,1 @@
+"""The terminal: watching, steering and replaying a run, all on its journal."""

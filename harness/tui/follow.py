@@ -1,0 +1,77 @@
+"""A journal as it grows: what was appended since the last look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from harness.record.codec import DecodeError, decode
+from harness.record.events import Recorded
+
+BLOCK = 1 << 18
+"""Bytes that are read at once."""
+
+
+class Follower:
+    """Reads a journal from its beginning, a piece at a time. `skipped` counts the lines that could not be read."""
+
+    def __init__(self, path: Path) -> None:
+        """The file may come later. Raises OSError, as `read` does, when it is there and cannot be read."""
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._rest = b""
+        self._offset = 0  # where the rest begins
+        self.skipped = 0
+
+    def read(self) -> list[tuple[int, Recorded]]:
+        """Events that were not told before, up to a block of them, each with the place where its line begins. A line
+        that is still being written comes another time."""
+        if self._file is None:
+            try:
+                self._file = self._path.open("rb")
+            except FileNotFoundError:
+                return []
+        data = self._rest + self._file.read(BLOCK)
+        end = data.rfind(b"\n") + 1
+        place, self._rest, self._offset = self._offset, data[end:], self._offset + end
+        events = []
+        for line in data[:end].splitlines(keepends=True):
+            try:
+                recorded = decode(line)
+            except DecodeError:
+                self.skipped += 1
+                recorded = None
+            if recorded is not None:
+                events.append((place, recorded))
+            place += len(line)
+        return events
+
+    @property
+    def behind(self) -> int:
+        """Bytes that are there and were not read yet."""
+        try:
+            return max(0, self._path.stat().st_size - self._offset - len(self._rest))
+        except FileNotFoundError:
+            return 0
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def read_from(path: Path, place: int, until: float) -> Iterator[Recorded]:
+    """The events from this place on, as long as they are not after `until` (seconds since the run began)."""
+    with path.open("rb") as file:
+        file.seek(place)
+        for line in file:
+            try:
+                recorded = decode(line)
+            except DecodeError:
+                continue
+            if recorded is None:
+                continue
+            if recorded.t > until:
+                return
+            yield recorded

@@ -1,0 +1,80 @@
+"""The top lines: which run, how far, what is known of its verdict; and its phases."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from harness.record.text import counted
+from harness.tui.bars import gauge
+from harness.tui.look import ACCENT, BAD, DIM, DOUBTFUL, GOOD, clock, cut, span
+from harness.tui.moment import Mode, Moment, so_far
+
+_BADGES = {
+    Mode.LIVE: ("● LIVE", "bold black on green"),
+    Mode.FROZEN: ("❄ FROZEN", "bold black on cyan"),
+    Mode.PAUSED: ("‖ PAUSED", "bold black on yellow"),
+    Mode.REPLAY: ("▶ REPLAY", "bold black on blue"),
+    Mode.DISCONNECTED: ("✗ DISCONNECTED", "bold white on red"),
+}
+_BAR = 12
+
+
+def badge(moment: Moment) -> Text:
+    text, style = _BADGES[moment.mode]
+    if moment.mode is Mode.REPLAY:
+        text = f"▶ REPLAY {moment.speed:g}×" if moment.speed else "■ REPLAY"
+    return Text(f" {text} ", style)
+
+
+def header(moment: Moment, width: int) -> Text:
+    """One line, what matters most first."""
+    state = moment.state
+    word, why = so_far(state)
+    style = BAD if "FAIL" in word else GOOD if word == "PASS" else DOUBTFUL if state.finish or "UNKNOWN" in word else DIM
+    line = Text.assemble(badge(moment), " ")
+    line.append(cut(state.run.name if state.run else "run", 40), "bold")
+    time = f"  {clock(moment.t)}"
+    if moment.mode is not Mode.LIVE and moment.end > moment.t:
+        time += f" of {clock(moment.end)}"
+    line.append(time, "bold")
+    if (left := moment.remaining) is not None:
+        line.append(f", {clock(left)} left", DIM)
+    line.append("  ")
+    line.append(cut(word, 60), f"bold {style}")
+    if why:
+        line.append(f" ({cut(why, max(10, width - line.cell_len - 3))})", DIM)
+    return line
+
+
+def facts(moment: Moment, width: int) -> Text:
+    """The second line: what runs, and where."""
+    state = moment.state
+    if state.run is None:
+        return Text("the run has not said yet what it is", DIM)
+    run = state.run
+    parts = [f"{counted(len(state.nodes), 'node')} of {run.chain} by {run.deployer}", f"seed {run.seed}", run.run_id]
+    if (rate := state.block_rate()) is not None and state.highest is not None:
+        parts.insert(0, f"height {state.highest.height:,}, {rate:.2f} blocks/s")
+    if active := state.active_faults:
+        parts.insert(0, f"⚡ {counted(len(active), 'fault')} on")
+    return Text(cut(" · ".join(parts), width), DIM)
+
+
+def phases(moment: Moment, width: int) -> Text:
+    """Each phase with the time it took, the one that goes on with its budget."""
+    line = Text()
+    for phase in moment.state.phases:
+        if line:
+            line.append(" › ", DIM)
+        if phase.ok is None and phase.started_at <= moment.t:
+            spent = moment.t - phase.started_at
+            line.append(f"▸ {cut(phase.phase, 20)} {clock(spent)}", f"bold {ACCENT}")
+            if phase.budget:
+                line.append(f"/{clock(phase.budget)} ", ACCENT)
+                line.append(gauge(spent / phase.budget, _BAR), ACCENT)
+        else:
+            mark, style = ("✗", BAD) if phase.ok is False else ("✓", GOOD)
+            line.append(mark, style)
+            line.append(f" {cut(phase.phase, 20)} {span(phase.seconds)}", DIM)
+    line.truncate(width, overflow="ellipsis")
+    return line
