@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 
 from harness.clock import Clock
+from harness.engine.faults import Faults
 from harness.engine.plan import Plan
 from harness.engine.seed import derive
 from harness.engine.steering import Steering
@@ -18,7 +19,7 @@ from harness.errors import HarnessError, InfrastructureError
 from harness.observe.feed import BlockFeed
 from harness.observe.tracker import Tracker
 from harness.plugin.contract.chain import Network
-from harness.plugin.contract.context import Context, FaultControl, Window
+from harness.plugin.contract.context import Context, Window
 from harness.plugin.contract.node import Node, NodeState
 from harness.record.events import Event, Note, WorkloadProgress
 from harness.spec.node_patterns import select_nodes
@@ -40,7 +41,7 @@ class RunShared:
     emit: Callable[[Event], None]
     make_tracker: Callable[[str], Tracker]
     steering: Steering
-    faults: FaultControl = field(init=False)
+    faults: Faults = field(init=False)
     trackers: dict[str, Tracker] = field(default_factory=dict)
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
     window: Window | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import PurePosixPath
 from random import Random
 from typing import Any
@@ -163,7 +163,10 @@ class Faults(FaultControl):
         self._doubts: list[tuple[str, str]] = []
         self._held: dict[str, Toll] = {}  # fault → what it takes while it holds
         self._over = anyio.Event()  # the next fault that is over; then there is another one
-        self._missed: dict[str, str] = {}  # turn that was to be played again and was not → why
+        self._unhealed: dict[str, _Injection] = {}
+        recorded = stage.recorded
+        # Turns, and other faults, that were to be played again and were not → why.
+        self._missed = dict.fromkeys(recorded.unscheduled, "it was of no schedule") if recorded is not None else {}
 
     @property
     def history(self) -> Sequence[FaultRecord]:
@@ -202,6 +205,8 @@ class Faults(FaultControl):
 
     def _leaves(self, name: str, fault: str, by: str, since: float) -> None:
         """It takes no part until it joins: that stands in the history as a fault of its own."""
+        if name in self._absent:
+            return
         self._count += 1
         id = self._absent[name] = f"absent {self._count}"
         downs = frozenset({name})
@@ -239,8 +244,16 @@ class Faults(FaultControl):
         over, self._over = self._over, anyio.Event()
         over.set()
 
+    async def heal_rest(self) -> None:
+        """Heal once more what could not be healed, last first, before the network is judged. That it could not be is
+        told already, and stays told."""
+        for one in reversed(tuple(self._unhealed.values())):
+            with suppress(FaultError):
+                await self._heal(one)
+
     @property
     def missed(self) -> Sequence[str]:
+        """What the run that is played again had injected, and this one has not: a sentence each."""
         return tuple(f"{which}: {why}" for which, why in self._missed.items())
 
     def schedule(self, turns: Sequence[FaultTurn], *, by: str) -> Sequence[FaultTurn]:
@@ -340,6 +353,7 @@ class Faults(FaultControl):
 
     async def _heal(self, one: _Injection) -> None:
         one.stage("healing")
+        self._unhealed[one.id] = one
         with anyio.move_on_after(HEAL_WITHIN) as limit:
             await self._attempt(one, lambda: one.fault.heal(one.context), "not-healed", "was not healed")
             record = self._records[one.id]
@@ -353,6 +367,7 @@ class Faults(FaultControl):
                 )
             if unhurried.cancelled_caught:
                 one.stage("not-healed", error="nobody waited for the proof")
+                del self._unhealed[one.id]
                 return
             self._update(one, healing_proven=proof.holds)
             one.stage(_HEALED[proof.holds], seen=proof.seen)
@@ -361,6 +376,7 @@ class Faults(FaultControl):
             if proof.holds is False:
                 raise one.failed("was not healed", f"seen instead: {dict(proof.seen)}")
             await anyio.to_thread.run_sync(self._ledger.healed, one.id)
+            del self._unhealed[one.id]
         if limit.cancelled_caught:
             one.stage("not-healed", error=f"it took more than {HEAL_WITHIN:g} s")
             raise one.failed("was not healed", f"it took more than {HEAL_WITHIN:g} s")

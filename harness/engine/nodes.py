@@ -44,7 +44,7 @@ class NodeHost:
     tasks: anyio.abc.TaskGroup
     fail: Callable[[str, HarnessError], None]
     joined: Callable[[str], None] = lambda name: None
-    """Told of each start of a node."""
+    """Told the name of each node that was started, the first time and again, once its process is there."""
 
 
 class ReachedNode(Node):

@@ -31,11 +31,14 @@ from harness.spec.topology import Topology, build_topology
 
 @dataclass(frozen=True, slots=True)
 class RecordedFaults:
-    """The schedules of an earlier run, by component, and the seed that fixed what its faults drew."""
+    """The schedules of an earlier run, by component, and the seed that fixed what its faults drew. `unscheduled` are
+    its faults that cannot be played again, as they were of no schedule, and the playbook does not say them: one phrase
+    each."""
 
     run_id: str
     seed: int
     turns: Mapping[str, tuple[FaultTurn, ...]]
+    unscheduled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from functools import partial
 
 from pydantic import ValidationError
 
+from harness.engine.by_hand import BY_HAND
 from harness.engine.plan import Plan, RecordedFaults
 from harness.errors import PluginLoadError, UnknownPluginError, UsageError
 from harness.plugin.contract.fault import FaultTurn
@@ -22,7 +23,8 @@ from harness.spec.units import format_duration
 
 def replayed(plan: Plan, registry: Registry, run_id: str, journal: Iterable[Recorded]) -> Plan:
     """The same plan, whose nemeses do just what those of an earlier run did: turns that it skipped, or did not come to,
-    are not taken either.
+    are not taken either. Faults of steps are the playbook's own; those that were injected by hand cannot be played
+    again, which the run that is made of the plan tells.
 
     Raises UsageError with all that keeps the two from matching: nemeses that one has and the other has not; and of
     turns that were taken, nodes that are not there, faults that cannot be made any more, a drive that is too short."""
@@ -35,14 +37,19 @@ def replayed(plan: Plan, registry: Registry, run_id: str, journal: Iterable[Reco
     problems = [f"it has {one}, which the playbook has not" for one in sorted(recorded.keys() - nemeses)]
     problems += [f"the playbook has {one}, which it has not" for one in sorted(nemeses - recorded.keys())]
     turns: dict[str, list[FaultTurn]] = {component: [] for component in recorded}
-    for taken in sorted((one for one in turns_taken(journal) if one.turn is not None), key=lambda one: one.turn or 0):
-        if (turn := _turn(taken, plan, registry, problems)) is not None:
+    by_hand = []
+    for taken in turns_taken(journal):
+        if taken.turn is None:
+            if taken.component == BY_HAND:
+                at = format_duration(taken.at)
+                by_hand.append(f"{taken.fault} of {', '.join(taken.targets)}, {BY_HAND} at {at} in {run_id}")
+        elif (turn := _turn(taken, plan, registry, problems)) is not None:
             turns[taken.component].append(turn)
     if problems:
         told = "\n".join(f"  {problem}" for problem in dict.fromkeys(problems))
         raise UsageError(f"the faults of {run_id} cannot be played again here:\n{told}")
     made = {component: tuple(ones) for component, ones in turns.items()}
-    return replace(plan, recorded=RecordedFaults(run_id, schedules[0].seed, made))
+    return replace(plan, recorded=RecordedFaults(run_id, schedules[0].seed, made, tuple(by_hand)))
 
 
 def _turn(turn: TurnTaken, plan: Plan, registry: Registry, problems: list[str]) -> FaultTurn | None:

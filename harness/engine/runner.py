@@ -133,6 +133,7 @@ class Runner:
         async with self._recording_figures():
             async with self._phase("drive", plan.duration):
                 await self._drive(workloads, timeline, beside)
+                await self._shared.faults.heal_rest()
             async with self._phase("settle", plan.settle), anyio.create_task_group() as settling:
                 settling.start_soon(self._stop_when, self._aborted, settling.cancel_scope)
                 await self._settle()

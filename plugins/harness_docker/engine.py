@@ -35,7 +35,11 @@ FAILURES = (DockerException, RequestException, HTTPError, ConnectionError, Timeo
 
 
 class NoEngine(InfrastructureError):
-    """There is no engine to be used; the text is a sentence that says what to do."""
+    """There is no engine to be used: `why`. The text also says what to do, for those who may choose another engine."""
+
+    def __init__(self, why: str, advice: str = "") -> None:
+        super().__init__(f"{why}; {advice}" if advice else why)
+        self.why = why
 
 
 class Refused(InfrastructureError):
@@ -119,6 +123,29 @@ class Engine:
         """The engine at `url`, or where the docker command looks for it. Raises NoEngine."""
         return await anyio.to_thread.run_sync(_open, url, forks)
 
+    @classmethod
+    async def open_again(cls, url: str, id: str) -> Engine:
+        """The engine that was at `url` and called itself `id` ("" where nobody wrote that down), which may be reached
+        another way by now: where the docker command looks for it. Raises NoEngine."""
+        try:
+            return await cls.open(url, 1)
+        except NoEngine as error:
+            lost = error
+        try:
+            there = await cls.open("", 1)
+        except NoEngine:
+            raise NoEngine(lost.why) from lost
+        if id and there.id == id:
+            return there
+        there.close()
+        told = f", and the engine at {there.url} is another one" if there.url != url else ""
+        raise NoEngine(f"{lost.why}{told}") from lost
+
+    @property
+    def id(self) -> str:
+        """What it calls itself, wherever and however often it is started."""
+        return str(self.info.get("ID", ""))
+
     async def ask(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """One request, in a worker thread. Not to be cancelled half-way: what it asked for is known to have happened or
         not. Raises Refused, MachineLost."""
@@ -194,7 +221,8 @@ def _knock(url: str) -> None:
     if parts.scheme != "npipe" and not (parts.scheme == "unix" or parts.hostname in LOOPBACK):
         raise NoEngine(
             f"the Docker engine at {url} is another machine's: ports that it publishes on 127.0.0.1 cannot be reached "
-            "from here; use this machine's engine, or the deployer ssh for that machine"
+            "from here",
+            "use this machine's engine, or the deployer ssh for that machine",
         )
     try:
         if parts.scheme == "unix":
@@ -205,13 +233,15 @@ def _knock(url: str) -> None:
             socket.create_connection((parts.hostname, parts.port or 2375), KNOCK_WITHIN).close()
     except PermissionError as error:
         raise NoEngine(
-            f"there is no permission to use the Docker engine at {url}; join the group that owns the socket "
-            "(usermod -aG docker USER, then log in again), or name another engine: DOCKER_HOST"
+            f"there is no permission to use the Docker engine at {url}",
+            "join the group that owns the socket (usermod -aG docker USER, then log in again), or name another engine: "
+            "DOCKER_HOST",
         ) from error
     except OSError as error:
         raise NoEngine(
-            f"no Docker engine runs at {url} ({error.strerror or error}); start it (systemctl start docker), or name "
-            "another one: DOCKER_HOST, a docker context, or the deployer's option engine"
+            f"no Docker engine runs at {url} ({error.strerror or error})",
+            "start it (systemctl start docker), or name another one: DOCKER_HOST, a docker context, or the deployer's "
+            "option engine",
         ) from error
 
 

@@ -13,11 +13,11 @@ NAME = "docker.json"
 SPOOL = "spool"
 
 
-def write(run_dir: Path, engine: str, deployment: str) -> None:
+def write(run_dir: Path, engine: str, id: str, deployment: str) -> None:
     """What is made, and where, before it is made: all that `clean` needs."""
     run_dir.mkdir(parents=True, exist_ok=True)
     with (run_dir / NAME).open("w") as file:
-        json.dump({"engine": engine, "deployment": deployment}, file)
+        json.dump({"engine": engine, "id": id, "deployment": deployment}, file)
         file.flush()
         os.fsync(file.fileno())
 

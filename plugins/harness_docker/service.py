@@ -32,6 +32,8 @@ START_WITHIN = 30.0
 CLOSE_WITHIN = 10.0
 LOOK_AGAIN = 0.02
 WAIT_SLICE = 30
+OOM_WITHIN = 1.0
+"""Seconds after the end of a container for its engine to hear that the kernel killed it for its memory."""
 NOT_THERE = (404, 409, 500)
 """How engines of different ages refuse what can be done to a running container only."""
 
@@ -53,6 +55,7 @@ class DockerService(Service):
         self._warn = warn
         self._state: Mapping[str, Any] = {}
         self._exit: Exit | None = None
+        self._asked_to_kill = False
         self._ended = anyio.Event()
         self._life: asyncio.Task[None] | None = None
 
@@ -122,6 +125,7 @@ class DockerService(Service):
         if number in (signal.SIGSTOP, signal.SIGCONT):
             await (self.pause() if number == signal.SIGSTOP else self.resume())
         else:
+            self._asked_to_kill |= number == signal.SIGKILL
             await self._control(partial(self._engine.client.kill, self._container, number), f"signal {number}")
 
     async def pause(self) -> None:
@@ -180,14 +184,18 @@ class DockerService(Service):
 
     async def _inspect(self) -> Mapping[str, Any]:
         """The container's state, {} when there is none any more."""
+        state: Mapping[str, Any] = (await self._look()).get("State", {})
+        return state
+
+    async def _look(self) -> Mapping[str, Any]:
+        """The container, {} when there is none any more."""
         try:
-            seen = await self._engine.ask(self._engine.client.inspect_container, self._container)
+            seen: Mapping[str, Any] = await self._engine.ask(self._engine.client.inspect_container, self._container)
         except Refused as refused:
             if refused.status == 404:
                 return {}
             raise
-        state: Mapping[str, Any] = seen["State"]
-        return state
+        return seen
 
     async def _live(self, output: Hijacked) -> None:
         """A task of its own, out of the reach of any caller's cancellation: the log, then the end."""
@@ -218,15 +226,33 @@ class DockerService(Service):
             await self._engine.stream(self._wait_a_while)
         if not seen:
             return Exit(None, None, time.time())
-        if seen["OOMKilled"]:
-            self._warn(f"{self.spec.name} ran out of memory: the kernel killed it, or what it had started")
         code = int(seen["ExitCode"])
         at = _moment(seen["FinishedAt"]) or time.time()
-        return Exit(None, code - 128, at) if 128 < code < 128 + signal.NSIG else Exit(code, None, at)
+        number = code - 128 if 128 < code < 128 + signal.NSIG else None
+        why = await self._out_of_memory(seen, killed=number == signal.SIGKILL and not self._asked_to_kill)
+        if why:
+            self._warn(f"{self.spec.name} ran {why}: the kernel killed it, or what it had started")
+        return Exit(code if number is None else None, number, at, why)
+
+    async def _out_of_memory(self, seen: Mapping[str, Any], *, killed: bool) -> str:
+        """Said of what ended for want of memory, "" of others. `killed`: by somebody, who may have been the kernel: the
+        engine hears of that by another way than of the end, perhaps later."""
+        limit = _limit(await self._look())
+        with anyio.move_on_after(OOM_WITHIN if killed and limit else 0):
+            while seen and not seen.get("OOMKilled"):
+                await anyio.sleep(LOOK_AGAIN)
+                seen = await self._inspect()
+        return f"out of memory{limit}" if seen.get("OOMKilled") else ""
 
     def _wait_a_while(self, _: Interrupt) -> None:
         with contextlib.suppress(ReadTimeout):
             self._engine.client.wait(self._container, timeout=WAIT_SLICE, condition="not-running")
+
+
+def _limit(container: Mapping[str, Any]) -> str:
+    """` (limit 32 MiB)`, as the engine has it."""
+    memory = container.get("HostConfig", {}).get("Memory")
+    return f" (limit {memory / (1 << 20):.4g} MiB)" if memory else ""
 
 
 def _moment(text: str) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import socket
 import tempfile
@@ -18,7 +20,7 @@ import pytest
 from docker import APIClient
 
 from harness.api import DeployError, HarnessError, InfrastructureError, MachineLost, TeardownError
-from harness_docker import deployer, sweep
+from harness_docker import deployer, record, sweep
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
@@ -109,13 +111,38 @@ async def test_an_engine_that_is_lost_while_nodes_run_is_an_incomplete_teardown(
 
 
 @pytest.mark.usefixtures("gone")
+async def test_clean_finds_an_engine_that_is_reached_another_way_by_now_and_no_other(kit: Any, door: Door) -> None:
+    run_dir = kit.folder / "run"
+    with pytest.raises(TeardownError, match=LOST):
+        async with kit.node(engine=door.url):
+            await anyio.to_thread.run_sync(door.shut)
+    Path(door.url.removeprefix("unix://")).unlink()
+    written = json.loads((run_dir / record.NAME).read_text())
+    for id in ("", "another"):
+        (run_dir / record.NAME).write_text(json.dumps({**written, "id": id}))
+        with pytest.raises(TeardownError) as raised:
+            await kit.deployer().clean("r", run_dir)
+        told = str(raised.value)
+        assert told.startswith(
+            f"docker: what r left cannot be looked for: no Docker engine runs at {door.url} (No such"
+        )
+        assert f"and the engine at {os.environ['DOCKER_HOST']} is another one; start that engine and clean" in told
+        assert told.endswith(f"if it is gone for good with all that it had, remove {run_dir / record.NAME}")
+        assert "option engine" not in told, "that would not help: the run's is meant"
+    (run_dir / record.NAME).write_text(json.dumps(written))
+    assert len(await kit.deployer().clean("r", run_dir)) >= 3
+    assert kit.left() == []
+    assert await kit.deployer().clean("r", run_dir) == []
+
+
+@pytest.mark.usefixtures("gone")
 async def test_an_engine_that_is_lost_while_it_deploys_is_an_incomplete_teardown_after_that(
     kit: Any, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make = deployer.make_network
 
-    async def make_and_lose(*args: Any) -> Any:
-        network = await make(*args)
+    async def make_and_lose(*args: Any, **options: Any) -> Any:
+        network = await make(*args, **options)
         await anyio.to_thread.run_sync(door.shut)
         await args[0].ask(args[0].client.ping)
         return network
@@ -131,7 +158,7 @@ async def test_an_engine_that_is_lost_while_it_deploys_is_an_incomplete_teardown
 async def test_a_deployment_that_fails_and_is_removed_fails_as_it_did(
     kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(*args: Any) -> Any:
+    async def refuse(*args: Any, **options: Any) -> Any:
         raise DeployError("no network today")
 
     monkeypatch.setattr(deployer, "make_network", refuse)

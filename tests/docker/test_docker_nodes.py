@@ -230,7 +230,9 @@ async def test_limits_are_kept_and_running_out_of_memory_is_told(kit: Any) -> No
         place = deployment.placements["v-0"]
         service = await place.machine.spawn(kit.spec(place, "exec perl -e '$x = q(y) x (200 << 20); sleep 60'"))
         with anyio.fail_after(60):
-            assert (await service.wait()).signal == signal.SIGKILL
+            how = await service.wait()
+        assert (how.signal, how.why) == (signal.SIGKILL, "out of memory (limit 32 MiB)")
+        assert str(how) == "killed by SIGKILL: out of memory (limit 32 MiB)"
         host = (await kit.container())["HostConfig"]
         assert (host["NanoCpus"], host["Memory"]) == (500_000_000, 32 << 20)
         assert [machine for machine, text in kit.warned if re.search("out of memory", text)] == ["v-0"]

@@ -78,6 +78,8 @@ class Sticky(Fault[HoldConfig]):
     async def heal(self, ctx):
         if self.config.heal == "hang": await anyio.sleep_forever()
         if self.config.heal == "crash": raise ValueError("cannot heal")
+        self.asked = getattr(self, "asked", 0) + 1
+        if self.config.heal == "second" and self.asked < 2: raise ValueError("cannot heal yet")
     async def prove_healed(self, ctx):
         if self.config.heal == "slow-proof": await anyio.sleep_forever()
         return Proof(True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from harness.engine.plan import resolve_file
 from harness.errors import ExitCode, SpecError
 from harness.plugin.registry import Registry
-from harness.record.events import ExpectationJudged, FaultStaged, StepStaged
+from harness.record.events import ExpectationJudged, FaultStaged, PhaseStarted, StepStaged
 from harness.record.journal import read_journal
 from harness.spec.playbook import load_playbook
 
@@ -103,6 +104,43 @@ async def test_steps_whose_time_never_comes_leave_the_verdict_unknown(run_fake: 
     assert judged.source.partition(":")[2]
 
 
+async def test_a_check_of_a_step_may_end_the_run(run_fake: Any) -> None:
+    steps = """
+[[steps]]
+fault = "sticky"
+targets = "validator-0"
+[[steps]]
+expect = "say"
+verdict = "fail"
+abort = true
+[[steps]]
+after = "1h"
+expect = "say"
+"""
+    finished = await run_fake(SAY + steps, duration="2h")
+    assert finished.outcome.exit_code is ExitCode.FAIL
+    assert finished.outcome.reason.startswith("ended early by say#2")
+    lines = told(finished)
+    assert lines.index("say#2 fail") < lines.index("sticky healed validator-0") < lines.index("say pass")
+    passing = await run_fake(SAY + '[[steps]]\nexpect = "say"\nabort = true\n')
+    assert passing.outcome.exit_code is ExitCode.PASS, "it did not fail"
+
+
+async def test_the_network_is_healed_and_quiet_before_it_is_judged(run_fake: Any) -> None:
+    step = '[[steps]]\nfault = "sticky"\ntargets = "validator-1"\n'
+    holding = '[[workloads]]\nuse = "hold"\nheal = "second"\n'
+    finished = await run_fake(SAY + holding + step, top='budget = "unlimited"')
+    assert finished.outcome.exit_code is ExitCode.INFRASTRUCTURE, "that it could not be healed stays told"
+    assert "sticky of validator-0 was not healed: ValueError: cannot heal yet" in finished.outcome.reason
+    journal = [one.event for one in read_journal(finished.directory.journal)]
+    healed = [n for n, e in enumerate(journal) if isinstance(e, FaultStaged) and e.stage == "healed"]
+    of = [e.targets for e in journal if isinstance(e, FaultStaged) and e.stage == "healed"]
+    assert sorted(of) == [("validator-0",), ("validator-1",)]
+    settling = next(n for n, e in enumerate(journal) if isinstance(e, PhaseStarted) and e.phase == "settle")
+    judged = next(n for n, e in enumerate(journal) if isinstance(e, ExpectationJudged))
+    assert max(healed) < settling < judged
+
+
 async def test_a_step_does_one_thing(run_fake: Any) -> None:
     steps = '[[steps]]\nfault = "sticky"\ntargets = "validator-0"\nheal = "crash"\n'
     with pytest.raises(SpecError, match="exactly one of fault, expect, heal, run; it has fault and heal"):
@@ -134,6 +172,8 @@ async def test_a_command_needs_machines_that_run_commands(run_fake: Any) -> None
         ('[[steps]]\nat = "block x"\nexpect = "say"\n', 'or "block 30"'),
         ('[[steps]]\nat = "1s"\nafter = "1s"\nexpect = "say"\n', "at or after, not both"),
         ('[[steps]]\nat = "1s"\n', "it has none"),
+        ('[[steps]]\nexpect = "say"\ncontinuous = true\n', "continuous is for [[expectations]]"),
+        ('[[steps]]\nfault = "sticky"\nabort = true\n', "abort is for a step with expect"),
         (
             '[[steps]]\nfault = "sticky"\nname = "x"\n[[steps]]\nfault = "sticky"\nname = "x"\n',
             "step 1 has this name already",
@@ -145,6 +185,42 @@ async def test_a_timeline_that_cannot_be_is_refused_with_its_place(run_fake: Any
         await run_fake(SAY + steps)
     assert complaint in str(refused.value)
     assert all(problem.line > 0 for problem in refused.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("steps", "line", "complaint"),
+    [
+        ('[[steps]]\nfault = "sticky"\n', 2, "sticky of validator-0, validator-1, validator-2 now: 3 of 3"),
+        (
+            '[[steps]]\nfault = "sticky"\ntargets = "validator-1"\n'
+            '[[steps]]\nfault = "sticky"\ntargets = "validator-2"\nhold = "1ms"\n',
+            5,
+            "sticky of validator-2 now: 2 of 3 of the voting power would be out, and less than 1/2 may be",
+        ),
+        (
+            '[[steps]]\nfault = "sticky"\ntargets = "validator-1"\n'
+            '[[steps]]\nfault = "sticky"\ntargets = "validator-1"\nhold = "1ms"\n',
+            5,
+            "validator-1 is out of consensus already",
+        ),
+    ],
+)
+async def test_faults_that_the_budget_will_refuse_are_told_before_the_run(
+    run_fake: Any, steps: str, line: int, complaint: str
+) -> None:
+    finished = await run_fake(SAY + steps)
+    assert finished.outcome.exit_code is ExitCode.USAGE
+    assert complaint in finished.outcome.reason
+    assert re.search(rf"playbook\.toml:{line + 10}:\d+", finished.outcome.reason)
+    if "already" not in complaint:
+        assert 'budget = "unlimited"' in finished.outcome.reason
+        assert (await run_fake(SAY + steps, top='budget = "unlimited"')).outcome.exit_code is ExitCode.PASS
+
+
+async def test_what_was_healed_may_be_done_again(run_fake: Any) -> None:
+    one = '[[steps]]\nfault = "sticky"\ntargets = "validator-1"\nname = "{}"\n[[steps]]\nheal = "{}"\n'
+    finished = await run_fake(SAY + one.format("a", "a") + one.format("b", "b"))
+    assert finished.outcome.exit_code is ExitCode.PASS
 
 
 async def test_the_timeline_can_be_had_again_from_the_runs_own_playbook(run_fake: Any, fake_registry: Registry) -> None:

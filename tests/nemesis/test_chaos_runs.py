@@ -23,7 +23,7 @@ PLUGINS = '''
 from typing import Any
 from pydantic import Field
 from harness.api import (Config, Duration, Expectation, Fault, FaultContext, Judgement, NoConfig, Proof, Verdict,
-                         hookimpl)
+                         Workload, hookimpl)
 
 class Say(Expectation[NoConfig]):
     name = "say"
@@ -54,8 +54,21 @@ class Greedy(Mist):
     name = "greedy"
     Config = GreedyConfig
 
+class SabotageConfig(Config):
+    node: str = ""
+
+class Sabotage(Workload[SabotageConfig]):
+    """Ends a node, for good."""
+    name = "sabotage"
+    Config = SabotageConfig
+    async def run(self, ctx):
+        if self.config.node:
+            await ctx.nodes[self.config.node].kill()
+
 @hookimpl
 def harness_faults(): return [Mist, Greedy]
+@hookimpl
+def harness_workloads(): return [Sabotage]
 @hookimpl
 def harness_expectations(): return [Say]
 '''
@@ -67,7 +80,7 @@ duration = "{duration}"
 {top}
 [topology]
 layout = "full"
-validators = 4
+validators = {validators}
 {chaos}
 [[expectations]]
 use = "say"
@@ -101,8 +114,10 @@ def registry(tmp_path: Path) -> Registry:
 
 @pytest.fixture
 def run_chaos(registry: Registry, tmp_path: Path) -> Run:
-    async def run(chaos: str, *, duration: str = "400ms", top: str = "seed = 7", **options: Any) -> Finished:
-        text = PLAYBOOK.format(chaos=chaos, duration=duration, top=top)
+    async def run(
+        chaos: str, *, duration: str = "400ms", top: str = "seed = 7", validators: int = 4, **options: Any
+    ) -> Finished:
+        text = PLAYBOOK.format(chaos=chaos, duration=duration, top=top, validators=validators)
         return await run_playbook(text, tmp_path / "runs", registry, deployer="fake", **options)
 
     return run
@@ -215,6 +230,48 @@ async def test_the_faults_of_a_run_are_played_again(run_chaos: Run) -> None:
     assert all(drawn[0][turn] == drawn[1][turn] for turn in both), "what the faults themselves drew"
     once_more = await run_chaos(other, top="seed = 9", faults_from=again.directory)
     assert plain(turns_of(once_more)) == plain(turns_of(first))
+
+
+def became(turns: list[TurnTaken]) -> list[tuple[Any, ...]]:
+    return [(one.turn, one.targets, one.outcome in ("skipped", "not reached")) for one in turns]
+
+
+async def test_what_was_injected_is_injected_and_what_was_skipped_is_skipped(run_chaos: Run) -> None:
+    pauses = nemesis("chaos.pause", 'duration = "60ms"')
+    first = await run_chaos(pauses)
+    skipped = [one for one in turns_of(first) if one.outcome == "skipped"]
+    assert skipped and len(skipped) < len(turns_of(first))
+    again = await run_chaos(pauses, top='seed = 8\nbudget = "unlimited"', faults_from=first.directory, duration="4s")
+    assert became(turns_of(again)) == became(turns_of(first))
+    assert again.outcome.exit_code is ExitCode.PASS, again.outcome.reason
+    whys = {one.why for one in turns_of(again) if one.outcome == "skipped"}
+    assert whys == {"it was not taken in the run that is played again"}
+
+
+async def test_what_cannot_be_injected_again_leaves_the_verdict_unknown(run_chaos: Run) -> None:
+    kills = nemesis("chaos.kill", 'duration = "5ms"\ntargets = "validator-[12]"')
+    first = await run_chaos(kills + '[[workloads]]\nuse = "sabotage"\n')
+    assert first.outcome.exit_code is ExitCode.PASS, first.outcome.reason
+    again = await run_chaos(
+        kills + '[[workloads]]\nuse = "sabotage"\nnode = "validator-1"\n', faults_from=first.directory, duration="4s"
+    )
+    assert again.outcome.exit_code is ExitCode.UNKNOWN
+    assert again.verdict_of("faults-replayed") == "unknown"
+    assert (
+        "of chaos.kill: validator-1 does not run: it is stopped" in again.state.expectations["faults-replayed"].measured
+    )
+
+
+async def test_a_nemesis_that_the_budget_never_allows_says_so_at_once(run_chaos: Run) -> None:
+    finished = await run_chaos(nemesis("chaos.kill"), top="", duration="1h", validators=2)
+    assert finished.outcome.exit_code is ExitCode.INFRASTRUCTURE
+    assert "no turn of chaos.kill can ever be taken: the fault budget does not allow" in finished.outcome.reason
+    assert 'budget = "unlimited"' in finished.outcome.reason
+
+
+async def test_targets_that_are_too_few_are_told_in_plan(run_chaos: Run) -> None:
+    with pytest.raises(SpecError, match="targets: validator-1 is nobody, or too few, for mist"):
+        await run_chaos(nemesis("chaos.mist", 'targets = "validator-1"'))
 
 
 async def test_what_does_not_match_is_told_before_anything_runs(run_chaos: Run, tmp_path: Path) -> None:

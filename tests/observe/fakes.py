@@ -405,10 +405,6 @@ class FakeFaults(FaultControl):
             for number, (start, end) in enumerate(windows)
         ]
 
-    @property
-    def missed(self) -> Sequence[str]:
-        return ()
-
     def disturbed(self, node: str) -> Sequence[tuple[float, float | None]]:
         return self.windows.get(node, [])
 

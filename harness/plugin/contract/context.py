@@ -84,11 +84,6 @@ class FaultControl(ABC):
     def doubts(self) -> Sequence[str]:
         """Of which faults it could not be told whether they were there, or gone: a sentence each."""
 
-    @property
-    @abstractmethod
-    def missed(self) -> Sequence[str]:
-        """Turns of the run that is played again which were taken then, and were not in this one: a sentence each."""
-
     @abstractmethod
     def disturbed(self, node: str) -> Sequence[tuple[float, float | None]]:
         """When this node was under a fault: (injected, healed) in monotonic seconds, None while it still is."""

@@ -61,15 +61,21 @@ class ServiceSpec:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a process ended: by exit status or by signal. `at` is Unix seconds.
+    """How a process ended: by exit status or by signal. `at` is Unix seconds. `why` is for people: what the machine
+    knows of the reason ("out of memory (limit 32 MiB)").
 
     Both None: it ended, but nobody could see how."""
 
     code: int | None
     signal: int | None
     at: float
+    why: str = ""
 
     def __str__(self) -> str:
+        return f"{self._how}: {self.why}" if self.why else self._how
+
+    @property
+    def _how(self) -> str:
         if self.signal is not None:
             try:
                 return f"killed by {signals.Signals(self.signal).name}"
