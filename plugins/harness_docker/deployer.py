@@ -177,7 +177,7 @@ class DockerDeployer(Deployer[DockerConfig]):
         made: list[DockerMachine | RelayContainer] = []
         try:
             leases = await anyio.to_thread.run_sync(PortLeases, sum(len(node.ports) for node in request.nodes))
-            await anyio.to_thread.run_sync(record.write, run_dir, engine.url, deployment)
+            await anyio.to_thread.run_sync(record.write, run_dir, engine.url, engine.id, deployment)
             reaper = await Reaper.start(deployment, engine.url, run_dir)
             failure: BaseException | None = None
             try:
@@ -266,9 +266,12 @@ class DockerDeployer(Deployer[DockerConfig]):
         if written is None:
             return []
         try:
-            engine = await Engine.open(written["engine"], 1)
+            engine = await Engine.open_again(written["engine"], written.get("id", ""))
         except NoEngine as error:
-            raise TeardownError(f"docker: what {run_id} left cannot be looked for: {error}") from error
+            raise TeardownError(
+                f"docker: what {run_id} left cannot be looked for: {error}; start that engine and clean again; if it "
+                f"is gone for good with all that it had, remove {run_dir / record.NAME}"
+            ) from error
         try:
             removed = await _remove(engine, written["deployment"])
         finally:
