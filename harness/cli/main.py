@@ -23,6 +23,8 @@ _COMMANDS = {
     "plugins": ("harness.cli.plugins:plugins", "List plugins and read what they do and take."),
     "schema": ("harness.cli.schema:schema", "Print the JSON Schema of playbooks, for editors."),
     "runs": ("harness.cli.runs:runs", "List past runs and show what one came to."),
+    "watch": ("harness.cli.watch:watch", "Watch a run on the screen, and steer it, from any terminal."),
+    "replay": ("harness.cli.watch:replay", "Play a run again on the screen."),
     "logs": ("harness.cli.logs:logs", "Show the logs of a run's nodes, also while they run."),
     "clean": ("harness.cli.clean:clean", "Find and remove what dead runs have left behind."),
     "heal": ("harness.cli.heal:heal", "The same on machines, from what dead runs have written there themselves."),

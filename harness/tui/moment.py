@@ -21,8 +21,8 @@ class Mode(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """`t`: which moment, in seconds since the run began; `end`: until when the run is known. `speed` of a replay, 0 when
-    it stands."""
+    """`t`: which moment, in seconds since the run began; `end`: until when the run is known. `speed` of a replay, 0
+    when it stands."""
 
     state: RunState
     series: Series
@@ -50,7 +50,7 @@ def so_far(state: RunState) -> tuple[str, str]:
         word = state.finish.verdict if state.finish.status == "done" else state.finish.status.replace("-", " ")
         return word.upper(), state.finish.reason
     expectations = state.expectations.values()
-    bad = [one.expectation for one in expectations if one.verdict == "fail" or (one.violation_count and not one.verdict)]
+    bad = [one.expectation for one in expectations if one.verdict == "fail" or one.violation_count > 0]
     if bad:
         return "FAIL so far", ", ".join(bad)
     unknown = [one.expectation for one in expectations if one.verdict == "unknown"]

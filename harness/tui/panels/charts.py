@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from rich.text import Text
 
 from harness.tui.bars import LEVELS, chart
@@ -13,6 +15,27 @@ RATE_OVER = 10.0
 """Seconds over which a rate is taken."""
 WINDOW = 120.0
 """Seconds that a chart looks back, at least."""
+_NAME = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A figure of workloads, shown from `least` columns of room on."""
+
+    title: str
+    figure: str
+    width: int
+    is_rate: bool = False
+    least: int = 0
+
+
+_COLUMNS = (
+    Column("offered/s", "offered", 10, is_rate=True),
+    Column("in block/s", "included", 11, is_rate=True),
+    Column("failed", "troubles", 8),
+    Column("accepted", "accepted", 10, least=56),
+    Column("included", "included", 10, least=66),
+)
 
 
 def window(moment: Moment, columns: int) -> tuple[float, float]:
@@ -38,35 +61,32 @@ def block_intervals(moment: Moment, width: int, height: int) -> Text:
         text.append(line, ACCENT)
         text.append("\n")
     p50, p99 = percentile(values, 0.5), percentile(values, 0.99)
-    figures = f"p50 {span(p50)} · p99 {span(p99)} · max {span(max(values))} · n {len(values):,} in {span(end - start)}"
-    text.append(cut(f"{figures} · mean asked {span(expected)}", width), DIM)
+    figures = f"p50 {span(p50)} · p99 {span(p99)} · max {span(max(values))} · n {len(values):,}"
+    text.append(cut(f"{figures} · asked {span(expected)}", width), DIM)
     return text
 
 
-def workloads(moment: Moment, width: int) -> Text:
+def workloads(moment: Moment, width: int, height: int = 0) -> Text:
     """For each: rates now, and the counts so far; what is not accepted stands out."""
-    text = Text(no_wrap=True)
-    series, t = moment.series.figures, moment.t
-    wide = width >= 64
-    text.append(f"{'':<18}{'offered/s':>10}{'in block/s':>11}{'accepted':>10}{'included':>10}", DIM)
-    text.append(f"{'failed':>8}  " if wide else f"{'failed':>8}", DIM)
-    for name, state in moment.state.workloads.items():
-        tracks = series.get(name)
-        text.append(f"\n{cut(name, 17):<18}")
-        if tracks is None:
-            own = " · ".join(f"{key.replace('_', ' ')} {number(_plain(value))}" for key, value in state.figures.items())
-            text.append(cut(own or "nothing to count yet", width - 18), DIM)
-            continue
-        offered = tracks["offered"].rate(t - RATE_OVER, t)
-        included = tracks["included"].rate(t - RATE_OVER, t)
-        text.append(f"{number(offered):>10}{number(included):>11}")
-        text.append(f"{number(tracks['accepted'].at(t)):>10}{number(tracks['included'].at(t)):>10}")
-        troubles = tracks["troubles"].at(t)
-        text.append(f"{number(troubles):>8}", BAD if troubles else DIM)
-        if wide:
-            text.append("  " + _line(tracks["included"], t, width - 59), GOOD)
     if not moment.state.workloads:
         return Text("no workloads", DIM)
+    shown = [column for column in _COLUMNS if width >= column.least]
+    taken = _NAME + sum(column.width for column in shown)
+    text = Text(no_wrap=True)
+    text.append(" " * _NAME + "".join(f"{column.title:>{column.width}}" for column in shown), DIM)
+    for name, state in moment.state.workloads.items():
+        text.append(f"\n{cut(name, _NAME - 1):<{_NAME}}")
+        tracks = moment.series.figures.get(name)
+        if tracks is None:
+            own = " · ".join(f"{key.replace('_', ' ')} {number(_plain(value))}" for key, value in state.figures.items())
+            text.append(cut(own or "nothing to count yet", width - _NAME), DIM)
+            continue
+        for column in shown:
+            track = tracks[column.figure]
+            value = track.rate(moment.t - RATE_OVER, moment.t) if column.is_rate else track.at(moment.t)
+            is_trouble = column.figure == "troubles"
+            text.append(f"{number(value):>{column.width}}", "" if not is_trouble else BAD if value else DIM)
+        text.append("  " + _line(tracks["included"], moment.t, width - taken - 2), GOOD)
     return text
 
 
@@ -89,5 +109,3 @@ def _level(rate: float | None, top: float) -> str:
     if rate is None or top <= 0:
         return " "
     return LEVELS[min(7, int(rate / top * 7.999))] if rate > 0 else "▁"
-
-

@@ -30,7 +30,8 @@ def header(moment: Moment, width: int) -> Text:
     """One line, what matters most first."""
     state = moment.state
     word, why = so_far(state)
-    style = BAD if "FAIL" in word else GOOD if word == "PASS" else DOUBTFUL if state.finish or "UNKNOWN" in word else DIM
+    doubtful = state.finish is not None or "UNKNOWN" in word
+    style = BAD if "FAIL" in word else GOOD if word == "PASS" else DOUBTFUL if doubtful else DIM
     line = Text.assemble(badge(moment), " ")
     line.append(cut(state.run.name if state.run else "run", 40), "bold")
     time = f"  {clock(moment.t)}"

@@ -1,0 +1,230 @@
+"""The app: a run on the screen, live or replayed, and what can be done to it from there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Vertical
+from textual.events import Click, Resize
+from textual.reactive import reactive
+from textual.widget import Widget
+from textual.widgets import Footer
+
+from harness.control.client import ControlClient, ControlError
+from harness.record.events import Recorded
+from harness.record.rundir import RunDirectory
+from harness.record.state import RunState
+from harness.tui.lines import Lines
+from harness.tui.moment import Mode, Moment
+from harness.tui.panels import charts, header, nodes, timeline
+from harness.tui.panels import expectations as checks
+from harness.tui.run_log import RunLog
+from harness.tui.watching import Watching
+
+TICK = 0.1
+"""Seconds between two drawings at least."""
+_SEEK = 5.0
+_SEEK_FAR = 60.0
+
+Draw = Callable[[Moment, int, int], Text]
+
+
+class Panel(Widget):
+    """A part of the screen that a pure function draws, again only when what it says has changed."""
+
+    shown: reactive[Text] = reactive(Text(), layout=False)
+
+    def __init__(self, draw: Draw, *, id: str, title: str = "") -> None:
+        super().__init__(id=id)
+        self._draw = draw
+        self.border_title = title
+
+    def draw(self, moment: Moment) -> None:
+        self.shown = self._draw(moment, max(1, self.content_size.width), max(1, self.content_size.height))
+
+    def render(self) -> Text:
+        return self.shown
+
+
+class TimelinePanel(Panel):
+    """A click looks at that moment."""
+
+    def on_click(self, event: Click) -> None:
+        offset = event.get_content_offset(self)
+        if offset is not None and offset.x >= timeline.LABEL and isinstance(self.app, RunApp):
+            self.app.seek_to_column(offset.x - timeline.LABEL, self.content_size.width - timeline.LABEL)
+
+
+class NodeTable:
+    """The nodes as lines."""
+
+    def __init__(self, state: RunState) -> None:
+        self.rows = nodes.rows(state)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def heading(self, width: int) -> Text:
+        return nodes.heading(width)
+
+    def line(self, index: int, width: int) -> Text:
+        return nodes.line(self.rows[index], width)
+
+
+def _header(moment: Moment, width: int, height: int) -> Text:
+    return header.header(moment, width)
+
+
+def _facts(moment: Moment, width: int, height: int) -> Text:
+    return header.facts(moment, width)
+
+
+def _phases(moment: Moment, width: int, height: int) -> Text:
+    return header.phases(moment, width)
+
+
+def _expectations(moment: Moment, width: int, height: int) -> Text:
+    return checks.expectations(moment.state, width)
+
+
+class RunApp(App[int]):
+    """Watches one run. Everything on the screen is made from its journal; what is asked of it goes through its control
+    socket."""
+
+    CSS_PATH = "run.tcss"
+    TITLE = "harness"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - as Textual declares it
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "freeze", "Freeze"),
+        Binding("p", "pause", "Pause load"),
+        Binding("f", "faults", "Fault…"),
+        Binding("a", "abort", "Abort…"),
+        Binding("left", "seek(-5)", "Earlier", show=False),
+        Binding("right", "seek(5)", "Later", show=False),
+        Binding("shift+left", "seek(-60)", "Much earlier", show=False),
+        Binding("shift+right", "seek(60)", "Much later", show=False),
+        Binding("l,escape", "newest", "Newest", show=False),
+        Binding("left_square_bracket", "speed(-1)", "Slower", show=False),
+        Binding("right_square_bracket", "speed(1)", "Faster", show=False),
+        Binding("1", "panel('nodes')", "Nodes", show=False),
+        Binding("2", "panel('load')", "Load", show=False),
+        Binding("3", "panel('checks')", "Checks", show=False),
+        Binding("4", "panel('log')", "Log", show=False),
+        Binding("s", "save", "Screenshot", show=False),
+        Binding("question_mark", "help", "Help"),
+        Binding("q,ctrl+c", "leave", "Leave", priority=True),
+    ]
+
+    def __init__(self, directory: RunDirectory, *, replay: bool = False, speed: float = 1.0) -> None:
+        """Raises OSError when the run's journal cannot be read."""
+        super().__init__()
+        self.log_lines = RunLog()
+        self.watching = Watching(directory, self._told, replay=replay, speed=speed)
+        self.client = ControlClient(directory.path)
+        self._ticked = time.monotonic()
+
+    def compose(self) -> ComposeResult:
+        yield Panel(_header, id="header")
+        yield Panel(_facts, id="facts")
+        yield Panel(_phases, id="phases")
+        with Container(id="main"):
+            yield Lines("1 nodes", id="nodes")
+            with Vertical(id="right"):
+                with Vertical(id="load"):
+                    yield Panel(charts.block_intervals, id="intervals", title="2 block intervals")
+                    yield Panel(charts.workloads, id="workloads", title="workloads")
+                yield Panel(_expectations, id="checks", title="3 expectations")
+            yield Lines("4 what happened", id="log", follow=True)
+        yield TimelinePanel(self._timeline, id="timeline")
+        yield Footer()
+
+    def _timeline(self, moment: Moment, width: int, height: int) -> Text:
+        return timeline.timeline(moment, self.watching.history.state, width, height)
+
+    def on_mount(self) -> None:
+        self.action_panel("nodes")
+        self._tick()
+
+    def on_resize(self, event: Resize) -> None:
+        self.call_after_refresh(self.draw)
+
+    def on_unmount(self) -> None:
+        self.watching.close()
+
+    def _told(self, recorded: Recorded, state: RunState) -> None:
+        self.log_lines.add(recorded, state)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        more = self.watching.advance(now - self._ticked)
+        self._ticked = now
+        self.draw()
+        self.set_timer(0.001 if more else TICK, self._tick)
+
+    def draw(self) -> None:
+        """Everything as it is at the moment that is looked at."""
+        moment = self.watching.moment
+        for panel in self.query(Panel):
+            if panel.display:
+                panel.draw(moment)
+        self.query_one("#nodes", Lines).show(NodeTable(moment.state))
+        self.log_lines.until = moment.t if moment.mode is not Mode.LIVE else float("inf")
+        self.query_one("#log", Lines).show(self.log_lines)
+
+    # What keys do
+
+    def action_freeze(self) -> None:
+        self.watching.freeze()
+        self.draw()
+
+    def action_seek(self, seconds: float) -> None:
+        self.watching.seek_by(seconds)
+        self.draw()
+
+    def seek_to_column(self, column: int, columns: int) -> None:
+        self.watching.seek(timeline.moment_of(column, self.watching.moment, columns))
+        self.draw()
+
+    def action_newest(self) -> None:
+        self.watching.newest()
+        self.draw()
+
+    def action_speed(self, by: int) -> None:
+        self.watching.faster(by)
+        self.draw()
+
+    def action_panel(self, name: str) -> None:
+        """Show it where the screen has room for one, and have its keys."""
+        for one in ("nodes", "load", "checks", "log"):
+            self.query_one(f"#{one}").set_class(one == name, "-chosen")
+        self.query_one("#right").set_class(name in ("load", "checks"), "-chosen")
+        chosen = self.query_one(f"#{name}")
+        if isinstance(chosen, Lines):
+            chosen.focus()
+        self.call_after_refresh(self.draw)
+
+    async def action_pause(self) -> None:
+        held = self.watching.history.state.paused_at is not None
+        await self.ask(self.client.resume if held else self.client.pause)
+
+    async def ask(self, what: Callable[[], Awaitable[None]]) -> bool:
+        """Ask something of the run, and say so where it does not do it."""
+        if not self.watching.can_steer:
+            self.notify("the run is over: there is nothing to steer", severity="warning", markup=False)
+            return False
+        try:
+            await what()
+        except ControlError as error:
+            self.notify(str(error), severity="error", markup=False)
+            return False
+        return True
+
+    def action_save(self) -> None:
+        name = f"{self.watching.directory.run_id}-{int(self.watching.moment.t)}s.svg"
+        path = self.save_screenshot(name, str(self.watching.directory.path))
+        self.notify(f"saved {path}", markup=False)
