@@ -10,6 +10,7 @@ import click
 
 from harness.cli.options import runs_folder
 from harness.errors import ExitCode
+from harness.record.glance import glance
 from harness.record.journal import read_journal
 from harness.record.reduce import reduce_all
 from harness.record.result import result_of
@@ -23,29 +24,93 @@ runs_option = click.option(
 
 @click.group()
 def runs() -> None:
-    """List past runs, and show what one came to.
+    """List past runs, show what one came to, compare two.
 
     Everything shown is read from the run's journal, so a run that was killed shows as far as it came."""
 
 
 @runs.command("list")
 @runs_option
+@click.option(
+    "--playbook",
+    "playbooks",
+    multiple=True,
+    metavar="TEXT",
+    help="Its name or file has this in it, or is like this pattern.",
+)
+@click.option("--verdict", "verdicts", multiple=True, type=click.Choice(["pass", "fail", "unknown", "none"]))
+@click.option("--status", "statuses", multiple=True, metavar="STATUS", help="done, interrupted, running, dead, …")
+@click.option("--since", metavar="WHEN", help="Begun since then: 2h, 3d, 2026-01-31 or 2026-01-31T12:00 (UTC).")
+@click.option("--until", metavar="WHEN", help="Begun before then.")
+@click.option("--deployer", "deployers", multiple=True, metavar="NAME")
+@click.option("--chain", "chains", multiple=True, metavar="NAME")
+@click.option("--matrix", "matrices", multiple=True, metavar="ID", help="The runs of this matrix.")
+@click.option("-e", "--var", "variables", multiple=True, metavar="KEY=VALUE", help="Run with this variable.")
+@click.option("-n", "--last", type=click.IntRange(min=1), metavar="N", help="Only the last N of them.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def list_all(runs_dir: Path | None, as_json: bool) -> int:
-    """List runs, the oldest first."""
+def list_all(
+    runs_dir: Path | None,
+    playbooks: tuple[str, ...],
+    verdicts: tuple[str, ...],
+    statuses: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    deployers: tuple[str, ...],
+    chains: tuple[str, ...],
+    matrices: tuple[str, ...],
+    variables: tuple[str, ...],
+    last: int | None,
+    as_json: bool,
+) -> int:
+    """List runs, the oldest first. An option may be given several times: any of its values will do; a run must meet
+    every option.
+
+    \b
+    Examples:
+      harness runs list --verdict fail --since 1d
+      harness runs list --playbook 'load*' -e rate=30 -n 5
+    """
+    from harness.cli.run_filters import RunFilter, parse_moment, parse_variable
+
+    wanted = RunFilter(
+        playbooks,
+        verdicts,
+        statuses,
+        deployers,
+        chains,
+        matrices,
+        tuple(map(parse_variable, variables)),
+        parse_moment(since) if since else None,
+        parse_moment(until) if until else None,
+    )
     folder = runs_folder(runs_dir)
-    found = list_runs(folder)
+    every = list_runs(folder)
+    found = [run for run in map(glance, every) if wanted.meets(run)][-last if last else None :]
     if not found:
-        click.echo(block(f"there are no runs in {folder}"), err=True)
+        none = f"none of the {len(every)} runs in {folder} is like that" if every else f"there are no runs in {folder}"
+        click.echo(block(none), err=True)
     if as_json:
-        click.echo(json.dumps([_result(run) for run in found], indent=2))
+        click.echo(json.dumps([_result(run.directory) for run in found], indent=2))
         return ExitCode.PASS
     for run in found:
-        state = reduce_all(read_journal(run.journal)) if run.journal.exists() else None
-        status = state.status(run.is_alive()) if state and state.seq else "empty"
-        verdict = state.finish.verdict if state and state.finish else "-"
-        click.echo(one_line(f"{run.run_id:<64} {verdict:<8} {status}"))
+        click.echo(one_line(f"{run.directory.run_id:<64} {run.verdict or '-':<8} {run.status}"))
     return ExitCode.PASS
+
+
+@runs.command()
+@click.argument("a")
+@click.argument("b")
+@runs_option
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it as a page, too."
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def compare(a: str, b: str, runs_dir: Path | None, html: Path | None, as_json: bool) -> int:
+    """Compare run B with run A: verdicts, what was measured, settings. What differs is told apart from noise."""
+    from harness.cli.compare import show_comparison
+
+    folder = runs_folder(runs_dir)
+    return show_comparison(find_run(folder, a), find_run(folder, b), html=html, as_json=as_json)
 
 
 @runs.command()

@@ -88,6 +88,10 @@ class RunDirectory:
         return self.path / "junit.xml"
 
     @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
     def controller(self) -> Path:
         """Which process runs it: an Owner as JSON."""
         return self.path / "controller.json"

@@ -1,0 +1,70 @@
+"""What is to be known of a run without reading all of its journal: its first lines, and its last."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from harness.record.codec import DecodeError, decode
+from harness.record.events import RunFinished, RunStarted
+from harness.record.journal import read_journal
+from harness.record.rundir import RunDirectory
+
+_FIRST = 50
+_LAST_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """`began` in Unix seconds, None where nothing was written; `started` and `finish` are None where the run did not
+    come so far. `status` is "empty" for a run that wrote nothing, else as RunState.status has it."""
+
+    directory: RunDirectory
+    began: float | None
+    started: RunStarted | None
+    finish: RunFinished | None
+    status: str
+
+    @property
+    def verdict(self) -> str:
+        """ "" for a run without an end."""
+        return self.finish.verdict if self.finish else ""
+
+    @property
+    def variables(self) -> Mapping[str, Any]:
+        return self.started.variables if self.started else {}
+
+    @property
+    def matrix(self) -> str:
+        """Which matrix the run is of, "" for a run of its own."""
+        found = self.started.matrix.get("id") if self.started else None
+        return found if isinstance(found, str) else ""
+
+
+def glance(directory: RunDirectory) -> Glance:
+    """Raises OSError when the journal is there and cannot be read."""
+    if not directory.journal.exists():
+        return Glance(directory, None, None, None, "empty")
+    first = list(islice(read_journal(directory.journal), _FIRST))
+    started = next((one.event for one in first if isinstance(one.event, RunStarted)), None)
+    finish = _last(directory.journal)
+    if not first:
+        return Glance(directory, None, None, None, "empty")
+    status = finish.status if finish else "running" if directory.is_alive() else "dead"
+    return Glance(directory, first[0].at - first[0].t, started, finish, status)
+
+
+def _last(journal: Path) -> RunFinished | None:
+    with journal.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _LAST_BYTES))
+        line = file.read().rstrip(b"\n").rpartition(b"\n")[2]
+    try:
+        last = decode(line)
+    except DecodeError:  # torn, or longer than what was read: none that ends a run
+        return None
+    return last.event if last is not None and isinstance(last.event, RunFinished) else None

@@ -1,0 +1,190 @@
+"""Which charts a run has, from what was observed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from harness.record.state import FaultState, RunState
+from harness.record.text import counted, one_line
+from harness.report.chart import STYLES, Band, Chart, Line, Mark
+from harness.report.observed import Observed
+from harness.report.samples import SampleReading
+from harness.report.series import Point, Points, grid, percentile, rates, stepped, thinned
+from harness.spec.units import format_duration
+
+POINTS = 24_000
+"""Points of all the nodes' lines in one chart, together."""
+_LEAST_POINTS = 40
+RATE_STRETCHES = 90
+_MAX_BANDS = 150
+_MAX_MARKS = 40
+_MAX_DOTS = 1500
+_LAG_TIMES = 300
+_WORKLOADS = 8
+FAINT = "faint"
+
+
+def seconds(value: float) -> str:
+    """A duration on an axis."""
+    return format_duration(value) if value > 0 else "0"
+
+
+def per_second(value: float) -> str:
+    return f"{value:,.0f}/s" if value >= 100 else f"{value:.3g}/s"
+
+
+def whole(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def fault_bands(state: RunState) -> tuple[Band, ...]:
+    """The stretches in which faults were there, or may have been."""
+    bands: list[Band] = []
+    for fault in state.faults.values():
+        start = fault.reached.get("injected")
+        if start is not None and len(bands) < _MAX_BANDS:
+            bands.append(Band(start, _end(fault, state), fault_label(fault)))
+    return tuple(bands)
+
+
+def fault_label(fault: FaultState) -> str:
+    targets = f" of {', '.join(fault.targets)}" if fault.targets else ""
+    held = f" for {format_duration(fault.held)}" if fault.held is not None else ""
+    return one_line(f"{fault.id} {fault.fault}{targets}{held} ({fault.stage})", 160)
+
+
+def _end(fault: FaultState, state: RunState) -> float:
+    ends = (fault.reached.get(stage) for stage in ("healed", "healing-unproven", "not-applied"))
+    return next((end for end in ends if end is not None), state.t)
+
+
+def drive_of(state: RunState) -> tuple[float, float] | None:
+    """When the workloads ran."""
+    for phase in state.phases:
+        if phase.phase == "drive":
+            return phase.started_at, state.t if phase.seconds is None else phase.started_at + phase.seconds
+    return None
+
+
+def charts_of(observed: Observed, samples: SampleReading) -> tuple[Chart, ...]:
+    """All charts of a run, on one axis of time."""
+    return (
+        _intervals(observed),
+        _heights(observed),
+        _behind(observed),
+        *_throughput(observed),
+        *_latencies(observed, samples),
+    )
+
+
+def _chart(observed: Observed, title: str, lines: Sequence[Line], **more: object) -> Chart:
+    state = observed.state
+    marks = tuple(Mark(moment.t, moment.text, moment.kind) for moment in observed.moments[:_MAX_MARKS])
+    bands = fault_bands(state)
+    if (drive := drive_of(state)) is not None:
+        bands = (Band(*drive, "drive", "drive"), *bands)
+    end = max(state.t, 1.0)
+    return Chart(title, tuple(lines), 0.0, end, bands=bands, marks=marks, **more)  # type: ignore[arg-type]
+
+
+def _intervals(observed: Observed) -> Chart:
+    points = observed.intervals
+    run = observed.state.run
+    note = "Seconds between the headers of consecutive heights, where the higher one was seen first."
+    if points:
+        ordered = sorted(value for _, value in points)
+        p50, p99 = seconds(percentile(ordered, 50)), seconds(percentile(ordered, 99))
+        longest = seconds(ordered[-1])
+        note = f"p50 {p50}, p99 {p99}, longest {longest} of {counted(len(points), 'interval')}. {note}"
+    promised = (
+        (run.block_interval, f"promised {seconds(run.block_interval)}") if run and run.block_interval > 0 else None
+    )
+    line = Line("interval", points if len(points) <= _MAX_DOTS else thinned(points, _MAX_DOTS // 3), 0, dots=True)
+    return _chart(observed, "Block intervals", [line], value=seconds, level=promised, note=note)
+
+
+def _heights(observed: Observed) -> Chart:
+    ends = {node: points[-1][1] for node, points in observed.heights.items() if points}
+    lowest_first = sorted(ends, key=lambda node: (ends[node], node))
+    lines = _node_lines(observed.heights, lowest_first)
+    note = "The height last seen at each node."
+    if len(ends) > STYLES:
+        note = f"{note} In colour, of {counted(len(ends), 'node')}: the {STYLES} that were lowest at the end."
+    return _chart(
+        observed, "Heights", lines, value=whole, from_zero=False, has_steps=True, note=note, listed=_listed(lines)
+    )
+
+
+def _behind(observed: Observed) -> Chart:
+    times = grid(0.0, max(observed.state.t, 1.0), _LAG_TIMES)
+    highest = list(stepped(_top(observed.heights), times))
+    lagging: dict[str, Points] = {}
+    for node, heights in observed.heights.items():
+        known = zip(times, highest, stepped(heights, times), strict=True)
+        lagging[node] = [(t, max(0.0, best - own)) for t, best, own in known if best is not None and own is not None]
+    farthest = {node: max((value for _, value in points), default=0.0) for node, points in lagging.items()}
+    lines = _node_lines(lagging, sorted(farthest, key=lambda node: (-farthest[node], node)))
+    note = "The greatest height seen anywhere by then, less the node's own."
+    if len(lines) > STYLES:
+        note = f"{note} In colour: the {STYLES} that were farthest behind."
+    return _chart(
+        observed, "Blocks behind the highest", lines, value=whole, has_steps=True, note=note, listed=_listed(lines)
+    )
+
+
+def _top(heights: Mapping[str, Points]) -> list[Point]:
+    """The greatest height seen at any node by then."""
+    best = float("-inf")
+    top: list[Point] = []
+    for t, height in sorted(point for points in heights.values() for point in points):
+        if height > best:
+            best = height
+            top.append((t, height))
+    return top
+
+
+def _node_lines(series: Mapping[str, Points], noteworthy: Sequence[str]) -> list[Line]:
+    """A line for each node; where there are more than can be told apart, all but the most noteworthy are faint."""
+    budget = max(_LEAST_POINTS, POINTS // max(1, len(series)) // 3)
+    ranks = {node: rank for rank, node in enumerate(noteworthy[:STYLES])} if len(series) > STYLES else {}
+    looks = ranks or {node: number for number, node in enumerate(series)}
+    lines = [Line(node, thinned(points, budget), looks.get(node, FAINT)) for node, points in series.items()]
+    return sorted(lines, key=lambda line: line.look != FAINT)  # those in colour are drawn over the others
+
+
+def _listed(lines: Sequence[Line]) -> tuple[Line, ...] | None:
+    return tuple(line for line in lines if line.look != FAINT) if len(lines) > STYLES else None
+
+
+def _throughput(observed: Observed) -> Iterator[Chart]:
+    state = observed.state
+    start, end = drive_of(state) or (0.0, state.t)
+    least = max(2.0, 2 * state.run.block_interval if state.run else 0.0)
+    times = grid(start, max(end, start + 1.0), RATE_STRETCHES, least)
+    for workload, counts in list(observed.counts.items())[:_WORKLOADS]:
+        names = ["offered", "accepted", "included"]
+        if any(count for _, count in counts.get("refused", ())):
+            names.append("refused")
+        lines = [
+            Line(name, rates(counts[name], times), name, filled=name == "included") for name in names if name in counts
+        ]
+        width = format_duration(times[1] - times[0]) if len(times) > 1 else "a while"
+        note = f"Means over {width} each. Included: seen in a block, at the time when it was seen."
+        if "refused" in names:
+            note += " Refused: rejected, dropped, failed or timed out."
+        yield _chart(observed, f"Throughput of {workload}", lines, value=per_second, note=note)
+
+
+def _latencies(observed: Observed, samples: SampleReading) -> Iterator[Chart]:
+    for tracker, latencies in list(samples.latencies.items())[:_WORKLOADS]:
+        over = latencies.over_time
+        lines = [
+            Line("p50", [(one.t, one.p50) for one in over], "included"),
+            Line("p90", [(one.t, one.p90) for one in over], "accepted"),
+            Line("p99", [(one.t, one.p99) for one in over], "refused"),
+        ]
+        note = (
+            f"From the intended moment of sending to the inclusion, by that moment; {latencies.whole.count:,} samples, "
+            f"{format_duration(latencies.width)} to a point, by nearest rank."
+        )
+        yield _chart(observed, f"Latency of {tracker}", lines, value=seconds, note=note)

@@ -1,0 +1,308 @@
+"""Two runs side by side: what was asked differently, what came out differently, and what is only noise. Pure."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+from harness.record.codec import jsonable
+from harness.record.state import RunState
+from harness.record.summary import summarize
+from harness.record.tables import NONE, Mood, Row, Table, mood_of
+from harness.record.text import figure
+from harness.report.chart import Chart, Line
+from harness.report.charts import drive_of, per_second, seconds
+from harness.report.observed import Observed
+from harness.report.series import Point, Points, grid, percentile, rates
+from harness.report.statistics import (
+    MAX_STRETCHES,
+    RELEVANT,
+    SIGNIFICANCE,
+    Difference,
+    difference,
+    holm,
+    p99,
+    stretches,
+)
+
+_INTERVALS_PER_STRETCH = 5
+_LEAST_P50, _LEAST_P99 = 5, 100
+_ECDF = 200
+_MAX_SETTINGS = 200
+SAME, DIFFERS, UNKNOWN = "within noise", "differs", "too short to say"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two. `latencies` by tracker: (seconds since the run began, latency); `playbook` the text of run.toml,
+    "" where there is none."""
+
+    observed: Observed
+    latencies: Mapping[str, Points]
+    playbook: str
+    run_id: str
+    alive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A measured quantity in both: its percentiles, and whether its level differs. `lower_is_better` None where
+    neither is."""
+
+    name: str
+    unit: str
+    a: Sequence[float]
+    b: Sequence[float]
+    difference: Difference | None
+    p: float | None = None
+    lower_is_better: bool | None = None
+
+    @property
+    def judged(self) -> str:
+        if self.difference is None or self.p is None:
+            return UNKNOWN
+        change = self.difference.change
+        is_clear = self.p < SIGNIFICANCE and not self.difference.low <= 0 <= self.difference.high
+        return DIFFERS if is_clear and (change is None or abs(change) >= RELEVANT) else SAME
+
+    @property
+    def mood(self) -> Mood:
+        if self.judged != DIFFERS or self.difference is None or self.lower_is_better is None:
+            return Mood.DOUBTFUL if self.judged == DIFFERS else Mood.PLAIN
+        return Mood.GOOD if (self.difference.b < self.difference.a) == self.lower_is_better else Mood.BAD
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`told` are sentences, the most important first; `charts` have both in one."""
+
+    a: Side
+    b: Side
+    told: tuple[tuple[str, Mood], ...]
+    verdicts: Table
+    expectations: Table
+    metrics: Table
+    settings: Table
+    charts: tuple[Chart, ...]
+    measured: tuple[Metric, ...]
+
+
+def compare(a: Side, b: Side) -> Comparison:
+    """B against A. The same two always give the same."""
+    metrics = _corrected(tuple(_metrics(a, b)))
+    expectations, settings = _expectations(a.observed.state, b.observed.state), _settings(a, b)
+    return Comparison(
+        a,
+        b,
+        tuple(_told(expectations, metrics, settings)),
+        _verdicts(a, b),
+        expectations,
+        _metric_table(metrics),
+        settings,
+        tuple(_charts(metrics)),
+        metrics,
+    )
+
+
+def _metrics(a: Side, b: Side) -> Iterator[Metric]:
+    width = max(_width(a.observed.state), _width(b.observed.state))
+    ours, theirs = (_driven(side.observed.intervals, side.observed.state) for side in (a, b))
+    yield from _levels("block interval", ours, theirs, width, lower_is_better=None)
+    for name in sorted(a.latencies.keys() & b.latencies.keys()):
+        yield from _levels(f"latency of {name}", a.latencies[name], b.latencies[name], width, lower_is_better=True)
+    for name in sorted(a.observed.counts.keys() & b.observed.counts.keys()):
+        flows = [_flow(side.observed, name, width) for side in (a, b)]
+        values = [[value for _, value in flow] for flow in flows]
+        found = difference(*values)
+        yield Metric(f"included by {name}", "/s", sorted(values[0]), sorted(values[1]), found, lower_is_better=False)
+
+
+def _levels(name: str, a: Points, b: Points, width: float, *, lower_is_better: bool | None) -> Iterator[Metric]:
+    ours, theirs = (sorted(value for _, value in side) for side in (a, b))
+    if not (ours and theirs):
+        return
+    typical = difference(stretches(a, width, _LEAST_P50, median), stretches(b, width, _LEAST_P50, median))
+    yield Metric(f"{name}: p50", "s", ours, theirs, typical, lower_is_better=lower_is_better)
+    tail = difference(stretches(a, width, _LEAST_P99, p99), stretches(b, width, _LEAST_P99, p99))
+    if tail is not None:
+        yield Metric(f"{name}: p99", "s", ours, theirs, tail, lower_is_better=lower_is_better)
+
+
+def _width(state: RunState) -> float:
+    start, end = drive_of(state) or (0.0, state.t)
+    interval = state.run.block_interval if state.run else 1.0
+    return max(_INTERVALS_PER_STRETCH * max(interval, 0.1), (end - start) / MAX_STRETCHES)
+
+
+def _driven(points: Points, state: RunState) -> list[Point]:
+    start, end = drive_of(state) or (0.0, state.t)
+    return [(t - start, value) for t, value in points if start <= t <= end]
+
+
+def _flow(observed: Observed, name: str, width: float) -> list[Point]:
+    start, end = drive_of(observed.state) or (0.0, observed.state.t)
+    return rates(observed.counts[name].get("included", ()), grid(start, end, MAX_STRETCHES, width))
+
+
+def _corrected(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
+    judged = [metric for metric in metrics if metric.difference is not None]
+    found = iter(holm([metric.difference.p for metric in judged if metric.difference is not None]))
+    return tuple(replace(metric, p=next(found)) if metric.difference is not None else metric for metric in metrics)
+
+
+def _metric_table(metrics: Sequence[Metric]) -> Table:
+    columns = (
+        "measured",
+        "A: n",
+        "A: p50",
+        "A: p99",
+        "B: n",
+        "B: p50",
+        "B: p99",
+        "change",
+        "95 % interval",
+        "p",
+        "says",
+    )
+    rows = tuple(Row(_metric_cells(metric), metric.mood) for metric in metrics)
+    notes = (
+        f"Samples are gathered in stretches of time that count once each; change: of the median stretch, B against A, "
+        f"with a 95 % bootstrap interval; p: Mann–Whitney, corrected by Holm for {len(metrics)} comparisons. Differs: "
+        f"p < {SIGNIFICANCE:g}, an interval without 0, and at least {RELEVANT:.0%}.",
+        "Of two single runs this says that they differ, not why: repeat both before a conclusion is drawn from it.",
+    )
+    return Table("what was measured during the drive", columns, rows, frozenset(columns[1:-1]), notes=notes)
+
+
+def _metric_cells(metric: Metric) -> tuple[str, ...]:
+    show = seconds if metric.unit == "s" else per_second
+    sides = [
+        cell
+        for ordered in (metric.a, metric.b)
+        for cell in (f"{len(ordered):,}", *(show(percentile(ordered, p)) if ordered else NONE for p in (50, 99)))
+    ]
+    found = metric.difference
+    if found is None:
+        return (metric.name, *sides, NONE, NONE, NONE, metric.judged)
+    change = NONE if found.change is None else f"{found.change:+.1%}"
+    interval = f"{_signed(found.low, metric.unit)} … {_signed(found.high, metric.unit)}"
+    return (metric.name, *sides, change, interval, f"{metric.p:.2g}" if metric.p is not None else NONE, metric.judged)
+
+
+def _signed(value: float, unit: str) -> str:
+    shown = seconds(abs(value)) if unit == "s" else per_second(abs(value))
+    return f"{'−' if value < 0 else '+'}{shown}"
+
+
+def _verdicts(a: Side, b: Side) -> Table:
+    rows = []
+    for letter, side in (("A", a), ("B", b)):
+        summary = summarize(side.observed.state, alive=side.alive)
+        rows.append(Row((letter, side.run_id, summary.verdict, summary.reason), summary.mood))
+    return Table("runs", ("", "run", "verdict", "why"), tuple(rows), wide=frozenset({"why"}))
+
+
+def _expectations(a: RunState, b: RunState) -> Table:
+    rows = []
+    for name in dict.fromkeys((*a.expectations, *b.expectations)):
+        ours, theirs = a.expectations.get(name), b.expectations.get(name)
+        verdicts = [(one.verdict or "not judged") if one else "not asked" for one in (ours, theirs)]
+        changed = verdicts[0] != verdicts[1]
+        mood = (mood_of(verdicts[1]) if changed else Mood.PLAIN) if theirs else Mood.DOUBTFUL
+        measured = [one.measured if one and one.measured else NONE for one in (ours, theirs)]
+        rows.append(Row((name, verdicts[0], verdicts[1], "changed" if changed else "as before", *measured), mood))
+    columns = ("expectation", "A", "B", "verdict", "measured in A", "measured in B")
+    return Table("expectations", columns, tuple(rows), wide=frozenset({"measured in A", "measured in B"}))
+
+
+def _settings(a: Side, b: Side) -> Table:
+    """Every setting that the two do not share."""
+    ours, theirs = dict(_flat(_asked(a))), dict(_flat(_asked(b)))
+    rows = [
+        Row((key, ours.get(key, NONE), theirs.get(key, NONE)))
+        for key in dict.fromkeys((*ours, *theirs))
+        if ours.get(key) != theirs.get(key)
+    ]
+    title = "settings that differ" if rows else "the same was asked of both"
+    left = len(rows) - _MAX_SETTINGS
+    notes = (f"… and {left:,} more",) if left > 0 else ()
+    return Table(title, ("setting", "A", "B"), tuple(rows[:_MAX_SETTINGS]), wide=frozenset({"A", "B"}), notes=notes)
+
+
+def _asked(side: Side) -> Mapping[str, Any]:
+    """The playbook as it was resolved, and on what it was run."""
+    run = side.observed.state.run
+    try:
+        playbook: dict[str, Any] = tomllib.loads(side.playbook)
+    except tomllib.TOMLDecodeError:
+        playbook = {}
+    if run is None:
+        return playbook
+    machines = sorted({str(about.get("machine", "")) for about in run.nodes.values()})
+    return {
+        **playbook,
+        "harness": run.version,
+        "deployer": {"name": run.deployer, **run.deployer_options},
+        "seed": run.seed,
+        "playbook file": run.playbook,
+        "variables": run.variables,
+        "nodes": len(run.nodes),
+        "machines": machines,
+    }
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple) and value and all(isinstance(inner, Mapping) for inner in value):
+        for number, inner in enumerate(value):
+            name = f"{number} {inner['use']}" if isinstance(inner.get("use"), str) else str(number)
+            yield from _flat(inner, f"{path}[{name}]")
+    else:
+        yield path, figure(jsonable(value)) if not isinstance(value, str) else value
+
+
+def _told(expectations: Table, metrics: Sequence[Metric], settings: Table) -> Iterator[tuple[str, Mood]]:
+    for row in expectations.rows:
+        if row.cells[3] == "changed":
+            yield f"{row.cells[0]}: {row.cells[1]} in A, {row.cells[2]} in B", row.mood
+    for metric in metrics:
+        if metric.judged == DIFFERS and metric.difference is not None:
+            change = metric.difference.change
+            by = "" if change is None else f" by {abs(change):.0%}"
+            word = "lower" if metric.difference.b < metric.difference.a else "higher"
+            yield f"{metric.name}: {word} in B{by}", metric.mood
+    unknown = [metric.name for metric in metrics if metric.judged == UNKNOWN]
+    if unknown:
+        yield f"too short to say: {', '.join(unknown)}", Mood.DOUBTFUL
+    if not any(metric.judged == DIFFERS for metric in metrics) and len(unknown) < len(metrics):
+        yield "what was measured does not differ by more than noise", Mood.PLAIN
+    if not metrics:
+        yield "nothing was measured in both", Mood.DOUBTFUL
+    differ = f"{len(settings.rows)} settings differ" if settings.rows else "the same was asked of both"
+    yield differ, Mood.PLAIN
+
+
+def _charts(metrics: Sequence[Metric]) -> Iterator[Chart]:
+    """Of each quantity, which share of its samples was at most so much: further left is less."""
+    for metric in metrics:
+        if metric.name.endswith(": p99") or not (metric.a and metric.b):
+            continue
+        show = seconds if metric.unit == "s" else per_second
+        lines = (Line("A", _shares(metric.a), 0), Line("B", _shares(metric.b), 1))
+        end = max(metric.a[-1], metric.b[-1])
+        yield Chart(
+            f"{metric.name.removesuffix(': p50')}: share of samples that are at most so much",
+            lines, min(0.0, metric.a[0], metric.b[0]), end if end > 0 else 1.0,
+            value=lambda share: f"{share:.0%}", place=show, is_time=False, has_steps=True,
+        )  # fmt: skip
+
+
+def _shares(ordered: Sequence[float]) -> Points:
+    count = min(len(ordered), _ECDF)
+    ranks = sorted({round(len(ordered) * (index + 1) / count) for index in range(count)})
+    return [(ordered[rank - 1], rank / len(ordered)) for rank in ranks]

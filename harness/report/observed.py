@@ -1,0 +1,194 @@
+"""What a journal tells of a run over time, in one pass and bounded memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.record.events import (
+    BlockObserved,
+    Event,
+    FaultStaged,
+    NodeChanged,
+    Recorded,
+    ViolationSeen,
+    WorkloadProgress,
+)
+from harness.record.reduce import reduce
+from harness.record.state import RunState
+from harness.report.series import Points, Series
+
+MAX_NODES = 256
+MAX_WORKLOADS = 24
+MAX_MARKS = 200
+MAX_INTERVALS = 200_000
+"""Nodes and workloads with series of their own, moments and intervals that are remembered; others are counted in
+`Observed.left_out`."""
+_ENOUGH_NODES = 16
+_COARSE = 120
+_HEIGHT_KEPT = 4096
+_LONGEST = 1e7
+_REFUSED = ("rejected", "dropped", "failed", "timed_out")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Something that happened at `t`: `kind` is exit or violation."""
+
+    t: float
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A run, and what was seen over time.
+
+    `intervals`: seconds between the headers of consecutive heights, when the second was first seen: every one of the
+    first MAX_INTERVALS, not thinned as the others are. `heights` by node.
+    `counts` by workload and figure, as they grew; `refused` are those not accepted, together. `caught_up` by fault:
+    seconds from its end until each of its nodes had shown a block anew that was as high as the highest then.
+    `seen_blocks` are the different heights seen; `thinned` whether a series has points that are not shown."""
+
+    state: RunState
+    intervals: Points = ()
+    heights: Mapping[str, Points] = field(default_factory=dict)
+    counts: Mapping[str, Mapping[str, Points]] = field(default_factory=dict)
+    moments: tuple[Moment, ...] = ()
+    caught_up: Mapping[str, float] = field(default_factory=dict)
+    seen_blocks: int = 0
+    thinned: bool = False
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+
+def observe(events: Iterable[Recorded]) -> Observed:
+    """Total, as `reduce` is: any sequence of events gives something."""
+    watcher = _Watcher()
+    state = RunState()
+    for recorded in events:
+        state = reduce(state, recorded)
+        watcher.see(recorded.t, recorded.event)
+    return watcher.observed(state)
+
+
+class _Watcher:
+    def __init__(self) -> None:
+        self._top = -math.inf
+        self._times: dict[int, float] = {}  # header's time by height, of the newest heights
+        self._intervals: list[tuple[float, float]] = []
+        self._heights: dict[str, Series] = {}
+        self._seen: set[str] = set()  # nodes with a block
+        self._counts: dict[str, dict[str, Series]] = {}
+        self._moments: list[Moment] = []
+        self._left_out: dict[str, set[str]] = {}
+        self._lost_moments = self._lost_intervals = self._odd = 0
+        self._awaited: dict[str, tuple[float, float, set[str]]] = {}  # fault → healed at, height to reach, nodes
+        self._caught_up: dict[str, float] = {}
+        self._blocks = 0
+
+    def see(self, t: float, event: Event) -> None:
+        match event:
+            case BlockObserved():
+                self._block(t, event)
+            case WorkloadProgress(workload, figures):
+                self._figures(t, workload, figures)
+            case NodeChanged(node, "exited", _, why, False):
+                self._moment(t, "exit", f"{node} exited unasked: {why or 'no reason known'}")
+            case ViolationSeen(expectation, message):
+                self._moment(t, "violation", f"{expectation}: {message}")
+            case FaultStaged(id, _, targets, "healed"):
+                if waiting := self._seen.intersection(targets):
+                    self._awaited[id] = (t, self._top, waiting)
+            case FaultStaged(id, _, _, "injected"):
+                self._awaited.pop(id, None)
+            case _:
+                pass
+
+    def _block(self, t: float, block: BlockObserved) -> None:
+        if block.node in self._heights:
+            self._heights[block.node].add(t, block.height)
+        elif len(self._heights) < MAX_NODES:
+            series = Series() if len(self._heights) < _ENOUGH_NODES else Series(_COARSE)
+            self._heights[block.node] = series
+            series.add(t, block.height)
+        else:
+            self._left_out.setdefault("nodes", set()).add(block.node)
+        self._seen.add(block.node)
+        if block.height > self._top:
+            self._top = block.height
+            self._new_height(t, block)
+        for id, (healed, goal, nodes) in list(self._awaited.items()):
+            if block.height >= goal and block.node in nodes:
+                nodes.discard(block.node)
+                if not nodes:
+                    self._caught_up[id] = t - healed
+                    del self._awaited[id]
+
+    def _new_height(self, t: float, block: BlockObserved) -> None:
+        self._blocks += 1
+        before = self._times.get(block.height - 1)
+        if before is not None and block.live:
+            self._interval(t, block.time - before)
+        self._times[block.height] = block.time
+        if len(self._times) > _HEIGHT_KEPT:
+            self._times.pop(next(iter(self._times)))
+
+    def _interval(self, t: float, seconds: float) -> None:
+        if not (math.isfinite(seconds) and abs(seconds) < _LONGEST and math.isfinite(t)):
+            self._odd += 1
+        elif len(self._intervals) < MAX_INTERVALS:
+            self._intervals.append((t, seconds))
+        else:
+            self._lost_intervals += 1
+
+    def _figures(self, t: float, workload: str, figures: Mapping[str, Any]) -> None:
+        if "offered" not in figures:
+            return
+        if workload not in self._counts and len(self._counts) >= MAX_WORKLOADS:
+            self._left_out.setdefault("workloads", set()).add(workload)
+            return
+        series = self._counts.setdefault(workload, {})
+        for name in ("offered", "accepted", "included"):
+            if (count := _count(figures.get(name))) is not None:
+                series.setdefault(name, Series()).add(t, count)
+        refused = [count for name in _REFUSED if (count := _count(figures.get(name))) is not None]
+        series.setdefault("refused", Series()).add(t, sum(refused))
+
+    def _moment(self, t: float, kind: str, text: str) -> None:
+        if len(self._moments) < MAX_MARKS:
+            self._moments.append(Moment(t, kind, text))
+        else:
+            self._lost_moments += 1
+
+    def observed(self, state: RunState) -> Observed:
+        every = list(self._heights.values())
+        every += [series for workload in self._counts.values() for series in workload.values()]
+        left_out = {what: len(names) for what, names in self._left_out.items()}
+        if self._lost_moments:
+            left_out["exits and violations"] = self._lost_moments
+        if self._lost_intervals:
+            left_out["block intervals"] = self._lost_intervals
+        if self._odd:
+            left_out["block intervals of impossible header times"] = self._odd
+        return Observed(
+            state,
+            tuple(self._intervals),
+            {node: series.points() for node, series in self._heights.items()},
+            {name: {key: one.points() for key, one in series.items()} for name, series in self._counts.items()},
+            tuple(self._moments),
+            self._caught_up,
+            self._blocks,
+            any(series.is_thinned for series in every),
+            left_out,
+        )
+
+
+def _count(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None

@@ -1,0 +1,119 @@
+"""Latencies over time, from the samples of a run (harness.observe.samples)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from harness.report.series import percentile
+
+STRETCHES = 90
+"""Of so many stretches of time at most there are percentiles."""
+LEAST_WIDTH = 2.0
+"""Seconds that a stretch has at least."""
+MAX_TRACKERS = 16
+MAX_SAMPLES = 200_000
+"""Latencies that are read one by one; of more, every second, third … is."""
+_PERCENTILES = (50, 90, 99)
+
+_WHERE = """FROM submissions WHERE outcome = 'accepted' AND included_at IS NOT NULL AND typeof(intended_at) = 'real'
+    AND typeof(included_at) = 'real' AND intended_at BETWEEN :began - 1e6 AND :began + 1e9"""
+_SPAN = f"SELECT min(intended_at), max(intended_at) {_WHERE}"
+_BY_TIME = f"""SELECT tracker, CAST((intended_at - :first) / :width AS INTEGER) AS stretch,
+    max(0.0, included_at - intended_at) AS latency {_WHERE} ORDER BY tracker, stretch, latency"""
+_ALL = f"SELECT tracker, max(0.0, included_at - intended_at) AS latency {_WHERE} ORDER BY tracker, latency"
+_COUNT = f"SELECT count(*) {_WHERE}"
+_IN_ORDER = f"""SELECT tracker, intended_at - :began, max(0.0, included_at - intended_at) {_WHERE}
+    AND number % :every = 0 ORDER BY tracker, intended_at"""
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Of `count` latencies in seconds, by nearest rank. `t`: the middle of their stretch of time, in seconds since the
+    run began."""
+
+    t: float
+    count: int
+    p50: float
+    p90: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerLatencies:
+    """From the intended moment of sending to the inclusion, of what was accepted and included: `whole` of the run,
+    `over_time` of stretches of `width` seconds, by the intended moment."""
+
+    whole: Percentiles
+    over_time: tuple[Percentiles, ...]
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class SampleReading:
+    """`problem` says why there is nothing, "" where there is no problem."""
+
+    latencies: Mapping[str, TrackerLatencies] = field(default_factory=dict)
+    problem: str = ""
+
+
+def read_latencies(path: Path, began: float) -> SampleReading:
+    """Percentiles of the latencies of each tracker. `began`: Unix seconds. Reads a run that goes on, too, and one that
+    was killed; a file that cannot be read is told of, not raised for: a report goes without it."""
+    if not path.exists():
+        return SampleReading(problem="there is no samples.sqlite")
+    try:
+        with closing(open_samples(path)) as db:
+            return SampleReading(_latencies(db, began))
+    except sqlite3.Error as error:
+        return SampleReading(problem=f"samples.sqlite: {error}")
+
+
+def read_samples(path: Path, began: float) -> Mapping[str, list[tuple[float, float]]]:
+    """The latencies of each tracker: (seconds since the run began, latency), by the intended moment of sending. Empty
+    without a file. Raises sqlite3.Error for one that is none."""
+    if not path.exists():
+        return {}
+    with closing(open_samples(path)) as db:
+        (count,) = db.execute(_COUNT, {"began": began}).fetchone()
+        rows = db.execute(_IN_ORDER, {"began": began, "every": max(1, -(-count // MAX_SAMPLES))})
+        return {tracker: [(t, latency) for _, t, latency in group] for tracker, group in groupby(rows, lambda r: r[0])}
+
+
+def open_samples(path: Path) -> sqlite3.Connection:
+    """The file for reading, whoever writes it. Raises sqlite3.Error."""
+    return sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=5.0)
+
+
+def _latencies(db: sqlite3.Connection, began: float) -> dict[str, TrackerLatencies]:
+    first, last = db.execute(_SPAN, {"began": began}).fetchone()
+    if first is None:
+        return {}
+    width = max(LEAST_WIDTH, (last - first) / STRETCHES)
+    stretches: dict[str, list[Percentiles]] = {}
+    rows = db.execute(_BY_TIME, {"began": began, "first": first, "width": width})
+    for (tracker, stretch), values in _groups(rows, 2):
+        if tracker in stretches or len(stretches) < MAX_TRACKERS:
+            middle = first - began + (stretch + 0.5) * width
+            stretches.setdefault(tracker, []).append(_percentiles(middle, values))
+    wholes = {
+        tracker: _percentiles(0.0, values) for (tracker,), values in _groups(db.execute(_ALL, {"began": began}), 1)
+    }
+    return {name: TrackerLatencies(wholes[name], tuple(over), width) for name, over in stretches.items()}
+
+
+def _groups(rows: Iterator[tuple[Any, ...]], columns: int) -> Iterator[tuple[tuple[Any, ...], list[float]]]:
+    for key, group in groupby(rows, lambda row: row[:columns]):
+        yield key, [row[columns] for row in group]
+
+
+def _percentiles(t: float, ordered: list[float]) -> Percentiles:
+    p50, p90, p99 = (percentile(ordered, percent) for percent in _PERCENTILES)
+    return Percentiles(t, len(ordered), p50, p90, p99, ordered[-1])

@@ -1,0 +1,109 @@
+"""Whether two runs differ by more than noise. Pure.
+
+Samples of one run depend on those next to them: the transactions of one block wait together, a slow machine slows many
+blocks. Taken for independent, any two runs would "differ". So samples are gathered in stretches of time longer than
+that dependence, each of which counts once, with its median or its 99th percentile; these are compared:
+
+- Mann–Whitney's U test of the two sets, two-sided, by the normal approximation with correction for ties and continuity
+  (Mann and Whitney, 1947), and Holm's correction for the number of comparisons made (Holm, 1979);
+- a 95 % confidence interval of the difference of their medians, by the percentile bootstrap over whole stretches
+  (Künsch, 1989, on blocks), with a fixed seed: the same two runs always give the same answer.
+
+What differs by less than `RELEVANT` is of no matter, however certain it is."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from harness.report.series import Point, percentile
+
+SIGNIFICANCE = 0.05
+RELEVANT = 0.05
+"""The least relative difference that matters."""
+LEAST_STRETCHES = 8
+"""Of fewer stretches nothing is said."""
+RESAMPLES = 2000
+MAX_STRETCHES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Of the medians of two sets of stretches, B less A: `change` relative to A (None where A's is 0), `low` and `high`
+    its confidence interval, in the unit of the samples. `p` as the test gives it, before Holm's correction."""
+
+    a: float
+    b: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def change(self) -> float | None:
+        return (self.b - self.a) / abs(self.a) if self.a else None
+
+
+def stretches(
+    samples: Iterable[Point], width: float, least: int, statistic: Callable[[Sequence[float]], float]
+) -> list[float]:
+    """The statistic of the samples of each stretch of time of this width; stretches with fewer than `least` samples are
+    left out. `statistic` gets them in order of size."""
+    gathered: dict[int, list[float]] = {}
+    for t, value in samples:
+        gathered.setdefault(int(t // width), []).append(value)
+    return [statistic(sorted(values)) for _, values in sorted(gathered.items()) if len(values) >= least]
+
+
+def p99(ordered: Sequence[float]) -> float:
+    return percentile(ordered, 99)
+
+
+def difference(a: Sequence[float], b: Sequence[float]) -> Difference | None:
+    """None where either has fewer than LEAST_STRETCHES."""
+    if min(len(a), len(b)) < LEAST_STRETCHES:
+        return None
+    low, high = bootstrap(a, b)
+    return Difference(median(a), median(b), low, high, mann_whitney(a, b))
+
+
+def mann_whitney(a: Sequence[float], b: Sequence[float]) -> float:
+    """The two-sided p-value that both come from one distribution. Good from about eight values each."""
+    n, m = len(a), len(b)
+    ordered = sorted([(value, 0) for value in a] + [(value, 1) for value in b])
+    rank_sum, ties, start = 0.0, 0.0, 0
+    while start < len(ordered):
+        end = start
+        while end < len(ordered) and ordered[end][0] == ordered[start][0]:
+            end += 1
+        rank = (start + 1 + end) / 2  # those that are alike share the mean of their ranks
+        rank_sum += rank * sum(1 for _, which in ordered[start:end] if which == 0)
+        ties += (end - start) ** 3 - (end - start)
+        start = end
+    u = rank_sum - n * (n + 1) / 2
+    total = n + m
+    variance = n * m / 12 * ((total + 1) - ties / (total * (total - 1)))
+    if variance <= 0:
+        return 1.0
+    z = max(0.0, abs(u - n * m / 2) - 0.5) / math.sqrt(variance)
+    return math.erfc(z / math.sqrt(2))
+
+
+def bootstrap(a: Sequence[float], b: Sequence[float], resamples: int = RESAMPLES) -> tuple[float, float]:
+    """The 95 % interval of median(b) - median(a)."""
+    rng = random.Random(0)
+    found = sorted(median(rng.choices(b, k=len(b))) - median(rng.choices(a, k=len(a))) for _ in range(resamples))
+    return percentile(found, 2.5), percentile(found, 97.5)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Each of them, corrected for that there are several."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    corrected = [1.0] * len(p_values)
+    greatest = 0.0
+    for rank, index in enumerate(order):
+        greatest = max(greatest, min(1.0, p_values[index] * (len(p_values) - rank)))
+        corrected[index] = greatest
+    return corrected
