@@ -48,8 +48,9 @@ def adoption_of(host: HostSpec, role: RoleInfo) -> Adoption | None:
 
 
 def reports_of(nodes: Sequence[PlannedNode], seen: Sequence[HostReport]) -> tuple[HostReport, ...]:
-    """What deployers have seen of the nodes' hosts; what can be done to adopted nodes is as the inventory allows it."""
-    reports = {report.host: report for report in seen}
+    """What deployers have seen of the nodes' hosts; how nodes are launched is ours to say, but for adopted ones, to which
+    can be done what the inventory allows."""
+    reports = {report.host: replace(report, capabilities=of_ours(report.capabilities)) for report in seen}
     for node in nodes:
         if node.adoption is not None:
             report = reports.get(node.host.name, HostReport(node.host.name))
@@ -63,15 +64,23 @@ def allowed(adoption: Adoption) -> frozenset[MachineCapability]:
     """What the inventory lets the harness do to an adopted node, as far as there is a way to do it."""
     if not adoption.control:
         return frozenset()
-    if adoption.unit:
-        return frozenset({MachineCapability.NODE_CONTROL, MachineCapability.PAUSE})
-    return frozenset({MachineCapability.PAUSE})
+    always = frozenset({MachineCapability.PAUSE, MachineCapability.COMMANDS})
+    return always | {MachineCapability.NODE_CONTROL} if adoption.unit else always
+
+
+def of_ours(can: frozenset[MachineCapability]) -> frozenset[MachineCapability]:
+    """What can be done to a node that the harness has launched, on a machine that can do this."""
+    return can | {MachineCapability.LAUNCH} if MachineCapability.NODE_CONTROL in can else can
 
 
 def _why_not(capability: MachineCapability, adoption: Adoption) -> str:
     """The end of "needs X, which …"."""
     if capability.startswith("link-"):
         return "cannot be had of an adopted node: its links are its own"
+    if capability is MachineCapability.LAUNCH:
+        return "cannot be had of an adopted node: how it is started is not the harness's to say"
+    if capability is MachineCapability.OWN_DISK:
+        return "cannot be had of an adopted node: its disk is whatever it was given"
     if not adoption.has_machine:
         return "endpoints alone do not give: name the node's unit, and write control = true"
     if not adoption.control:

@@ -14,6 +14,7 @@ import anyio.abc
 import anyio.to_thread
 
 from harness.clock import Clock
+from harness.engine.adoption import of_ours
 from harness.errors import HarnessError, InfrastructureError, NotReadyError, Unreachable
 from harness.plugin.contract.chain import ChainClient, Launch, Network
 from harness.plugin.contract.deployer import Deployment, Placement
@@ -131,7 +132,7 @@ class ManagedNode(ReachedNode):
     def __init__(self, placement: Placement, launch: Launch, api_port: str, log_path: Path, host: NodeHost) -> None:
         super().__init__(placement.node, api_port, log_path, host)
         self.machine = placement.machine
-        self.capabilities = placement.machine.capabilities
+        self.capabilities = of_ours(placement.machine.capabilities)
         self.launch = launch
         self.directory: PurePosixPath = placement.directory
         self._service: Service | None = None

@@ -70,7 +70,7 @@ class ClockSkew(Fault[ClockSkewConfig]):
         self._env: dict[str, dict[str, str]] = {}
 
     def requires_machine(self) -> frozenset[MachineCapability]:
-        return frozenset({MachineCapability.NODE_CONTROL, MachineCapability.COMMANDS})
+        return frozenset({MachineCapability.NODE_CONTROL, MachineCapability.COMMANDS, MachineCapability.LAUNCH})
 
     async def inject(self, ctx: FaultContext) -> None:
         await each(ctx.targets, self._inject)

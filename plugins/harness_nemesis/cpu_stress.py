@@ -35,8 +35,8 @@ ONCE_MORE = 0.5
 
 
 class CpuStressConfig(Config):
-    """`workers`: how many busy processes, for each target. In a container they have the node's own limits; on hosts
-    they are beside it, and disturb whatever else runs there."""
+    """`workers`: how many busy processes, for each target. In a container, and in its systemd unit where we may become
+    root, they have the node's own limits; else they are beside it, and disturb whatever else runs there."""
 
     workers: int = Field(2, ge=1, le=256)
 
@@ -72,10 +72,22 @@ class CpuStress(Fault[CpuStressConfig]):
         """Until it is cancelled. A container ends them with its node, which another fault may have started again."""
         while True:
             try:
-                await ask(node, SCRIPT, "work", self._token, self.config.workers, timeout=LONGEST)
+                pid = await self._to_join(node)
+                request = ("work", self._token, self.config.workers, pid)
+                await ask(node, SCRIPT, *request, timeout=LONGEST, become=pid != 0)
             except HarnessError as error:  # the proof says whether it matters
                 self._errors[node.name] = str(error)
             await clock.sleep(ONCE_MORE)
+
+    async def _to_join(self, node: Node) -> int:
+        """The node's process, where that is in a control group that root can have others enter; else 0."""
+        if node.pid is None or not await ask(node, SCRIPT, "apart", node.pid):
+            return 0
+        try:
+            done = await node.machine.run(("true",), become=True)
+        except InfrastructureError:
+            return 0
+        return node.pid if done.returncode == 0 else 0
 
     async def prove(self, ctx: FaultContext) -> Proof:
         """Whether all of them are there and, together, get some time of the CPU within a second."""
@@ -113,11 +125,12 @@ class CpuStress(Fault[CpuStressConfig]):
             await ctx.clock.sleep(AGAIN)
 
     async def _look(self, seen: dict[str, Any], node: Node) -> None:
-        workers = await ask(node, SCRIPT, "look", self._token)
+        workers = await ask(node, SCRIPT, "look", self._token, node.pid or 0)
         seen[node.name] = {
-            "workers": [[pid, start] for pid, start, _, _ in workers],
+            "workers": [[pid, start] for pid, start, *_ in workers],
             "running": len(workers),
-            "cpu_seconds_in_one": round(sum(after - before for _, _, before, after in workers), 3),
+            "cpu_seconds_in_one": round(sum(after - before for _, _, before, after, _ in workers), 3),
+            "in_its_control_group": all(inside for *_, inside in workers),
         }
         if node.name in self._errors:
             seen[node.name]["error"] = self._errors[node.name]

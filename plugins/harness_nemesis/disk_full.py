@@ -39,8 +39,9 @@ class DiskFullConfig(Config):
 class DiskFull(Fault[DiskFullConfig]):
     """A file fills the file system of each target's folder. Healed by removing it.
 
-    Only where that is a file system of the node's own, no larger than `largest`: where it shares one, with the machine,
-    with other nodes, with the run's own records, it is refused. Proven by a write there that fails for want of room;
+    Only where that is a file system of the node's own, as the deployers' option `disk` gives it, no larger than
+    `largest`: where it shares one, with the machine, with other nodes, with the run's own records, it is refused.
+    Proven by a write there that fails for want of room;
     healed when the file is gone and a write works. A node that has died of it is not started again."""
 
     name = "disk-full"
@@ -51,7 +52,7 @@ class DiskFull(Fault[DiskFullConfig]):
         self._file = f".harness-{uuid.uuid4().hex}"
 
     def requires_machine(self) -> frozenset[MachineCapability]:
-        return frozenset({MachineCapability.COMMANDS})
+        return frozenset({MachineCapability.COMMANDS, MachineCapability.OWN_DISK})
 
     async def inject(self, ctx: FaultContext) -> None:
         async def one(node: Node) -> None:

@@ -1,8 +1,11 @@
 """Busy processes on a machine: run there by its own Python, standard library only.
 
-    … '["work", TOKEN, WORKERS]'   works, with so many processes, until it is killed
-    … '["look", TOKEN]'            → [[pid, start, CPU seconds, CPU seconds a second later], …] of those that work
-    … '["stop", TOKEN]'            → how many of them were killed
+    … '["apart", PID]'                 → whether that process is in another control group than this one
+    … '["work", TOKEN, WORKERS, PID]'  works, with so many processes, until it is killed: as root in the control group
+                                       and as the user of that process, with PID 0 where and as whom it was started
+    … '["look", TOKEN, PID]'           → [[pid, start, CPU seconds, CPU seconds a second later, whether it is in the
+                                       control groups of that process], …] of those that work
+    … '["stop", TOKEN]'                → how many of them were killed
 
 They are found by the TOKEN in their arguments, which no other process in the world has, and killed by pid and start."""
 
@@ -42,7 +45,43 @@ def workers(token: str) -> "dict[tuple[int, int], float]":
     return found
 
 
-def work(token: str, number: int) -> None:
+def groups(pid: "int | str") -> "list[str]":
+    try:
+        with open(f"/proc/{pid}/cgroup") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
+
+
+def apart(pid: int) -> bool:
+    theirs = groups(pid)
+    return bool(theirs) and theirs != groups("self")
+
+
+def join(pid: int) -> None:
+    """Be limited, and counted, as that process is, in each hierarchy that can be written here; then be no more than it.
+    A later look says how far that went."""
+    owner, ours = os.stat(f"/proc/{pid}"), groups("self")
+    for line in groups(pid):
+        if line in ours:
+            continue
+        _, controllers, path = line.split(":", 2)
+        for root in (f"/sys/fs/cgroup/{controllers.replace('name=', '')}", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"):
+            procs = f"{root}{path}/cgroup.procs"
+            try:
+                with open(procs, "w") as file:
+                    file.write(str(os.getpid()))
+                break
+            except OSError:
+                continue
+    os.setgroups([])
+    os.setgid(owner.st_gid)
+    os.setuid(owner.st_uid)
+
+
+def work(token: str, number: int, pid: int) -> None:
+    if pid:
+        join(pid)
     for _ in range(number - 1):
         if os.fork() == 0:
             break
@@ -50,11 +89,11 @@ def work(token: str, number: int) -> None:
         sum(range(10_000))
 
 
-def look(token: str) -> "list[tuple[int, int, float, float]]":
+def look(token: str, pid: int) -> "list[tuple[int, int, float, float, bool]]":
     before = workers(token)
     time.sleep(1.0)
-    after = workers(token)
-    return [(*worker, before.get(worker, 0.0), used) for worker, used in after.items()]
+    after, theirs = workers(token), groups(pid)
+    return [(*worker, before.get(worker, 0.0), used, groups(worker[0]) == theirs) for worker, used in after.items()]
 
 
 def stop(token: str) -> int:
@@ -69,7 +108,7 @@ def stop(token: str) -> int:
 
 def main() -> None:
     command, *arguments = json.loads(sys.argv[1])
-    commands: Dict[str, Any] = {"work": work, "look": look, "stop": stop}  # noqa: UP006
+    commands: Dict[str, Any] = {"apart": apart, "work": work, "look": look, "stop": stop}  # noqa: UP006
     sys.stdout.write(json.dumps(commands[command](*arguments)))
 
 

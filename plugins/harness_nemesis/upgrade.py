@@ -68,7 +68,7 @@ class Upgrade(Fault[UpgradeConfig]):
         self._after: dict[str, Launch] = {}
 
     def requires_machine(self) -> frozenset[MachineCapability]:
-        return frozenset({MachineCapability.NODE_CONTROL, MachineCapability.COMMANDS})
+        return frozenset({MachineCapability.NODE_CONTROL, MachineCapability.COMMANDS, MachineCapability.LAUNCH})
 
     async def inject(self, ctx: FaultContext) -> None:
         async def one(node: Node) -> None:

@@ -34,12 +34,13 @@ from harness.api import (
     MachineCapability,
     Placement,
     PlannedNode,
+    Size,
     TeardownError,
     Unsupported,
     UsageError,
     file_name,
 )
-from harness_agent import AgentClient
+from harness_agent import AgentClient, disks
 from harness_agent.ports import PortLeases
 from harness_agent.relay import SHAPES, Door, LinkShaper, RelayShaper, spawn, wants_links
 from harness_agent.remote import files, leftovers
@@ -62,6 +63,12 @@ class ProcessConfig(Config):
         "auto",
         description="whether a relay stands between peers, so that single links can be cut, delayed and slowed down; "
         "auto is where the playbook asks for that",
+    )
+    disk: Size | None = Field(
+        None,
+        description="have each node's folder be a file system of its own of this size, in memory and gone with the "
+        "run; takes Linux and root",
+        ge=disks.LEAST,
     )
 
 
@@ -121,15 +128,19 @@ class ProcessDeployer(Deployer[ProcessConfig]):
 
     name = "process"
     Config = ProcessConfig
-    capabilities: ClassVar[frozenset[MachineCapability]] = LocalMachine.capabilities | SHAPES
+    capabilities: ClassVar[frozenset[MachineCapability]] = (
+        LocalMachine.capabilities | SHAPES | {MachineCapability.OWN_DISK}
+    )
 
     async def inspect(self, nodes: Sequence[PlannedNode], chain: Chain[Any], access: Access) -> Sequence[HostReport]:
         hosts = {node.host.name: node.host for node in nodes}
         return [self._report(host) for host in hosts.values()]
 
     def _report(self, host: HostSpec) -> HostReport:
-        lacks = dict.fromkeys(SHAPES, NO_RELAY) if self.config.relay == "off" else {}
-        return HostReport(host.name, self.capabilities - lacks.keys(), tuple(_problems(host)), lacks)
+        unlinked = dict.fromkeys(SHAPES, NO_RELAY) if self.config.relay == "off" else {}
+        problems, diskless = disks.reported(host, self.config.disk, disks.why_none_here())
+        lacks = {**unlinked, **diskless}
+        return HostReport(host.name, self.capabilities - lacks.keys(), (*_problems(host), *problems), lacks)
 
     @asynccontextmanager
     async def connect(self, hosts: Sequence[HostSpec], access: Access) -> AsyncIterator[Mapping[str, Machine]]:
@@ -200,6 +211,10 @@ class ProcessDeployer(Deployer[ProcessConfig]):
             await anyio.to_thread.run_sync(_make_folders, folders)
         except OSError as error:
             raise DeployError(f"process: no folder for a node: {error}") from error
+        try:
+            await disks.mount_all(request.nodes, placements, self.config.disk, request.access.forks)
+        except DeployError as error:
+            raise DeployError(f"process: {error}") from error
         peer_port = {node.spec.name: node.peer_port for node in request.nodes}
         targets = {link: Address(LOOPBACK, placements[link.dst].ports[peer_port[link.dst]]) for link in request.links}
         wanted = wants_links(request.needs) if self.config.relay == "auto" else self.config.relay == "on"

@@ -29,10 +29,11 @@ from harness.api import (
     Machine,
     MachineCapability,
     PlannedNode,
+    Size,
     SpecError,
     TeardownError,
 )
-from harness_agent import AgentClient, KeeperSpec, SweepReport, holder
+from harness_agent import AgentClient, KeeperSpec, SweepReport, disks, holder
 from harness_agent.nft import RULES, NftShaper, survey
 from harness_agent.relay import SHAPES
 from harness_agent.remote.state import BASE
@@ -76,6 +77,12 @@ class SshConfig(Config):
         description="what disturbs links: nft drops packets, on machines with root, nft and one node each; a "
         "relay holds and delays what connections carry; auto is nft for cuts and loss where it can be, else a relay",
     )
+    disk: Size | None = Field(
+        None,
+        description="have each node's folder be a file system of its own of this size, in its machine's memory and "
+        "gone with the run; takes root",
+        ge=disks.LEAST,
+    )
     state: str = Field("", description="folder on the machines for what a run keeps there; /var/tmp unless said")
     ssh_config: Path | None = Field(None, description="a file to read instead of ~/.ssh/config and /etc/ssh/ssh_config")
     keepalive: Duration = Field(
@@ -101,7 +108,9 @@ class SshDeployer(Deployer[SshConfig]):
 
     name = "ssh"
     Config = SshConfig
-    capabilities: ClassVar[frozenset[MachineCapability]] = agents.CAPABILITIES | SHAPES | RULES
+    capabilities: ClassVar[frozenset[MachineCapability]] = (
+        agents.CAPABILITIES | SHAPES | RULES | {MachineCapability.OWN_DISK}
+    )
 
     async def inspect(self, nodes: Sequence[PlannedNode], chain: Chain[Any], access: Access) -> Sequence[HostReport]:
         hosts = unique([node.host for node in nodes])
@@ -156,6 +165,7 @@ class SshDeployer(Deployer[SshConfig]):
                     rules,
                 )
                 with closing(prepared):
+                    await disks.mount_all(request.nodes, prepared.placements, self.config.disk, request.access.forks)
                     yield prepared
         except TeardownError:
             raise
@@ -309,7 +319,9 @@ class SshDeployer(Deployer[SshConfig]):
             told = await survey(machine, {})
             why_not = told if isinstance(told, str) else ""
         links, lacks = firewall.capabilities(self.config.links, why_not)
-        return HostReport(host.name, agents.CAPABILITIES | links, tuple(problems), lacks, facts)
+        in_the_way, diskless = await disks.reported_on(machine, host, self.config.disk)
+        can = (agents.CAPABILITIES | {MachineCapability.OWN_DISK} | links) - diskless.keys()
+        return HostReport(host.name, can, (*problems, *in_the_way), {**lacks, **diskless}, facts)
 
     async def _sites(
         self, hosts: Sequence[HostSpec], pool: Pool, holds: Mapping[str, Hold], lookers: Mapping[str, Machine]

@@ -2,77 +2,35 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
-from harness.api import Deployer, Fault, FaultContext, FaultError, HostSpec
+from fleet.deployers import OnDocker, OnMachines, OnPlain, OnProcess, OnSystemd, Process
+from harness.api import Fault, FaultContext, FaultError
 from harness.testing.contracts import chain
-from harness.testing.contracts.base import DeployerSuite
 from harness.testing.contracts.bench import READY_WITHIN, Bench, Net, eventually, is_silent
-from harness_docker.deployer import DockerConfig, DockerDeployer
 from harness_nemesis.clock_skew import ClockSkew
 from harness_nemesis.cpu_stress import CpuStress
 from harness_nemesis.disk_full import DiskFull
 from harness_nemesis.ending import Kill, Restart, Stop
 from harness_nemesis.pause import Pause
 from harness_nemesis.upgrade import Upgrade, UpgradeConfig
-from harness_process.deployer import ProcessConfig, ProcessDeployer
-from harness_ssh.deployer import SshConfig, SshDeployer
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
 
-PS = r"""
-import glob, json, os, sys
-found = []
-for process in glob.glob("/proc/[0-9]*"):
-    try:
-        line = open(process + "/cmdline", "rb").read().decode(errors="replace")
-        fields = open(process + "/stat", "rb").read().rpartition(b")")[2].split()
-    except OSError:
-        continue
-    if int(process[6:]) != os.getpid():
-        found.append([int(process[6:]), fields[0].decode(), int(fields[11]) + int(fields[12]), line])
-print(json.dumps(found))
-"""
-"""Every process of a machine: pid, state, CPU time in ticks, arguments."""
 SERVICE = Path(chain.__file__).with_name("service.py")
 WORKER = '["work", "'
 """In the arguments of the busy processes of cpu-stress: a word of their program."""
 
 
-@dataclass(frozen=True)
-class Process:
-    pid: int
-    state: str
-    ticks: int
-    arguments: str
-
-
-def listed(text: str) -> list[Process]:
-    return [Process(*one) for one in json.loads(text)]
-
-
 FaultContextOf = Callable[[Net], FaultContext]
 
 
-class FaultsContract(DeployerSuite):
-    """`processes` looks past the deployer at the machines."""
-
-    def processes(self, bench: Bench) -> list[Process]:
-        raise NotImplementedError
-
-    def of_node(self, bench: Bench) -> list[Process]:
-        """The processes of the node, whose program is in the run's folder."""
-        run_id = bench.runs[-1].run_id
-        return [one for one in self.processes(bench) if "service.py" in one.arguments and run_id in one.arguments]
-
+class FaultsContract(OnMachines):
     def workers(self, bench: Bench, fault: Fault[Any]) -> list[Process]:
         token = fault._token if isinstance(fault, CpuStress) else ""
         return [one for one in self.processes(bench) if WORKER + token in one.arguments]
@@ -246,82 +204,17 @@ class FaultsContract(DeployerSuite):
             assert await net.node.process_state() == "running"
 
 
-class TestProcess(FaultsContract):
-    @pytest.fixture
-    def deployer(self) -> Deployer[Any]:
-        return ProcessDeployer(ProcessConfig())
-
-    def processes(self, bench: Bench) -> list[Process]:
-        return listed(subprocess.run([sys.executable, "-c", PS], capture_output=True, check=True, text=True).stdout)
+class TestProcess(OnProcess, FaultsContract):
+    """On this machine."""
 
 
-class TestDocker(FaultsContract):
-    @pytest.fixture(autouse=True)
-    def _engine(self, docker_engine: Any) -> None:
-        self.engine = docker_engine
-
-    @pytest.fixture
-    def deployer(self) -> Deployer[Any]:
-        return DockerDeployer(DockerConfig())
-
-    @pytest.fixture
-    def hosts(self) -> Sequence[HostSpec]:
-        return (HostSpec("engine", {"ansible_connection": "docker"}),)
-
-    def _container(self, bench: Bench, *status: str) -> str:
-        """The first node's, "" where it does not run."""
-        wanted = [word for one in status for word in ("--filter", f"status={one}")]
-        names = self.engine("container", "ls", *wanted, "--format", "{{.Names}}").split()
-        return next((name for name in names if bench.runs[-1].run_id in name and "member" in name), "")
-
-    def processes(self, bench: Bench) -> list[Process]:
-        """As the engine's ps sees them from outside of the container."""
-        if not (name := self._container(bench, "running", "paused")):
-            return []
-        lines = self.engine("top", name, "-eo", "pid,stat,cputimes,args").splitlines()[1:]
-        rows = [line.split(None, 3) for line in lines if line.strip()[:1].isdigit()]
-        return [Process(int(pid), state[0], int(cpu), args) for pid, state, cpu, args in rows]
-
-    def of_node(self, bench: Bench) -> list[Process]:
-        return [one for one in self.processes(bench) if "service.py" in one.arguments]
+class TestDocker(OnDocker, FaultsContract):
+    """On a real engine."""
 
 
-class SshFaults(FaultsContract):
-    user: ClassVar[str]
-
-    @pytest.fixture
-    def pool(self) -> Any:
-        raise NotImplementedError
-
-    @pytest.fixture(autouse=True)
-    def _lease(self, pool: Any) -> Iterator[None]:
-        with pool.lease(1) as [host]:
-            self.host = host.as_user(self.user)
-            yield
-
-    @pytest.fixture
-    def deployer(self) -> Deployer[Any]:
-        return SshDeployer(SshConfig())
-
-    @pytest.fixture
-    def hosts(self) -> Sequence[HostSpec]:
-        return (HostSpec(self.host.name, self.host.variables()),)
-
-    def processes(self, bench: Bench) -> list[Process]:
-        return listed(self.host.exec("python3", "-c", PS).stdout)
+class TestSystemd(OnSystemd, FaultsContract):
+    """On a host with systemd, as root."""
 
 
-class TestSystemd(SshFaults):
-    user = "root"
-
-    @pytest.fixture
-    def pool(self, ssh_hosts: Any) -> Any:
-        return ssh_hosts
-
-
-class TestPlain(SshFaults):
-    user = "deploy"
-
-    @pytest.fixture
-    def pool(self, ssh_hosts_plain: Any) -> Any:
-        return ssh_hosts_plain
+class TestPlain(OnPlain, FaultsContract):
+    """On a host without, as somebody who may become root."""

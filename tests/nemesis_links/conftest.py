@@ -22,6 +22,7 @@ chain = {{ use = "devnet", slot_duration = "100ms", active_slot_coeff = 0.5, sec
 [topology]
 layout = "{layout}"
 validators = 4
+executors = {executors}
 [[workloads]]
 use = "once"
 fault = "{fault}"
@@ -119,7 +120,14 @@ class Stage:
         self.notes: list[str] = []
 
     async def run(
-        self, fault: str, *targets: str, script: str = "", layout: str = "full", duration: str = "1s", **options: Any
+        self,
+        fault: str,
+        *targets: str,
+        script: str = "",
+        layout: str = "full",
+        duration: str = "1s",
+        executors: int = 0,
+        **options: Any,
     ) -> Finished:
         playbook = PLAYBOOK.format(
             fault=fault,
@@ -128,6 +136,7 @@ class Stage:
             script=script,
             layout=layout,
             duration=duration,
+            executors=executors,
         )
         registry = Registry(project_plugins=self._plugins)
         finished = await run_playbook(playbook, self._runs, registry, deployer="process")

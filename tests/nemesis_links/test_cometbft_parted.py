@@ -1,4 +1,5 @@
-"""CometBFT on four machines that nft parts: two and two make no block, three and one do, and all end on one chain."""
+"""CometBFT parted: two and two make no block, three and one do, and all end on one chain. On four machines by nft, on
+two with two nodes each by relays."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ within = "60 blocks"  # what was held back comes when TCP sends it again, which 
 
 OPTIONS = """
 [all.vars.harness_deployer_config]
-links = "nft"
+links = "{links}"
 """
 
 
@@ -75,9 +76,12 @@ def _cometbft() -> None:
         pytest.skip(str(error))
 
 
-async def test_two_and_two_stop_and_three_and_one_go_on(tmp_path: Path, ssh_hosts: Any) -> None:
-    with ssh_hosts.lease(4) as hosts:
-        (tmp_path / "inventory.toml").write_text(inventory(hosts) + OPTIONS)
+@pytest.mark.parametrize(("links", "machines"), [("nft", 4), ("relay", 2)])
+async def test_two_and_two_stop_and_three_and_one_go_on(
+    tmp_path: Path, ssh_hosts: Any, links: str, machines: int
+) -> None:
+    with ssh_hosts.lease(machines) as hosts:
+        (tmp_path / "inventory.toml").write_text(inventory(hosts) + OPTIONS.format(links=links))
         finished = await run_playbook(
             PLAYBOOK, tmp_path / "runs", inventory=Inventory.read(tmp_path / "inventory.toml")
         )

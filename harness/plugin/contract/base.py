@@ -48,6 +48,8 @@ class MachineCapability(enum.StrEnum):
     NODE_CONTROL = "node-control"  # start, stop, kill, restart
     PAUSE = "pause"  # suspend and resume a node's processes
     COMMANDS = "commands"  # run commands and hold files
+    LAUNCH = "launch"  # start a node otherwise, with other arguments or another environment: the core's doing
+    OWN_DISK = "own-disk"  # a file system of its own, of a given size, for each node
     LINK_CONTROL = "link-control"  # cut and mend the traffic from one node to another
     LINK_DELAY = "link-delay"  # delay it
     LINK_RATE = "link-rate"  # let no more than so many bytes a second of it pass
