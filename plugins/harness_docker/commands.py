@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 
-from harness.api import CommandTimeout, Completed, InfrastructureError, MachineLost
+from harness.api import CommandRecord, CommandTimeout, Completed, InfrastructureError, MachineLost
 from harness_docker.engine import Engine, Interrupt, Refused
 from harness_docker.streams import STDERR, STDOUT, Hijacked
 
@@ -33,6 +33,7 @@ exit 1
 KILL_WITHIN = 10.0
 FIRST_LOOK, LAST_LOOK = 0.01, 0.2
 """Seconds between two looks at a command whose output has ended, growing: the engine's answer is all there is."""
+ROOT_USER = "0"
 NOT_RUNNING = 409
 """The status with which an engine refuses a command in a container that does not run, or is paused."""
 
@@ -166,3 +167,43 @@ class Commands:
                 self._warn(f"{name} could not be killed: {lost}")
         if limit.cancelled_caught:
             self._warn(f"{name} was killed, but is still there after {KILL_WITHIN:g} s")
+
+
+async def run_audited(
+    machine: str,
+    commands: Commands | None,
+    command: Command,
+    timeout: float,
+    audit: Callable[[CommandRecord], None],
+) -> Completed:
+    """The same for a machine of this name, `commands` being None where there is no container yet; what came of it is
+    told. Raises InfrastructureError, CommandTimeout and MachineLost, with its name."""
+    began = time.monotonic()
+    status: int | None = None
+    error = "cancelled"
+    try:
+        done = await _run_named(machine, commands, command, timeout)
+        status, error = done.returncode, ""
+        return done
+    except InfrastructureError as raised:
+        error = str(raised)
+        raise
+    finally:
+        user = "root" if command.user == ROOT_USER else ""
+        audit(CommandRecord(machine, command.argv, status, time.monotonic() - began, user, error))
+
+
+async def _run_named(machine: str, commands: Commands | None, command: Command, timeout: float) -> Completed:
+    name = command.argv[0]
+    if commands is None:
+        raise InfrastructureError(f"{machine}: {name} cannot run: its container is made with its node")
+    try:
+        return await commands.run(command, timeout)
+    except Refused as refused:
+        why = {404: "its container is gone", NOT_RUNNING: "its container does not run, or is paused"}
+        text = why.get(refused.status, str(refused))
+        raise InfrastructureError(f"{machine}: {name} cannot run: {text}") from refused
+    except CommandTimeout as error:
+        raise CommandTimeout(f"{machine}: {error}", error.stdout, error.stderr) from error
+    except InfrastructureError as error:
+        raise type(error)(f"{machine}: {error}") from error

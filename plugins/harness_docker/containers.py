@@ -1,10 +1,12 @@
-"""The container of a node: what it is made from, and how it is asked of an engine."""
+"""Containers, of nodes and of what helps them: what they are made from, and how they are asked of an engine."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Any
 
 from docker import APIClient
 from docker.types import LogConfig, Mount
@@ -22,18 +24,54 @@ NEVER = "SIGKILL"
 """As a container's stop signal: with any other, the engine would thaw a paused container to deliver just that one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Blueprint:
-    """All that a node's container is made from, but what it runs. `published` maps ports of the container to ports of
-    127.0.0.1. `cpus` None and `memory` (bytes) None are no limit."""
+NOBODY = "65534:65534"
+NO_HEALTHCHECK = {"test": ["NONE"]}
 
-    name: str
-    hostname: str
-    image: str
-    user: str
+
+def safe(name: str) -> str:
+    """As part of a name that engines accept."""
+    return re.sub(r"[^a-zA-Z0-9_.-]", "-", name)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A network namespace of a container's own: its address in a network, its host name, and which ports of 127.0.0.1
+    lead to which of its ports (`published`, by the latter)."""
+
     network: str
     address: str
-    published: Mapping[int, int]
+    hostname: str
+    published: Mapping[int, int] = field(default_factory=dict)
+
+    def options(self, client: APIClient) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the engine is told of it for a container, and for its host_config."""
+        endpoint = client.create_endpoint_config(ipv4_address=self.address)
+        bindings = {f"{inside}/tcp": (LOOPBACK, outside) for inside, outside in self.published.items()}
+        return {
+            "hostname": self.hostname,
+            "ports": [(inside, "tcp") for inside in self.published],
+            "networking_config": {"EndpointsConfig": {self.network: endpoint}},
+        }, {"port_bindings": bindings}
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The network namespace of another container, which has to run whenever this one is started."""
+
+    container: str
+
+    def options(self, client: APIClient) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {}, {"network_mode": f"container:{self.container}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """All that a node's container is made from, but what it runs. No `cpus` and no `memory` (bytes) are no limit."""
+
+    name: str
+    image: str
+    user: str
+    where: Attachment | Joined
     volume: str
     labels: Mapping[str, str]
     init: bool
@@ -44,30 +82,70 @@ class Blueprint:
 def create(client: APIClient, plan: Blueprint, spec: ServiceSpec) -> str:
     """Make the container whose process is to be `spec`, and its volume unless it is there; the container's id."""
     client.create_volume(plan.volume, labels=dict(plan.labels))
+    network, of_host = plan.where.options(client)
     host_config = client.create_host_config(
         init=plan.init,
         mounts=[Mount(str(ROOT), plan.volume, type="volume")],
-        port_bindings={f"{inside}/tcp": (LOOPBACK, outside) for inside, outside in plan.published.items()},
         log_config=LogConfig(type="local", config=LOGS),
         nano_cpus=None if plan.cpus is None else round(plan.cpus * 1e9),
         mem_limit=plan.memory,
         memswap_limit=plan.memory,
+        **of_host,
     )
-    endpoint = client.create_endpoint_config(ipv4_address=plan.address)
     created = client.create_container(
         plan.image,
         name=plan.name,
-        hostname=plan.hostname,
         entrypoint=[spec.argv[0]],
         command=list(spec.argv[1:]),
         environment={**spec.env, **(WHOLE_GROUP if plan.init else {})},
         working_dir=str(spec.cwd),
         labels=dict(plan.labels),
         stop_signal=NEVER,
-        ports=[(inside, "tcp") for inside in plan.published],
-        healthcheck={"test": ["NONE"]},
+        healthcheck=NO_HEALTHCHECK,
         host_config=host_config,
-        networking_config={"EndpointsConfig": {plan.network: endpoint}},
+        **network,
+    )
+    return str(created["Id"])
+
+
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """All that a container of ours is made from, beside those of the nodes. Of root's rights it has `capabilities`
+    alone; it writes nothing. `talks`: there is somebody at its stdin. `where` None is no network at all."""
+
+    name: str
+    image: str
+    argv: Sequence[str]
+    where: Attachment | None
+    labels: Mapping[str, str]
+    user: str = NOBODY
+    capabilities: Sequence[str] = ()
+    talks: bool = False
+
+
+def create_helper(client: APIClient, plan: Helper) -> str:
+    """Make it; its id."""
+    network, of_host = plan.where.options(client) if plan.where is not None else ({}, {"network_mode": "none"})
+    host_config = client.create_host_config(
+        cap_drop=["ALL"],
+        cap_add=list(plan.capabilities),
+        security_opt=["no-new-privileges"],
+        read_only=True,
+        log_config=LogConfig(type="local", config=LOGS),
+        **of_host,
+    )
+    created = client.create_container(
+        plan.image,
+        name=plan.name,
+        entrypoint=[plan.argv[0]],
+        command=list(plan.argv[1:]),
+        user=plan.user,
+        working_dir="/",
+        stdin_open=plan.talks,
+        labels=dict(plan.labels),
+        healthcheck=NO_HEALTHCHECK,
+        host_config=host_config,
+        **network,
     )
     return str(created["Id"])
 
@@ -82,12 +160,21 @@ def run_beside(client: APIClient, plan: Blueprint, container: str, argv: Sequenc
         labels=dict(plan.labels),
         host_config=client.create_host_config(volumes_from=[container], network_mode="none"),
     )
+    return _run_to_its_end(client, created["Id"])
+
+
+def run_helper(client: APIClient, plan: Helper) -> tuple[int, bytes]:
+    """Make it, wait for its end and remove it: its exit status and its stderr."""
+    return _run_to_its_end(client, create_helper(client, plan))
+
+
+def _run_to_its_end(client: APIClient, container: str) -> tuple[int, bytes]:
     try:
-        client.start(created["Id"])
-        status = int(client.wait(created["Id"])["StatusCode"])
-        return status, client.logs(created["Id"], stdout=False)
+        client.start(container)
+        status = int(client.wait(container)["StatusCode"])
+        return status, client.logs(container, stdout=False)
     finally:
-        client.remove_container(created["Id"], force=True)
+        client.remove_container(container, force=True)
 
 
 def owner_of(user: str, read: Callable[[PurePosixPath], bytes]) -> tuple[int, int]:

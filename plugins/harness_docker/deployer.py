@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -40,17 +39,18 @@ from harness.api import (
     UsageError,
     file_name,
 )
+from harness_agent.nft import RULES
 from harness_agent.ports import PortLeases
-from harness_agent.relay import SHAPES, RelayShaper, wants_links
-from harness_docker import images, record, relay, sweep
-from harness_docker.containers import LOOPBACK, ROOT, Blueprint
+from harness_agent.relay import SHAPES
+from harness_docker import images, pods, record, sweep
+from harness_docker.containers import LOOPBACK, ROOT, Attachment, Blueprint, safe
 from harness_docker.deployment import DockerDeployment
 from harness_docker.engine import Engine, NoEngine
 from harness_docker.images import Source
+from harness_docker.links import Closing, Links, Stage, lay, offered
 from harness_docker.machine import DockerMachine
 from harness_docker.networks import make_network
 from harness_docker.reaper import Reaper
-from harness_docker.relay import RelayBlueprint, RelayContainer
 
 ANY = "0.0.0.0"
 FIRST_PORT = 26000
@@ -68,10 +68,16 @@ class DockerConfig(Config):
 
     engine: str = Field("", description="the engine's URL; found as the docker command finds it if not given")
     image: str = Field("", description="run nodes from this image rather than from one that is built")
-    base: str = Field("debian:bookworm-slim", description="what the chain's image is built upon", min_length=1)
+    base: str = Field("debian:bookworm-slim", description="what images are built upon", min_length=1)
     pull: Literal["missing", "never", "always"] = Field("missing", description="when to fetch images from registries")
     build_args: dict[str, str] = Field({}, description="build arguments, for instance http_proxy")
     python: str = Field("python3", description="the Python 3.11+ of a named image, for chains that need one")
+    links: Links = Field(
+        "auto",
+        description="what disturbs links: nft drops packets in each node's network namespace, a relay holds and delays "
+        "what connections carry; auto is nft for cuts and loss where it can be, else a relay",
+    )
+    ipv6: bool = Field(False, description="give nodes IPv6 addresses, too")
     cpus: float | None = Field(None, description="CPUs that each node may use", ge=0.01)
     memory: Size | None = Field(None, description="memory that each node may use, swap included", ge=LEAST_MEMORY)
 
@@ -92,7 +98,7 @@ class DockerDeployer(Deployer[DockerConfig]):
 
     name = "docker"
     Config = DockerConfig
-    capabilities: ClassVar[frozenset[MachineCapability]] = DockerMachine.capabilities | SHAPES
+    capabilities: ClassVar[frozenset[MachineCapability]] = DockerMachine.capabilities | SHAPES | RULES
 
     async def inspect(self, nodes: Sequence[PlannedNode], chain: Chain[Any], access: Access) -> Sequence[HostReport]:
         hosts = {node.host.name: node.host for node in nodes}
@@ -103,11 +109,12 @@ class DockerDeployer(Deployer[DockerConfig]):
             return [HostReport(name, self.capabilities, (str(error),)) for name in hosts]
         try:
             problems = await self._image_problems(engine, chain)
-            facts, lacks = await anyio.to_thread.run_sync(_facts, engine.info), _lacks(engine.info)
+            links, unlinked = offered(self.config.links, await self._why_no_rules(engine))
+            facts, lacks = await anyio.to_thread.run_sync(_facts, engine.info), {**_lacks(engine.info), **unlinked}
             return [
                 HostReport(
                     name,
-                    self.capabilities - lacks.keys(),
+                    (DockerMachine.capabilities | links) - lacks.keys(),
                     (*problems, *self._limit_problems(host, engine.info), *((ADOPTS_NOT,) if name in adopted else ())),
                     lacks,
                     facts,
@@ -123,6 +130,23 @@ class DockerDeployer(Deployer[DockerConfig]):
         except UsageError as error:
             return [str(error)]
         return await images.missing(engine, source)
+
+    async def _why_no_rules(self, engine: Engine) -> str:
+        """Why nft drops no packets there, "" where it will be tried."""
+        if self.config.links == "relay":
+            return ""
+        name = f"harness-try-{secrets.token_hex(6)}"
+        labels = {sweep.DEPLOYMENT: name, sweep.OWNER: await _owner()}
+        try:
+            return await pods.why_none(engine, self._pod_source(), name, labels)
+        except InfrastructureError as error:
+            return str(error)
+
+    def _pod_source(self) -> Source:
+        """Nodes' own images need have no nft."""
+        return Source(
+            self.config.pull, recipe=pods.RECIPE, arguments={**self.config.build_args, "BASE": self.config.base}
+        )
 
     def _source(self, engine: Engine, chain: Chain[Any]) -> Source:
         config = self.config
@@ -174,7 +198,7 @@ class DockerDeployer(Deployer[DockerConfig]):
         run_dir = request.run_dir.absolute()
         deployment = secrets.token_hex(16)
         leases = None
-        made: list[DockerMachine | RelayContainer] = []
+        made: list[Closing] = []
         try:
             leases = await anyio.to_thread.run_sync(PortLeases, sum(len(node.ports) for node in request.nodes))
             await anyio.to_thread.run_sync(record.write, run_dir, engine.url, engine.id, deployment)
@@ -203,7 +227,7 @@ class DockerDeployer(Deployer[DockerConfig]):
         deployment: str,
         reaper: Reaper,
         ports: Sequence[int],
-        made: list[DockerMachine | RelayContainer],
+        made: list[Closing],
     ) -> DockerDeployment:
         """Everything but the nodes' containers, which are made when they start. `made` gets what is to be closed."""
         run_dir = request.run_dir.absolute()
@@ -213,30 +237,34 @@ class DockerDeployer(Deployer[DockerConfig]):
         except (UsageError, ValueError) as error:
             raise DeployError(f"docker: {error}") from error
         await reaper.ready()
-        relayed = wants_links(request.needs)
-        relay_image = await relay.have_image(engine, source, run_dir) if relayed and request.links else None
         image = await images.ensure(engine, source, request.chain.name, run_dir)
-        owner = json.dumps(asdict(await anyio.to_thread.run_sync(Owner.current)))
-        labels = {sweep.DEPLOYMENT: deployment, sweep.RUN: request.run_id, sweep.OWNER: owner}
-        prefix = f"harness-{_safe(request.run_id)}-{deployment[:6]}"
-        network = await make_network(engine, prefix, labels)
+        labels = {sweep.DEPLOYMENT: deployment, sweep.RUN: request.run_id, sweep.OWNER: await _owner()}
+        prefix = f"harness-{safe(request.run_id)}-{deployment[:6]}"
+        network = await make_network(engine, prefix, labels, ipv6=self.config.ipv6)
         facts = await anyio.to_thread.run_sync(_facts, engine.info)
         free, addresses = iter(ports), network.addresses()
-        placements, dialled, published = {}, {}, {}
+        own, inside, published = {}, {}, {}
         for node in request.nodes:
-            name, address = node.spec.name, next(addresses)
-            inside = {port: FIRST_PORT + number for number, port in enumerate(node.ports)}
+            name = node.spec.name
+            inside[name] = {port: FIRST_PORT + number for number, port in enumerate(node.ports)}
             outside = {port: next(free) for port in node.ports}
+            leading = {inside[name][port]: outside[port] for port in node.ports}
+            own[name] = Attachment(network.id, next(addresses), safe(name)[:63], leading)
+            published.update({(name, port): Address(LOOPBACK, outside[port]) for port in node.ports})
+        peers = {node.spec.name: inside[node.spec.name][node.peer_port] for node in request.nodes}
+        targets = {link: Address(own[link.dst].address, peers[link.dst]) for link in request.links}
+        stage = Stage(engine, request, source, self._pod_source(), prefix, labels)
+        wires = await lay(stage, self.config.links, own, targets, next(addresses, ""), made, ipv6=network.ipv6)
+        placements = {}
+        for node in request.nodes:
+            name = node.spec.name
             cpus, memory = limits[node.host.name]
             blueprint = Blueprint(
-                name=f"{prefix}-{_safe(name)}",
-                hostname=_safe(name)[:63],
+                name=f"{prefix}-{safe(name)}",
                 image=image.id,
                 user=image.user,
-                network=network.id,
-                address=address,
-                published={inside[port]: outside[port] for port in node.ports},
-                volume=f"{prefix}-{_safe(name)}",
+                where=wires.where[name],
+                volume=f"{prefix}-{safe(name)}",
                 labels={**labels, sweep.NODE: name},
                 init=_has_init(engine.info),
                 cpus=cpus,
@@ -245,21 +273,9 @@ class DockerDeployer(Deployer[DockerConfig]):
             access, spool = request.access, run_dir / record.SPOOL / file_name(name)
             machine = DockerMachine(name, engine, blueprint, facts, image.python, spool, access.audit, access.warn)
             made.append(machine)
-            placements[name] = Placement(node.spec, machine, NODES / file_name(name), ANY, address, inside)
-            dialled[name] = Address(address, inside[node.peer_port])
-            published.update({(name, port): Address(LOOPBACK, outside[port]) for port in node.ports})
-        links = {link: dialled[link.dst] for link in request.links}
-        if relay_image is None:
-            return DockerDeployment(
-                placements, links, published, image, RelayShaper((), request.access.warn) if relayed else None
-            )
-        plan = RelayBlueprint(f"{prefix}.relay", relay_image, network.id, next(addresses), labels)
-        container = RelayContainer(engine, plan, run_dir / relay.LOG)
-        made.append(container)
-        links = dict(await container.start(links))
-        return DockerDeployment(
-            placements, links, published, image, RelayShaper([container.relay], request.access.warn)
-        )
+            place = NODES / file_name(name)
+            placements[name] = Placement(node.spec, machine, place, ANY, own[name].address, inside[name])
+        return DockerDeployment(placements, wires.addresses, published, image, wires.shaper)
 
     async def clean(self, run_id: str, run_dir: Path) -> Sequence[str]:
         written = await anyio.to_thread.run_sync(record.read, run_dir)
@@ -297,6 +313,11 @@ class DockerDeployer(Deployer[DockerConfig]):
             engine.close()
 
 
+async def _owner() -> str:
+    """This process, as labels tell of it."""
+    return json.dumps(asdict(await anyio.to_thread.run_sync(Owner.current)))
+
+
 def _alive(owner: str) -> str:
     """Whoever made it, where they are not known to be no more: of another host's process nothing is known."""
     try:
@@ -319,9 +340,7 @@ async def _remove(engine: Engine, deployment: str) -> Sequence[sweep.Thing]:
     return there
 
 
-async def _take_down(
-    engine: Engine, deployment: str, reaper: Reaper, made: Sequence[DockerMachine | RelayContainer], run_dir: Path
-) -> str:
+async def _take_down(engine: Engine, deployment: str, reaper: Reaper, made: Sequence[Closing], run_dir: Path) -> str:
     """Says what is left, "" if nothing is."""
     left = ""
     try:
@@ -336,11 +355,6 @@ async def _take_down(
         await reaper.dismiss()
         await anyio.to_thread.run_sync(record.forget, run_dir)
     return left
-
-
-def _safe(name: str) -> str:
-    """As part of a name that engines accept."""
-    return re.sub(r"[^a-zA-Z0-9_.-]", "-", name)
 
 
 def _has_init(info: Mapping[str, Any]) -> bool:

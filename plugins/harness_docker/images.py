@@ -133,7 +133,21 @@ async def ensure(engine: Engine, source: Source, chain: str, run_dir: Path) -> N
         raise DeployError(f"docker: no image: {refused}") from refused
     except OSError as error:  # a file of the recipe
         raise DeployError(f"docker: no image: {error}") from error
-    return NodeImage(built["Id"], built["Config"].get("User") or "", source.recipe.python, source.recipe.artifacts)
+    return _built(built, source.recipe)
+
+
+async def find(engine: Engine, source: Source, chain: str) -> NodeImage | None:
+    """The image, where it was built before from what is there now. Raises InfrastructureError."""
+    there = [await _look(engine, name) for name in source.needed]
+    ids = [one["Id"] for one in there if one is not None]
+    if source.recipe is None or len(ids) < len(there):
+        return None
+    built = await _look(engine, await anyio.to_thread.run_sync(_tag, chain, source, ids))
+    return _built(built, source.recipe) if built is not None else None
+
+
+def _built(image: Mapping[str, Any], recipe: Image) -> NodeImage:
+    return NodeImage(image["Id"], image["Config"].get("User") or "", recipe.python, recipe.artifacts)
 
 
 async def _look(engine: Engine, name: str) -> Mapping[str, Any] | None:

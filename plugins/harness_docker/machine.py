@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -21,7 +20,6 @@ from docker.errors import NotFound
 
 from harness.api import (
     CommandRecord,
-    CommandTimeout,
     Completed,
     Facts,
     InfrastructureError,
@@ -31,7 +29,7 @@ from harness.api import (
     ServiceSpec,
 )
 from harness_docker.archive import Entry, pack, unpack_one, write_atomically
-from harness_docker.commands import NOT_RUNNING, Command, Commands
+from harness_docker.commands import ROOT_USER, Command, Commands, run_audited
 from harness_docker.containers import ROOT, Blueprint, create, owner_of, run_beside
 from harness_docker.engine import Engine, Interrupt, Refused, explanation
 from harness_docker.service import DockerService
@@ -84,34 +82,9 @@ class DockerMachine(Machine):
     ) -> Completed:
         """See Machine.run. Without `cwd` it runs in the node's folder, without `become` as the image's user. What it
         leaves running when it ends lives on until its node does."""
-        command = Command(tuple(argv), input, env, cwd, "0" if become else "")
-        began = time.monotonic()
-        status: int | None = None
-        error = "cancelled"
-        try:
-            done = await self._command(command, timeout)
-            status, error = done.returncode, ""
-            return done
-        except InfrastructureError as raised:
-            error = str(raised)
-            raise
-        finally:
-            user = "root" if become else ""
-            self._audit(CommandRecord(self.name, command.argv, status, time.monotonic() - began, user, error))
-
-    async def _command(self, command: Command, timeout: float) -> Completed:
-        if not self._container:
-            raise InfrastructureError(f"{self.name}: {command.argv[0]} cannot run: its container is made with its node")
-        try:
-            return await Commands(self._engine, self._container, self._warn).run(command, timeout)
-        except Refused as refused:
-            why = {404: "its container is gone", NOT_RUNNING: "its container does not run, or is paused"}
-            text = why.get(refused.status, str(refused))
-            raise InfrastructureError(f"{self.name}: {command.argv[0]} cannot run: {text}") from refused
-        except CommandTimeout as error:
-            raise CommandTimeout(f"{self.name}: {error}", error.stdout, error.stderr) from error
-        except InfrastructureError as error:
-            raise type(error)(f"{self.name}: {error}") from error
+        commands = Commands(self._engine, self._container, self._warn) if self._container else None
+        command = Command(tuple(argv), input, env, cwd, ROOT_USER if become else "")
+        return await run_audited(self.name, commands, command, timeout, self._audit)
 
     async def put(self, content: bytes | Path, path: PurePosixPath, mode: int = 0o644) -> None:
         async with self._changing:
@@ -240,7 +213,7 @@ class DockerMachine(Machine):
         """Have a shell do something with files: the container's own where it takes commands, else that of another one
         which has the same volume. Raises InfrastructureError."""
         argv = ("sh", "-c", script, "sh", *map(str, arguments))
-        user = "" if as_node else "0"
+        user = "" if as_node else ROOT_USER
         if await self._takes_commands():
             done = await Commands(self._engine, self._container, self._warn).run(Command(argv, user=user), TOOL_WITHIN)
             status, said = done.returncode, done.stderr

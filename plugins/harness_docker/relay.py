@@ -1,29 +1,23 @@
-"""The link relay as a container of the run's network: nodes dial it, and it dials nodes."""
+"""A link relay as a container: nodes dial it, and it dials nodes."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import anyio.to_thread
-from docker import APIClient
-from docker.types import LogConfig
 
 from harness.api import Address, DeployError, Image, InfrastructureError, Link, MachineLost
-from harness_agent.relay import Door, Relay, argv
-from harness_docker.containers import LOGS
+from harness_agent.relay import Door, Relay
+from harness_docker.containers import Attachment, Helper, create_helper
 from harness_docker.engine import Engine, Interrupt
 from harness_docker.images import NodeImage, Source, ensure
 from harness_docker.streams import STDOUT, Hijacked
 
 NAME = "link relay"
-LOG = "relay.log"
-NOBODY = "65534:65534"
-"""The relay needs no rights whatever."""
 ANY_PORT = Address("0.0.0.0", 0)
 CLOSE_WITHIN = 10.0
 ENDS_WITHIN = 5.0
@@ -48,27 +42,17 @@ async def have_image(engine: Engine, nodes: Source, run_dir: Path) -> NodeImage:
     return await ensure(engine, Source(nodes.pull, recipe=RECIPE, arguments=nodes.arguments), NAME, run_dir)
 
 
-@dataclass(frozen=True, slots=True)
-class RelayBlueprint:
-    """All that the relay's container is made from."""
-
-    name: str
-    image: NodeImage
-    network: str
-    address: str
-    labels: Mapping[str, str]
-
-
 class RelayContainer:
-    """A relay, and our connection with its stdin and stdout, which is there for as long as the container."""
+    """A relay, and our connection with its stdin and stdout, which is there for as long as the container. `plan` is
+    that of a helper whose program is the relay."""
 
-    def __init__(self, engine: Engine, plan: RelayBlueprint, log: Path) -> None:
-        self.relay = Relay("docker")
+    def __init__(self, engine: Engine, plan: Helper, machine: str, log: Path) -> None:
+        self.relay = Relay(machine)
         self.relay.line = self
+        self.id = ""
         self._engine = engine
         self._plan = plan
         self._log = log
-        self._container = ""
         self._stream: Hijacked | None = None
         self._life: asyncio.Task[None] | None = None
         self._heard = b""
@@ -79,21 +63,23 @@ class RelayContainer:
         """Where each link's target is to be dialled from now on. Raises DeployError."""
         try:
             with anyio.CancelScope(shield=True):
-                self._container = await self._engine.ask(_create, self._engine.client, self._plan)
+                self.id = await self._engine.ask(create_helper, self._engine.client, self._plan)
                 attached = await self._engine.ask(
                     self._engine.client.attach_socket,
-                    self._container,
+                    self.id,
                     params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1},
                 )
                 self._stream = Hijacked(attached)
                 self._life = asyncio.create_task(self._live(self._stream), name=NAME)
-                await self._engine.ask(self._engine.client.start, self._container)
+                await self._engine.ask(self._engine.client.start, self.id)
             ports = await self.relay.listen([Door(link, ANY_PORT, target) for link, target in targets.items()])
         except InfrastructureError as error:
             raise DeployError(
                 f"docker: no link relay: {error}; its image needs Python 3.11 or newer: option python"
             ) from error
-        return {link: Address(self._plan.address, port) for link, port in zip(targets, ports, strict=True)}
+        where = self._plan.where
+        assert isinstance(where, Attachment), "it is made to be dialled"
+        return {link: Address(where.address, port) for link, port in zip(targets, ports, strict=True)}
 
     async def tell(self, line: str, *, repeatable: bool) -> None:
         stream = self._stream
@@ -122,7 +108,7 @@ class RelayContainer:
             with contextlib.suppress(MachineLost):
                 await self._engine.stream(partial(self._follow, stream, asyncio.get_running_loop()))
             with contextlib.suppress(InfrastructureError):
-                state = (await self._engine.ask(self._engine.client.inspect_container, self._container))["State"]
+                state = (await self._engine.ask(self._engine.client.inspect_container, self.id))["State"]
                 if not state["Running"]:
                     said = await anyio.to_thread.run_sync(_last_line, self._log)
                     self._how = f"exit status {state['ExitCode']}{said and ': '}{said}"
@@ -143,25 +129,6 @@ class RelayContainer:
                     loop.call_soon_threadsafe(self.relay.hear, line.decode())
         finally:
             stream.close()
-
-
-def _create(client: APIClient, plan: RelayBlueprint) -> str:
-    command: Sequence[str] = argv(plan.image.python)
-    created = client.create_container(
-        plan.image.id,
-        name=plan.name,
-        hostname="relay",
-        entrypoint=[command[0]],
-        command=list(command[1:]),
-        user=NOBODY,
-        working_dir="/",
-        stdin_open=True,
-        labels=dict(plan.labels),
-        healthcheck={"test": ["NONE"]},
-        host_config=client.create_host_config(log_config=LogConfig(type="local", config=LOGS)),
-        networking_config={"EndpointsConfig": {plan.network: client.create_endpoint_config(ipv4_address=plan.address)}},
-    )
-    return str(created["Id"])
 
 
 def _last_line(log: Path) -> str:

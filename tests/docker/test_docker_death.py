@@ -76,12 +76,12 @@ async def test_when_the_reaper_is_killed_too_it_is_found_by_its_labels(kit: Any)
         victim.wait_for("up")
         alone = [line for line in (await kit.deployer().heal([], Access())).alone if kit.run_id in line]
         assert len(alone) == 1 and "which still runs: left alone" in alone[0]
-        assert len(kit.left()) == 7  # of the living nothing is removed
+        assert len(kit.left()) == 10  # of the living nothing is removed
         for reaper in reapers(kit.folder / "run"):
             os.kill(reaper, signal.SIGKILL)
     finally:
         victim.end()
-    assert len(kit.left()) == 7
+    assert len(kit.left()) == 10
     removed = await kit.deployer().heal([], Access())
-    assert len([line for line in removed.done if kit.run_id in line]) == 7
+    assert len([line for line in removed.done if kit.run_id in line]) == 10
     assert kit.left() == []

@@ -190,7 +190,7 @@ async def test_whatever_a_run_is_called_its_things_have_names_that_engines_take(
 
 
 async def test_when_there_is_no_network_nothing_is_left(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def none(*_: object) -> None:
+    async def none(*_: object, **__: object) -> None:
         raise DeployError("docker: no network for the nodes: no more addresses")
 
     monkeypatch.setattr(deployer, "make_network", none)
@@ -248,7 +248,7 @@ async def test_inspect_sees_what_is_there_and_touches_nothing(kit: Any) -> None:
     odd = {"ansible_host": "10.0.0.1", "ansible_port": 22, "ansible_user": "$(id)", "ansible_become": True}
     seen = await report(kit, kit.planned("v-0", **odd))
     assert (seen.host, seen.problems, seen.lacks) == ("here", (), {})
-    can = {"node-control", "pause", "commands", "link-control", "link-delay", "link-rate"}
+    can = {"node-control", "pause", "commands", "link-control", "link-delay", "link-loss", "link-rate"}
     assert {capability.value for capability in seen.capabilities} == can
     assert isinstance(seen.facts, Facts)
     assert kit.left() == []

@@ -82,6 +82,12 @@ def ruleset(table: str, sessions: Iterable[Session], flows: Iterable[tuple[Itera
     )
 
 
+def trial() -> str:
+    """Rules that have all that ours may have, and mean nobody, to see whether nft and the kernel take them."""
+    nobody = (address("192.0.2.1"), address("2001:db8::1"))  # addresses for documents, RFC 5737 and RFC 3849
+    return ruleset("harness-check", [Session(nobody[0], nobody[0], 22)], [(nobody, LinkShape(loss=0.5))])
+
+
 def loses(shape: LinkShape) -> bool:
     """Whether rules do anything to such a flow."""
     return bool(_fate(shape))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import anyio
 
 from harness.api import (
     PLAIN,
+    Completed,
     FaultError,
     Flow,
     InfrastructureError,
@@ -27,11 +29,24 @@ WITHIN = 30.0
 """Seconds that nft may take, on a machine that may be busy."""
 
 
+class Ruled(Protocol):
+    """What has rules: a machine, or a network namespace. For what is asked of it see Machine."""
+
+    name: str
+
+    async def run(self, argv: Sequence[str], *, input: bytes, timeout: float, become: bool) -> Completed: ...
+
+    async def ledger_add(self, entry: str, undo: Sequence[Sequence[str]], what: str) -> None: ...
+
+    async def ledger_remove(self, entry: str) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class End:
-    """A machine, by its only node. `heard` are the addresses by which it knows packets of other nodes."""
+    """Where a node's packets arrive, and those of no other one. `heard` are the addresses by which it knows packets of
+    other nodes."""
 
-    machine: Machine
+    machine: Ruled
     nft: str
     heard: Mapping[str, frozenset[IP]]
 
@@ -41,7 +56,7 @@ class NftShaper:
     is removed is in the machine's ledger before it is made: it goes with the run, also with one whose controller
     died."""
 
-    def __init__(self, run_id: str, ends: Mapping[str, End], sessions: Sequence[Session]) -> None:
+    def __init__(self, run_id: str, ends: Mapping[str, End], sessions: Sequence[Session] = ()) -> None:
         self.table = table_of(run_id)
         self._entry = f"table inet {self.table}"
         self._ends = ends

@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.api import InfrastructureError, LinkShape, Machine, MachineLost
-from harness_agent.nft.rules import IP, Session, address, ruleset
+from harness.api import InfrastructureError, Machine, MachineLost
+from harness_agent.nft.rules import IP, address, trial
 
 PROGRAM = Path(__file__).with_name("probe.py")
 WITHIN = 60.0
 """Seconds that a machine may take: names that nobody knows are asked for many times."""
-_TRIED = "harness-check"
-_SOMEBODY = (address("192.0.2.1"), address("2001:db8::1"))  # addresses for documents, RFC 5737 and RFC 3849
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +26,7 @@ class Survey:
 async def survey(machine: Machine, peers: Mapping[str, str]) -> Survey | str:
     """What a machine says, `peers` being names or addresses by node; or why it takes no rules, or does not know who is
     who. Touches nothing. Raises InfrastructureError."""
-    trial = [(_SOMEBODY, LinkShape(loss=0.5))]
-    asked = {"ruleset": ruleset(_TRIED, [Session(_SOMEBODY[0], _SOMEBODY[0], 22)], trial), "peers": dict(peers)}
+    asked = {"ruleset": trial(), "peers": dict(peers)}
     try:
         done = await machine.run(
             (machine.python, "-I", "-S", "-X", "utf8", "-c", PROGRAM.read_text()),
