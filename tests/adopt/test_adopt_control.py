@@ -94,6 +94,29 @@ async def test_nothing_is_done_to_one_that_is_only_looked_at(testnet: Callable[.
     assert net.all_there()
 
 
+async def test_a_playbooks_commands_are_run_on_the_machines_of_controlled_ones(
+    testnet: Callable[..., Any], tmp_path: Path
+) -> None:
+    net = testnet(ROLES)
+    marker = tmp_path / "marker"
+    steps = f"""
+[[steps]]
+at = "200ms"
+targets = "validator-1"
+run = ["sh", "-c", "echo $PPID >> {marker}; echo done"]
+[[steps]]
+at = "300ms"
+targets = "validator-0"
+fault = "cpu-stress"
+workers = 1
+hold = "500ms"
+"""
+    finished = await run_playbook(PLAYBOOK + steps, tmp_path / "runs", inventory=net.by_pid_files(control=True))
+    assert finished.outcome.exit_code is ExitCode.PASS, finished.outcome.reason
+    assert marker.read_text().count("\n") == 1
+    assert net.all_there()
+
+
 async def test_a_signal_reaches_the_process_that_is_meant_or_none(
     testnet: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

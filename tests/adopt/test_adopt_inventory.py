@@ -81,14 +81,14 @@ def test_a_port_alone_is_as_the_machine_reaches_itself_through_a_tunnel() -> Non
     assert direct.endpoints["api"] == Address("h", 80)
 
 
-def test_units_are_services_and_may_be_controlled_pid_files_can_only_be_suspended() -> None:
+def test_units_are_services_and_may_be_controlled_pid_files_can_be_suspended_and_work() -> None:
     unit = read(manage="adopt", endpoints=API, unit="devnet-v0", control=True)
     assert unit is not None
     assert unit.unit == "devnet-v0.service"
-    assert allowed(unit) == {MachineCapability.NODE_CONTROL, MachineCapability.PAUSE}
+    assert allowed(unit) == {MachineCapability.NODE_CONTROL, MachineCapability.PAUSE, MachineCapability.COMMANDS}
     pid = read(manage="adopt", endpoints=API, pid_file="/run/x.pid", control="yes", log="/var/log/x.log")
     assert pid is not None
-    assert allowed(pid) == {MachineCapability.PAUSE}
+    assert allowed(pid) == {MachineCapability.PAUSE, MachineCapability.COMMANDS}
     looked_at = read(manage="adopt", endpoints=API, unit="devnet@v0.service")
     assert looked_at is not None
     assert allowed(looked_at) == frozenset()
@@ -219,6 +219,38 @@ async def test_faults_that_are_not_allowed_are_refused_in_plan(tmp_path: Path, v
         await target.check(plan(CHAOS))
     assert f"{tmp_path}/lab.toml:3:1: " in str(raised.value)
     assert "chaos.restart needs node-control" in str(raised.value)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("step", "variables", "why"),
+    [
+        (
+            'run = ["true"]',
+            "",
+            "needs commands, which the inventory does not allow on its adopted node: control = true",
+        ),
+        ('run = ["true"]', "control = true", ""),
+        ('fault = "cpu-stress"\nhold = "1s"', "control = true", ""),
+        ('fault = "clock-skew"\nahead = "1h"\nhold = "1s"', "control = true", "needs launch, which cannot be had of"),
+        (
+            'fault = "upgrade"\narguments = ["-v"]\nhold = "1s"',
+            "control = true",
+            "how it is started is not the harness",
+        ),
+    ],
+)
+async def test_commands_are_run_where_control_is_allowed_and_nobody_elses_node_is_launched_otherwise(
+    tmp_path: Path, step: str, variables: str, why: str
+) -> None:
+    text = ADOPTED + f'unit = "x"\nansible_connection = "local"\n{variables}'
+    target = choose_target(Registry(), inventory(tmp_path, text))
+    asked = plan(f'[[steps]]\nat = "1s"\ntargets = "all"\n{step}\n')
+    if why:
+        with pytest.raises(SpecError, match=why):
+            await target.check(asked)
+    else:
+        await target.check(asked)
 
 
 @pytest.mark.anyio
