@@ -65,6 +65,18 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True)
+class Disk:
+    """A volume that is a file system of a given size, and where it is in containers."""
+
+    volume: str
+    folder: PurePosixPath
+
+    @property
+    def mount(self) -> Mount:
+        return Mount(str(self.folder), self.volume, type="volume", no_copy=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Blueprint:
     """All that a node's container is made from, but what it runs. No `cpus` and no `memory` (bytes) are no limit."""
 
@@ -77,6 +89,7 @@ class Blueprint:
     init: bool
     cpus: float | None
     memory: int | None
+    disk: Disk | None = None
 
 
 def create(client: APIClient, plan: Blueprint, spec: ServiceSpec) -> str:
@@ -85,7 +98,7 @@ def create(client: APIClient, plan: Blueprint, spec: ServiceSpec) -> str:
     network, of_host = plan.where.options(client)
     host_config = client.create_host_config(
         init=plan.init,
-        mounts=[Mount(str(ROOT), plan.volume, type="volume")],
+        mounts=[Mount(str(ROOT), plan.volume, type="volume"), *([plan.disk.mount] if plan.disk else [])],
         log_config=LogConfig(type="local", config=LOGS),
         nano_cpus=None if plan.cpus is None else round(plan.cpus * 1e9),
         mem_limit=plan.memory,
@@ -121,6 +134,7 @@ class Helper:
     user: str = NOBODY
     capabilities: Sequence[str] = ()
     talks: bool = False
+    disks: Sequence[Disk] = ()
 
 
 def create_helper(client: APIClient, plan: Helper) -> str:
@@ -131,6 +145,7 @@ def create_helper(client: APIClient, plan: Helper) -> str:
         cap_add=list(plan.capabilities),
         security_opt=["no-new-privileges"],
         read_only=True,
+        mounts=[disk.mount for disk in plan.disks],
         log_config=LogConfig(type="local", config=LOGS),
         **of_host,
     )

@@ -39,10 +39,11 @@ from harness.api import (
     UsageError,
     file_name,
 )
+from harness_agent.disks import LEAST, reported, size_for
 from harness_agent.nft import RULES
 from harness_agent.ports import PortLeases
 from harness_agent.relay import SHAPES
-from harness_docker import images, pods, record, sweep
+from harness_docker import disks, images, pods, record, sweep
 from harness_docker.containers import LOOPBACK, ROOT, Attachment, Blueprint, safe
 from harness_docker.deployment import DockerDeployment
 from harness_docker.engine import Engine, NoEngine
@@ -57,6 +58,7 @@ FIRST_PORT = 26000
 """The ports of a node in its container: each has an address of its own, so they are the same in all."""
 LEAST_MEMORY = 6 << 20
 """Bytes: engines refuse to limit a container to less."""
+CAPABILITIES = DockerMachine.capabilities | {MachineCapability.OWN_DISK}
 NODES = ROOT / "nodes"
 
 
@@ -80,6 +82,12 @@ class DockerConfig(Config):
     ipv6: bool = Field(False, description="give nodes IPv6 addresses, too")
     cpus: float | None = Field(None, description="CPUs that each node may use", ge=0.01)
     memory: Size | None = Field(None, description="memory that each node may use, swap included", ge=LEAST_MEMORY)
+    disk: Size | None = Field(
+        None,
+        description="have each node's folder be a file system of its own of this size; it is in memory, of which it "
+        "takes the node's share where there is one",
+        ge=LEAST,
+    )
 
 
 class Limits(Config):
@@ -93,12 +101,13 @@ class DockerDeployer(Deployer[DockerConfig]):
     """Nodes in containers of a Docker engine: one container a node, in a network of the run's own. Their ports are
     published on 127.0.0.1; images are built from what the chain brings, or named.
 
-    A host of the inventory is the engine; variables harness_cpus and harness_memory limit each node that goes there.
+    A host of the inventory is the engine; variables harness_cpus, harness_memory and harness_disk limit each node that
+    goes there.
     When the harness dies, even by SIGKILL, all that it made on the engine is removed."""
 
     name = "docker"
     Config = DockerConfig
-    capabilities: ClassVar[frozenset[MachineCapability]] = DockerMachine.capabilities | SHAPES | RULES
+    capabilities: ClassVar[frozenset[MachineCapability]] = CAPABILITIES | SHAPES | RULES
 
     async def inspect(self, nodes: Sequence[PlannedNode], chain: Chain[Any], access: Access) -> Sequence[HostReport]:
         hosts = {node.host.name: node.host for node in nodes}
@@ -111,16 +120,14 @@ class DockerDeployer(Deployer[DockerConfig]):
             problems = await self._image_problems(engine, chain)
             links, unlinked = offered(self.config.links, await self._why_no_rules(engine))
             facts, lacks = await anyio.to_thread.run_sync(_facts, engine.info), {**_lacks(engine.info), **unlinked}
-            return [
-                HostReport(
-                    name,
-                    (DockerMachine.capabilities | links) - lacks.keys(),
-                    (*problems, *self._limit_problems(host, engine.info), *((ADOPTS_NOT,) if name in adopted else ())),
-                    lacks,
-                    facts,
-                )
-                for name, host in hosts.items()
-            ]
+            reports = []
+            for name, host in hosts.items():
+                diskful, diskless = reported(host, self.config.disk, "")
+                limits = (*self._limit_problems(host, engine.info), *diskful)
+                missing, refused = {**lacks, **diskless}, (ADOPTS_NOT,) if name in adopted else ()
+                can = (CAPABILITIES | links) - missing.keys()
+                reports.append(HostReport(name, can, (*problems, *limits, *refused), missing, facts))
+            return reports
         finally:
             engine.close()
 
@@ -234,6 +241,7 @@ class DockerDeployer(Deployer[DockerConfig]):
         try:
             source = await anyio.to_thread.run_sync(self._source, engine, request.chain)
             limits = {node.host.name: self._limits(node.host) for node in request.nodes}
+            sizes = {node.spec.name: size_for(node.host, self.config.disk) for node in request.nodes}
         except (UsageError, ValueError) as error:
             raise DeployError(f"docker: {error}") from error
         await reaper.ready()
@@ -255,6 +263,9 @@ class DockerDeployer(Deployer[DockerConfig]):
         targets = {link: Address(own[link.dst].address, peers[link.dst]) for link in request.links}
         stage = Stage(engine, request, source, self._pod_source(), prefix, labels)
         wires = await lay(stage, self.config.links, own, targets, next(addresses, ""), made, ipv6=network.ipv6)
+        folders = {node.spec.name: NODES / file_name(node.spec.name) for node in request.nodes}
+        wanted = {name: (folders[name], size) for name, size in sizes.items() if size is not None}
+        held = await disks.have(engine, image.id, prefix, labels, wanted)
         placements = {}
         for node in request.nodes:
             name = node.spec.name
@@ -269,12 +280,12 @@ class DockerDeployer(Deployer[DockerConfig]):
                 init=_has_init(engine.info),
                 cpus=cpus,
                 memory=memory,
+                disk=held.get(name),
             )
             access, spool = request.access, run_dir / record.SPOOL / file_name(name)
             machine = DockerMachine(name, engine, blueprint, facts, image.python, spool, access.audit, access.warn)
             made.append(machine)
-            place = NODES / file_name(name)
-            placements[name] = Placement(node.spec, machine, place, ANY, own[name].address, inside[name])
+            placements[name] = Placement(node.spec, machine, folders[name], ANY, own[name].address, inside[name])
         return DockerDeployment(placements, wires.addresses, published, image, wires.shaper)
 
     async def clean(self, run_id: str, run_dir: Path) -> Sequence[str]:

@@ -92,7 +92,7 @@ class DockerMachine(Machine):
                 await anyio.to_thread.run_sync(self._spool.put, content, path, mode)
                 return
             inside = ROOT in path.parents
-            beside = (ROOT if inside else PurePosixPath("/")) / f".put-{uuid4().hex}"
+            beside = self._same_file_system(path) / f".put-{uuid4().hex}"
             if not inside and not await self._takes_commands():
                 with anyio.CancelScope(shield=True):  # it can only be written where it is to be: then as a whole
                     await self._upload([Entry(path, content, mode, self._owner)])
@@ -104,6 +104,13 @@ class DockerMachine(Machine):
                 with anyio.CancelScope(shield=True), contextlib.suppress(InfrastructureError):
                     await self._tool(REMOVE, beside)
                 raise
+
+    def _same_file_system(self, path: PurePosixPath) -> PurePosixPath:
+        """A folder that is there, from which a file can be moved to this path at once."""
+        disk = self._blueprint.disk
+        if disk is not None and disk.folder in path.parents:
+            return disk.folder
+        return ROOT if ROOT in path.parents else PurePosixPath("/")
 
     async def get(self, path: PurePosixPath) -> bytes:
         if not self._container:
