@@ -293,15 +293,17 @@ def _files(directory: RunDirectory) -> tuple[tuple[str, str], ...]:
     """What there is of them, relative to the current folder where they lie under it."""
     known = (
         ("run directory", directory.path),
+        ("report", directory.report),
         ("journal", directory.journal),
         ("result", directory.result),
         ("JUnit", directory.junit),
         ("node logs", directory.logs),
     )
-    return tuple((label, _short(path)) for label, path in known if path.exists())
+    return tuple((label, short_path(path)) for label, path in known if path.exists())
 
 
-def _short(path: Path) -> str:
+def short_path(path: Path) -> str:
+    """Relative to the current folder, where it lies under it."""
     cwd = Path.cwd()
     return str(path.relative_to(cwd)) if path.is_relative_to(cwd) else str(path)
 
@@ -313,7 +315,7 @@ def _again(state: RunState, command: Sequence[str]) -> str:
         return shlex.join(command)
     if not (run.command or run.playbook):
         return ""
-    words = list(run.command) or ["harness", "run", _short(Path(run.playbook))]
+    words = list(run.command) or ["harness", "run", short_path(Path(run.playbook))]
     if "--seed" not in words:
         words += ["--seed", str(run.seed)]
     given = {word.partition("=")[0] for word in words}

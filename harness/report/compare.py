@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
@@ -29,7 +29,7 @@ from harness.report.statistics import (
 )
 
 _INTERVALS_PER_STRETCH = 5
-_LEAST_P50, _LEAST_P99 = 5, 100
+_LEAST_P50, _LEAST_P99 = 3, 100
 _ECDF = 200
 _MAX_SETTINGS = 200
 SAME, DIFFERS, UNKNOWN = "within noise", "differs", "too short to say"
@@ -154,19 +154,7 @@ def _corrected(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
 
 
 def _metric_table(metrics: Sequence[Metric]) -> Table:
-    columns = (
-        "measured",
-        "A: n",
-        "A: p50",
-        "A: p99",
-        "B: n",
-        "B: p50",
-        "B: p99",
-        "change",
-        "95 % interval",
-        "p",
-        "says",
-    )
+    columns = ("measured", "A: p50 · p99 of n", "B: p50 · p99 of n", "change", "95 % interval", "p", "says")
     rows = tuple(Row(_metric_cells(metric), metric.mood) for metric in metrics)
     notes = (
         f"Samples are gathered in stretches of time that count once each; change: of the median stretch, B against A, "
@@ -179,17 +167,19 @@ def _metric_table(metrics: Sequence[Metric]) -> Table:
 
 def _metric_cells(metric: Metric) -> tuple[str, ...]:
     show = seconds if metric.unit == "s" else per_second
-    sides = [
-        cell
-        for ordered in (metric.a, metric.b)
-        for cell in (f"{len(ordered):,}", *(show(percentile(ordered, p)) if ordered else NONE for p in (50, 99)))
-    ]
+    sides = (_in_short(metric.a, show), _in_short(metric.b, show))
     found = metric.difference
     if found is None:
         return (metric.name, *sides, NONE, NONE, NONE, metric.judged)
     change = NONE if found.change is None else f"{found.change:+.1%}"
     interval = f"{_signed(found.low, metric.unit)} … {_signed(found.high, metric.unit)}"
     return (metric.name, *sides, change, interval, f"{metric.p:.2g}" if metric.p is not None else NONE, metric.judged)
+
+
+def _in_short(ordered: Sequence[float], show: Callable[[float], str]) -> str:
+    if not ordered:
+        return NONE
+    return f"{show(percentile(ordered, 50))} · {show(percentile(ordered, 99))} of {len(ordered):,}"
 
 
 def _signed(value: float, unit: str) -> str:
@@ -290,19 +280,22 @@ def _told(expectations: Table, metrics: Sequence[Metric], settings: Table) -> It
 def _charts(metrics: Sequence[Metric]) -> Iterator[Chart]:
     """Of each quantity, which share of its samples was at most so much: further left is less."""
     for metric in metrics:
-        if metric.name.endswith(": p99") or not (metric.a and metric.b):
+        if metric.unit != "s" or metric.name.endswith(": p99") or not (metric.a and metric.b):
             continue
-        show = seconds if metric.unit == "s" else per_second
         lines = (Line("A", _shares(metric.a), 0), Line("B", _shares(metric.b), 1))
         end = max(metric.a[-1], metric.b[-1])
         yield Chart(
-            f"{metric.name.removesuffix(': p50')}: share of samples that are at most so much",
+            f"{metric.name.removesuffix(': p50').capitalize()}: share of samples that are at most so long",
             lines, min(0.0, metric.a[0], metric.b[0]), end if end > 0 else 1.0,
-            value=lambda share: f"{share:.0%}", place=show, is_time=False, has_steps=True,
+            value=_percent, place=seconds, is_time=False, has_steps=True,
         )  # fmt: skip
 
 
 def _shares(ordered: Sequence[float]) -> Points:
     count = min(len(ordered), _ECDF)
     ranks = sorted({round(len(ordered) * (index + 1) / count) for index in range(count)})
-    return [(ordered[rank - 1], rank / len(ordered)) for rank in ranks]
+    return [(ordered[0], 0.0), *((ordered[rank - 1], rank / len(ordered)) for rank in ranks)]
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}"

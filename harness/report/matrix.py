@@ -56,6 +56,11 @@ class MatrixSummary:
     figures: Table
     charts: tuple[Chart, ...]
 
+    @property
+    def links(self) -> Mapping[str, str]:
+        """Where the report of a run is, by its id; "" where there is none."""
+        return {run.run_id: run.link for run in self.runs}
+
 
 def matrix_id(state: RunState) -> str:
     """Which matrix this run is of, "" for a run of its own."""
