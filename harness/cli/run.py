@@ -15,6 +15,7 @@ from harness.cli.options import (
     open_registry,
     read_inventory,
 )
+from harness.errors import UsageError
 
 
 @click.command(short_help="Run a playbook.")
@@ -28,8 +29,10 @@ from harness.cli.options import (
 @click.option("--deployer", default="", metavar="NAME", help="Deployer to use, whatever the inventory says.")
 @forks_option
 @click.option("--check", "check_only", is_flag=True, help="Stop after plan: print it and touch nothing.")
-@click.option("--output", type=click.Choice(["plain", "json"]), default=None,
-              help="plain: progress on stderr, summary on stdout. json: every event as a line on stdout.")  # fmt: skip
+@click.option("--output", type=click.Choice(["screen", "plain", "json"]), default=None,
+              help="screen: watch it (default on a terminal). plain: progress on stderr, summary on stdout. "
+                   "json: every event as a line on stdout.")  # fmt: skip
+@click.option("--announce", type=int, hidden=True)
 @click.option("-q", "--quiet", is_flag=True, help="No progress lines; the summary only.")
 @click.option("--keep", is_flag=True, help="Keep the nodes' folders also after a run that passed.")
 @click.option("--runs", "runs_dir", type=click.Path(path_type=Path), help="Folder for run directories.")
@@ -44,6 +47,7 @@ def run(
     forks: int | None,
     check_only: bool,
     output: str | None,
+    announce: int | None,
     quiet: bool,
     keep: bool,
     runs_dir: Path | None,
@@ -86,11 +90,35 @@ def run(
         from harness.cli.plan_view import show_plans
 
         return show_plans(plans, target)
+    command = _words(playbook, inventory_path, extra_texts, limit, deployer, faults_from)
+    if announce is None and _is_shown(output, project.output, quiet):
+        from harness.cli.attached import run_attached
+
+        return run_attached(_arguments(command, seed, keep, runs_dir, forks))
     from harness.cli.running import RunOptions, run_all
 
-    command = _words(playbook, inventory_path, extra_texts, limit, deployer, faults_from)
-    options = RunOptions(runs_dir or project.runs, output or project.output, quiet, keep, command)
+    options = RunOptions(runs_dir or project.runs, output or project.output, quiet, keep, command, announce)
     return run_all(plans, target, registry, options)
+
+
+def _is_shown(output: str | None, of_project: str, quiet: bool) -> bool:
+    """On the screen: where that was asked for, or nothing else was and somebody looks on."""
+    from harness.cli.attached import has_screen
+
+    if output == "screen" and not has_screen():
+        raise UsageError("--output screen needs a terminal: use plain or json")
+    return output == "screen" or (output is None and of_project == "plain" and not quiet and has_screen())
+
+
+def _arguments(
+    command: tuple[str, ...], seed: int | None, keep: bool, runs: Path | None, forks: int | None
+) -> list[str]:
+    """Of the same command for a process of its own, which nobody looks at."""
+    arguments = [*command[2:], "--output", "plain"]
+    arguments += ["--seed", str(seed)] if seed is not None else []
+    arguments += ["--runs", str(runs)] if runs is not None else []
+    arguments += ["--forks", str(forks)] if forks is not None else []
+    return [*arguments, "--keep"] if keep else arguments
 
 
 def _words(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from typing import ClassVar
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual.app import App, ComposeResult
@@ -16,6 +17,7 @@ from textual.widget import Widget
 from textual.widgets import Footer
 
 from harness.control.client import ControlClient, ControlError
+from harness.control.protocol import FaultRequest
 from harness.record.events import Recorded
 from harness.record.rundir import RunDirectory
 from harness.record.state import RunState
@@ -24,12 +26,21 @@ from harness.tui.moment import Mode, Moment
 from harness.tui.panels import charts, header, nodes, timeline
 from harness.tui.panels import expectations as checks
 from harness.tui.run_log import RunLog
+from harness.tui.screens.choice import Answer, Choice
+from harness.tui.screens.faults import FaultScreen
+from harness.tui.screens.help import HelpScreen
+from harness.tui.screens.node import NodeScreen
 from harness.tui.watching import Watching
 
 TICK = 0.1
 """Seconds between two drawings at least."""
 _SEEK = 5.0
 _SEEK_FAR = 60.0
+
+KEEP = Answer("keep", "Let it go on", "k")
+DETACH = Answer("detach", "Leave it running", "d")
+ABORT = Answer("abort", "Abort it", "a", is_grave=True)
+ABORTED = "It is taken down at once, its faults are healed, and nothing more is judged."
 
 Draw = Callable[[Moment, int, int], Text]
 
@@ -120,12 +131,17 @@ class RunApp(App[int]):
         Binding("q,ctrl+c", "leave", "Leave", priority=True),
     ]
 
-    def __init__(self, directory: RunDirectory, *, replay: bool = False, speed: float = 1.0) -> None:
-        """Raises OSError when the run's journal cannot be read."""
+    def __init__(
+        self, directory: RunDirectory, *, replay: bool = False, speed: float = 1.0, in_series: bool = False
+    ) -> None:
+        """`in_series`: closed by itself at the end of a run after which others of its matrix come. Raises OSError when
+        the run's journal cannot be read."""
         super().__init__()
         self.log_lines = RunLog()
         self.watching = Watching(directory, self._told, replay=replay, speed=speed)
         self.client = ControlClient(directory.path)
+        self.is_left_running = False
+        self._in_series = in_series
         self._ticked = time.monotonic()
 
     def compose(self) -> ComposeResult:
@@ -164,17 +180,27 @@ class RunApp(App[int]):
         more = self.watching.advance(now - self._ticked)
         self._ticked = now
         self.draw()
+        if self._in_series and self._others_come:
+            self.exit(0)
         self.set_timer(0.001 if more else TICK, self._tick)
+
+    @property
+    def _others_come(self) -> bool:
+        state = self.watching.history.state
+        if state.run is None or state.finish is None or state.finish.status == "interrupted":
+            return False
+        matrix = state.run.matrix
+        return int(matrix.get("number", 0)) < int(matrix.get("of", 0))
 
     def draw(self) -> None:
         """Everything as it is at the moment that is looked at."""
         moment = self.watching.moment
-        for panel in self.query(Panel):
+        for panel in self.screen_stack[0].query(Panel):
             if panel.display:
                 panel.draw(moment)
-        self.query_one("#nodes", Lines).show(NodeTable(moment.state))
+        self.screen_stack[0].query_one("#nodes", Lines).show(NodeTable(moment.state))
         self.log_lines.until = moment.t if moment.mode is not Mode.LIVE else float("inf")
-        self.query_one("#log", Lines).show(self.log_lines)
+        self.screen_stack[0].query_one("#log", Lines).show(self.log_lines)
 
     # What keys do
 
@@ -223,6 +249,64 @@ class RunApp(App[int]):
             self.notify(str(error), severity="error", markup=False)
             return False
         return True
+
+    async def action_faults(self) -> None:
+        table = self.query_one("#nodes", Lines)
+        rows = table.source.rows if isinstance(table.source, NodeTable) else []
+        await self.choose_fault([rows[table.cursor].node.name] if table.cursor < len(rows) else [])
+
+    async def choose_fault(self, chosen: Sequence[str]) -> None:
+        """Have a fault chosen for these nodes, or others, and injected."""
+        offered: list[dict[str, Any]] = []
+
+        async def look() -> None:
+            offered.extend(await self.client.faults())
+
+        if not await self.ask(look):
+            return
+
+        async def inject(request: FaultRequest | None) -> None:
+            if request is not None:
+                self.run_worker(self.ask(partial(self.client.inject, request)), exclusive=False)
+
+        nodes = sorted(self.watching.history.state.nodes)
+        self.push_screen(FaultScreen(offered, nodes, chosen), inject)
+
+    def action_abort(self) -> None:
+        async def answered(answer: str | None) -> None:
+            if answer == "abort":
+                await self.ask(self.client.abort)
+
+        if self.watching.can_steer:
+            self.push_screen(Choice("Abort the run?", ABORTED, (KEEP, ABORT)), answered)
+        else:
+            self.notify("the run is over: there is nothing to abort", severity="warning", markup=False)
+
+    def action_leave(self) -> None:
+        """Ask, where there is a run that goes on."""
+        if len(self.screen_stack) > 1:
+            self.pop_screen()
+            return
+        if not self.watching.can_steer:
+            self.exit(0)
+            return
+
+        async def answered(answer: str | None) -> None:
+            if answer == "abort" and await self.ask(self.client.abort):
+                self.notify("it is being taken down; leave when it is done", markup=False)
+            elif answer == "detach":
+                self.is_left_running = True
+                self.exit(0)
+
+        again = f"harness watch {self.watching.directory.run_id}"
+        self.push_screen(Choice("The run goes on. Leave it?", f"To watch it again: {again}", (DETACH, ABORT)), answered)
+
+    def action_help(self) -> None:
+        self.push_screen(HelpScreen())
+
+    def on_lines_chosen(self, event: Lines.Chosen) -> None:
+        if event.lines.id == "nodes" and isinstance(event.lines.source, NodeTable):
+            self.push_screen(NodeScreen(event.lines.source.rows[event.index].node.name))
 
     def action_save(self) -> None:
         name = f"{self.watching.directory.run_id}-{int(self.watching.moment.t)}s.svg"

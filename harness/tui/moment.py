@@ -21,13 +21,14 @@ class Mode(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """`t`: which moment, in seconds since the run began; `end`: until when the run is known. `speed` of a replay, 0
-    when it stands."""
+    """`t`: which moment, in seconds since the run began; `end`: until when the run is known, and `planned_end` until
+    when it is to go on at least. `speed` of a replay, 0 when it stands."""
 
     state: RunState
     series: Series
     t: float
     end: float
+    planned_end: float
     mode: Mode
     speed: float = 0.0
 

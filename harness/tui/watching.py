@@ -74,7 +74,14 @@ class Watching:
         history, end = self.history, self.end
         t = end if self._cursor is None else min(self._cursor, end)
         state = history.state if self._cursor is None else history.at(t)
-        return Moment(state, history.series, t, end, self.mode, self.speed if self.playing else 0.0)
+        return Moment(state, history.series, t, end, self._planned_end, self.mode, self.speed if self.playing else 0.0)
+
+    @property
+    def _planned_end(self) -> float:
+        drive = next((phase for phase in self.history.state.phases if phase.phase == "drive"), None)
+        if not self._is_live or drive is None or drive.budget is None or drive.ok is not None:
+            return 0.0
+        return drive.started_at + drive.budget
 
     @property
     def end(self) -> float:

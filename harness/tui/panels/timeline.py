@@ -18,9 +18,7 @@ LABEL = 8
 
 def extent(moment: Moment) -> tuple[float, float]:
     """From when to when it goes: until the end that is planned, as long as that lies ahead."""
-    drive = moment.drive
-    planned = drive.started_at + drive.budget if drive is not None and drive.budget and drive.ok is None else 0.0
-    return 0.0, max(moment.end, planned, 1.0)
+    return 0.0, max(moment.end, moment.planned_end, 1.0)
 
 
 def column_of(t: float, moment: Moment, width: int) -> int:

@@ -1,0 +1,69 @@
+"""The lines of a file that may be long and may grow: where each begins is remembered, what it says is read when it is
+shown."""
+
+from __future__ import annotations
+
+import os
+import time
+from array import array
+from pathlib import Path
+
+from rich.text import Text
+
+from harness.tui.look import cut
+
+BLOCK = 1 << 20
+LONGEST = 4096
+"""Bytes of a line that are shown at most."""
+
+
+class FileLines:
+    """A source of lines. Eight bytes a line are kept."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+        self._starts = array("Q", [0])
+        self._end = 0
+
+    def grow(self, seconds: float) -> bool:
+        """Take in what was appended, for so long at most; whether there is more. Raises OSError."""
+        give_up = time.monotonic() + seconds
+        while data := self._read(self._end, BLOCK):
+            position = data.find(b"\n")
+            while position >= 0:
+                self._starts.append(self._end + position + 1)
+                position = data.find(b"\n", position + 1)
+            self._end += len(data)
+            if time.monotonic() > give_up:
+                return True
+        return False
+
+    def __len__(self) -> int:
+        """A last line without an end counts."""
+        return len(self._starts) - (self._starts[-1] == self._end)
+
+    def raw(self, index: int) -> bytes:
+        """A line as it is in the file, without its end."""
+        start = self._starts[index]
+        end = self._starts[index + 1] if index + 1 < len(self._starts) else self._end
+        return self._read(start, min(end - start, LONGEST)).rstrip(b"\r\n")
+
+    def heading(self, width: int) -> Text:
+        return Text()
+
+    def line(self, index: int, width: int) -> Text:
+        return Text(cut(self.raw(index).decode(errors="replace").expandtabs(4), width), no_wrap=True)
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _read(self, start: int, length: int) -> bytes:
+        if self._file is None:
+            try:
+                self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return b""
+        return os.pread(self._file, length, start)

@@ -1,0 +1,141 @@
+"""A fault by hand: which, of which nodes, for how long; and what that means, before it is done."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, OptionList, SelectionList, Static
+from textual.widgets.option_list import Option
+from textual.widgets.selection_list import Selection
+
+from harness.control.protocol import FaultRequest
+from harness.errors import UsageError
+from harness.spec.units import format_duration, parse_duration
+from harness.spec.variables import parse_extras
+from harness.tui.look import BAD, DIM, cut
+
+_ABOUT = 70
+
+
+class FaultScreen(ModalScreen[FaultRequest | None]):
+    """Gives what is to be asked of the run, None where it is to be nothing. `faults` as ControlClient.faults has them;
+    `chosen` nodes are ticked at first."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Back"),
+        Binding("ctrl+s", "inject", "Inject"),
+    ]
+
+    def __init__(self, faults: Sequence[Mapping[str, Any]], nodes: Sequence[str], chosen: Sequence[str]) -> None:
+        super().__init__()
+        self._faults = {str(fault["name"]): fault for fault in faults}
+        self._names = nodes
+        self._chosen = chosen
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog wide"):
+            yield Static("Inject a fault", classes="question")
+            with Horizontal(id="fault-choice"):
+                yield OptionList(*(self._option(name) for name in sorted(self._faults, key=self._order)), id="fault")
+                yield SelectionList[str](
+                    *(Selection(Text(cut(name, 40)), name, name in self._chosen) for name in self._names), id="targets"
+                )
+            with Horizontal(id="fault-more"):
+                yield Input(value="10s", placeholder="for how long: 10s", id="duration")
+                yield Input(placeholder="options: signal=SIGTERM ready_timeout=20s", id="options")
+            yield Static(id="effect", markup=False)
+            with Horizontal(classes="answers"):
+                yield Button("Inject (ctrl+s)", id="inject", variant="error")
+                yield Button("Back (esc)", id="back")
+
+    def _order(self, name: str) -> tuple[bool, str]:
+        return bool(self._faults[name].get("why")), name
+
+    def _option(self, name: str) -> Option:
+        fault = self._faults[name]
+        why = str(fault.get("why") or "")
+        text = Text.assemble((f"{cut(name, 14):<15}", "bold" if not why else DIM))
+        text.append(cut(why or str(fault.get("about") or ""), _ABOUT), DIM)
+        return Option(text, id=f"fault-{name}", disabled=bool(why))
+
+    def on_mount(self) -> None:
+        self.query_one("#fault").border_title = "which"
+        self.query_one("#targets").border_title = "of which nodes (space)"
+        self.query_one("#duration").border_title = "for how long"
+        self.query_one("#options").border_title = "with these options"
+        self.query_one("#fault", OptionList).focus()
+        self._tell()
+
+    def on_option_list_option_highlighted(self) -> None:
+        self._tell()
+
+    def on_selection_list_selected_changed(self) -> None:
+        self._tell()
+
+    def on_input_changed(self) -> None:
+        self._tell()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        if event.button.id == "inject":
+            self.action_inject()
+        else:
+            self.action_leave()
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+    def action_inject(self) -> None:
+        request = self._tell()
+        if request is not None:
+            self.dismiss(request)
+
+    def _tell(self) -> FaultRequest | None:
+        """Spell out what will happen, or what is missing."""
+        effect = self.query_one("#effect", Static)
+        try:
+            request = self._request()
+        except UsageError as error:
+            effect.update(Text(str(error), DIM))
+            return None
+        targets = ", ".join(request.targets)
+        about = str(self._faults[request.fault].get("about") or "")
+        effect.update(
+            Text.assemble(
+                (f"{request.fault} of {cut(targets, 120)} ", "bold"),
+                f"for {format_duration(request.duration)}, then healed. ",
+                (cut(about, 200), DIM),
+                (" It stands in the journal, and the verdict is on a network that had it.", BAD),
+            )
+        )
+        return request
+
+    def _request(self) -> FaultRequest:
+        highlighted = self.query_one("#fault", OptionList).highlighted_option
+        name = (highlighted.id or "").removeprefix("fault-") if highlighted is not None else ""
+        if name not in self._faults:
+            raise UsageError("choose a fault")
+        targets = tuple(self.query_one("#targets", SelectionList).selected)
+        if not targets:
+            raise UsageError("choose the nodes that it is for")
+        options = parse_options(self.query_one("#options", Input).value)
+        try:
+            duration = parse_duration(self.query_one("#duration", Input).value.strip())
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        return FaultRequest(name, targets, duration, options)
+
+
+def parse_options(text: str) -> dict[str, Any]:
+    """`shape=halves ready_timeout=20s`: values as TOML has them, text without quotes is text. Raises UsageError."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"options: {error}") from None
+    return dict(parse_extras(words))
