@@ -76,6 +76,7 @@ from harness.plugin.contract.node import Node, NodeState
 from harness.plugin.contract.task import Task, TaskContext, TaskResult
 from harness.plugin.contract.workload import DefaultExpectation, PlanView, Workload
 from harness.plugin.hookspecs import hookimpl
+from harness.plugin.introductions import Introduction, introduced
 from harness.record.owner import Owner
 from harness.redact import redact
 from harness.spec.connection import Connection
@@ -96,7 +97,8 @@ __all__ = [
     "Completed", "Config", "Conflict", "Connection", "Context", "DefaultExpectation", "DeployError", "DeployRequest",
     "Deployer", "Deployment", "Duration", "Exit", "ExitCode", "Expectation", "Facts", "Fault", "FaultContext",
     "FaultControl", "FaultError", "FaultRecord", "FaultTurn", "FaultUse", "Flow", "HarnessError", "Head", "HealReport",
-    "HostReport", "HostSpec", "Image", "InfrastructureError", "InventorySource", "Judgement", "JumpHost", "Launch",
+    "HostReport", "HostSpec", "Image", "InfrastructureError", "Introduction",
+    "InventorySource", "Judgement", "JumpHost", "Launch",
     "Link", "LinkShape", "LocalPath", "Machine", "MachineCapability", "MachineLost", "NemesisFamily", "Network",
     "NetworkSpec", "NoConfig", "Node", "NodeFile", "NodeSite", "NodeSpec", "NodeState", "NodeView", "NotReadyError",
     "Outcome", "Owner", "PeerAddress", "Placement", "PlanView", "PlannedNode", "Plugin", "PluginUse", "Proof", "Rate",
@@ -104,5 +106,5 @@ __all__ = [
     "Summary", "SystemClock", "Task", "TaskContext", "TaskResult", "TeardownError", "Ticket", "Timing", "Topology",
     "TopologySpec", "Tracker", "Transaction", "TransactionFactory", "Unreachable", "Unsupported", "UsageError",
     "Verdict", "Violation", "Wallet", "WalletsSpec", "Window", "Workload", "file_name", "format_duration", "hookimpl",
-    "jump_hosts", "redact", "select_nodes",
+    "introduced", "jump_hosts", "redact", "select_nodes",
 ]  # fmt: skip

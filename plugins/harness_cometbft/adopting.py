@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from harness.api import (
     Address,
+    Introduction,
     Launch,
     Network,
     NetworkSpec,
@@ -21,6 +21,7 @@ from harness.api import (
     Unsupported,
     UsageError,
     Wallet,
+    introduced,
 )
 from harness_cometbft.client import CometClient
 from harness_cometbft.rpc import Identity
@@ -35,17 +36,7 @@ LEAST_MEASURED = 10
 """Of fewer no interval is made: then that of the playbook's options is taken."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """What a node says of itself, and where it was asked."""
-
-    node: NodeSpec
-    api: Address
-    client: CometClient
-    identity: Identity
-
-    def __str__(self) -> str:
-        return f"{self.node.name} ({self.api})"
+_Told = Introduction[CometClient, Identity]
 
 
 class AdoptedComet(Network):
@@ -97,19 +88,18 @@ async def adopt(spec: NetworkSpec, apis: Mapping[str, Address], otherwise: Timin
     network that is too young to tell.
 
     Raises Unreachable, and UsageError with everything that is not as `spec` has it."""
-    async with AsyncExitStack() as stack:
-        told = []
-        for name, api in apis.items():
-            client = CometClient(name, api, node_ids={}, proposers={}, block_interval=otherwise.block_interval)
-            stack.push_async_callback(client.aclose)
-            told.append(_Told(spec.topology.node(name), api, client, await client.identity()))
-        ahead = max(told, key=lambda one: one.identity.height)
-        if ahead.identity.height < 1:
+
+    def client(name: str, api: Address) -> CometClient:
+        return CometClient(name, api, node_ids={}, proposers={}, block_interval=otherwise.block_interval)
+
+    async with introduced(spec.topology, apis, client, CometClient.identity) as told:
+        ahead = max(told, key=lambda one: one.said.height)
+        if ahead.said.height < 1:
             raise Unreachable(f"{ahead} has no block so far: only a network that runs can be adopted")
         powers = await ahead.client.powers()
         if problems := list(_strangers(told, powers)):
             raise UsageError("\n".join(problems))
-        members = {one.node.name: one.identity for one in told}
+        members = {one.node.name: one.said for one in told}
         genesis_time, interval = await _history(ahead, otherwise.block_interval)
         timing = Timing(interval, otherwise.finality_depth)
         return AdoptedComet(spec, genesis_time, members, powers, timing)
@@ -119,10 +109,10 @@ def _strangers(told: Sequence[_Told], powers: Mapping[str, int]) -> Iterator[str
     """What is wrong with who the nodes are."""
     first: dict[str, _Told] = {}
     for one in told:
-        identity = one.identity
+        identity = one.said
         power = powers.get(identity.validator, 0)  # what a node says of its own is 0 before the first block
-        if identity.chain != told[0].identity.chain:
-            yield f"{one} is of the network {identity.chain!r}, and {told[0]} of {told[0].identity.chain!r}"
+        if identity.chain != told[0].said.chain:
+            yield f"{one} is of the network {identity.chain!r}, and {told[0]} of {told[0].said.chain!r}"
         elif identity.node_id in first:
             yield f"{one} and {first[identity.node_id]} are one and the same node, {identity.moniker!r}"
         elif ("validator" if power else "full") != one.node.role:
@@ -133,7 +123,7 @@ def _strangers(told: Sequence[_Told], powers: Mapping[str, int]) -> Iterator[str
 
 async def _history(one: _Told, otherwise: float) -> tuple[float, float]:
     """When the oldest block that the node still has was made, and seconds from block to block lately."""
-    height, lowest = one.identity.height, max(1, one.identity.lowest)
+    height, lowest = one.said.height, max(1, one.said.lowest)
     oldest, newest = (await one.client.headers(lowest))[0], (await one.client.headers(height))[0]
     first = max(lowest, 2, height - MEASURED)  # that of block 1 is when the network was planned
     if height - first < LEAST_MEASURED:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.api import (
     Address,
+    Introduction,
     Launch,
     NetworkSpec,
     NodeSite,
@@ -20,6 +20,7 @@ from harness.api import (
     Unsupported,
     UsageError,
     Wallet,
+    introduced,
 )
 from harness_devnet.client import DevnetClient
 from harness_devnet.network import PANICS, GenesisNetwork
@@ -33,18 +34,15 @@ KEY_SHOWN = 16
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """What a node says of itself, and where it was asked."""
+class _Status:
+    """A node's own name for itself, its genesis (hash) and its height."""
 
-    node: NodeSpec
-    api: Address
-    client: DevnetClient
     name: str
     genesis: str
     height: int
 
-    def __str__(self) -> str:
-        return f"{self.node.name} ({self.api})"
+
+_Told = Introduction[DevnetClient, _Status]
 
 
 class AdoptedDevnet(GenesisNetwork):
@@ -93,26 +91,20 @@ async def adopt(spec: NetworkSpec, apis: Mapping[str, Address]) -> AdoptedDevnet
     """Ask all nodes who they are and what network they are of, and one of them for its genesis and the wallets.
 
     Raises Unreachable, and UsageError with everything that is not as `spec` has it."""
-    async with AsyncExitStack() as stack:
-        told = []
-        for name, api in apis.items():
-            client = DevnetClient(api)
-            stack.push_async_callback(client.aclose)
-            try:
-                status = await client.status()
-            except Unreachable as error:
-                raise Unreachable(f"{name}: {error}") from error
-            told.append(
-                _Told(spec.topology.node(name), api, client, str(status["name"]), status["genesis"], status["height"])
-            )
+    async with introduced(spec.topology, apis, lambda _, api: DevnetClient(api), _status) as told:
         genesis = await _genesis(told[0])
         members = {member.name: member for member in genesis.members}
         if problems := list(_strangers(told, genesis, members)):
             raise UsageError("\n".join(problems))
-        ours = {one.node.name: members[one.name] for one in told}
-        ahead = max(told, key=lambda one: one.height)
+        ours = {one.node.name: members[one.said.name] for one in told}
+        ahead = max(told, key=lambda one: one.said.height)
         wallets, nonces = await _wallets(spec, genesis, ahead)
         return AdoptedDevnet(spec, genesis, ours, wallets, nonces)
+
+
+async def _status(client: DevnetClient) -> _Status:
+    status = await client.status()
+    return _Status(str(status["name"]), status["genesis"], status["height"])
 
 
 async def _genesis(one: _Told) -> Genesis:
@@ -124,20 +116,21 @@ async def _genesis(one: _Told) -> Genesis:
         raise Unreachable(f"{one}: what it gives as its genesis is none: {error}") from error
 
 
-def _strangers(told: list[_Told], genesis: Genesis, members: Mapping[str, Member]) -> Iterator[str]:
+def _strangers(told: Sequence[_Told], genesis: Genesis, members: Mapping[str, Member]) -> Iterator[str]:
     """What is wrong with who the nodes are."""
     first: dict[str, _Told] = {}
     for one in told:
-        if one.genesis != genesis.hash:
-            differing = f"its genesis is {one.genesis[:12]}, not {genesis.hash[:12]}"
+        if one.said.genesis != genesis.hash:
+            differing = f"its genesis is {one.said.genesis[:12]}, not {genesis.hash[:12]}"
             yield f"{one} is of another network than {told[0]}: {differing}"
-        elif one.name not in members:
-            yield f"{one} calls itself {one.name!r}, and its genesis has no such member"
-        elif one.name in first:
-            yield f"{one} and {first[one.name]} are one and the same node, {one.name!r}"
-        elif (role := members[one.name].role) != one.node.role:
-            yield f"{one} is {one.name!r}, {_a(role)} of its network, and the playbook has {_a(one.node.role)} there"
-        first.setdefault(one.name, one)
+        elif one.said.name not in members:
+            yield f"{one} calls itself {one.said.name!r}, and its genesis has no such member"
+        elif one.said.name in first:
+            yield f"{one} and {first[one.said.name]} are one and the same node, {one.said.name!r}"
+        elif (role := members[one.said.name].role) != one.node.role:
+            asked = _a(one.node.role)
+            yield f"{one} is {one.said.name!r}, {_a(role)} of its network, and the playbook has {asked} there"
+        first.setdefault(one.said.name, one)
 
 
 def _a(role: str) -> str:
