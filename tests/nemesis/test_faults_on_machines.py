@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
-from fleet.deployers import OnDocker, OnMachines, OnPlain, OnProcess, OnSystemd, Process
+from fleet.deployers import PS, OnDocker, OnMachines, OnPlain, OnProcess, OnSystemd, Process
 from harness.api import Fault, FaultContext, FaultError
 from harness.testing.contracts import chain
 from harness.testing.contracts.bench import READY_WITHIN, Bench, Net, eventually, is_silent
@@ -30,10 +33,14 @@ WORKER = '["work", "'
 FaultContextOf = Callable[[Net], FaultContext]
 
 
+def of(fault: Fault[Any]) -> str:
+    """The token by which its busy processes are known."""
+    return fault._token if isinstance(fault, CpuStress) else ""
+
+
 class FaultsContract(OnMachines):
     def workers(self, bench: Bench, fault: Fault[Any]) -> list[Process]:
-        token = fault._token if isinstance(fault, CpuStress) else ""
-        return [one for one in self.processes(bench) if WORKER + token in one.arguments]
+        return [one for one in self.processes(bench) if WORKER + of(fault) in one.arguments]
 
     async def is_paused(self, bench: Bench, net: Net) -> bool:
         """It is there and does nothing. What a frozen process is called differs from kernel to kernel."""
@@ -211,9 +218,69 @@ class TestProcess(OnProcess, FaultsContract):
 class TestDocker(OnDocker, FaultsContract):
     """On a real engine."""
 
+    def workers(self, bench: Bench, fault: Fault[Any]) -> list[Process]:
+        """From inside: the engine's ps has the first 4 KiB of arguments."""
+        if not self.container(bench, "running"):
+            return []
+        inside = [Process(*one) for one in json.loads(self.shell(bench, f"python3 -c {shlex.quote(PS)}"))]
+        return [one for one in inside if WORKER + of(fault) in one.arguments]
+
+
+CPU_OF_UNIT = r"""
+import glob, json, sys
+used = {}
+for folder in glob.glob("/sys/fs/cgroup/**/harness-*.service", recursive=True):
+    for file, scale in (("cpu.stat", 1e-6), ("cpuacct.usage", 1e-9)):
+        try:
+            text = open(folder + "/" + file).read()
+        except OSError:
+            continue
+        value = next((line for line in text.splitlines() if line.startswith("usage_usec")), text.splitlines()[0])
+        used[folder] = int(value.split()[-1]) * scale
+print(json.dumps(used))
+"""
+"""CPU seconds of the harness's units, as the kernel accounts them to their control groups."""
+
 
 class TestSystemd(OnSystemd, FaultsContract):
     """On a host with systemd, as root."""
+
+    def used(self, bench: Bench, net: Net) -> float:
+        """By the node's unit, seen from outside."""
+        found = json.loads(self.shell(bench, f"python3 -c {shlex.quote(CPU_OF_UNIT)}"))
+        groups = self.shell(bench, f"cat /proc/{net.node.pid}/cgroup")
+        [unit] = {line.rpartition("/")[2] for line in groups.splitlines() if line.endswith(".service")} - {""}
+        return float(max(seconds for folder, seconds in found.items() if folder.endswith(unit)))
+
+    async def test_cpu_time_is_taken_in_the_nodes_own_control_group(
+        self, bench: Bench, fault_context: FaultContextOf
+    ) -> None:
+        async with bench.up() as net:
+            ctx, one = fault_context(net), CpuStress(CpuStress.Config(workers=2))
+            before = self.used(bench, net)
+            await one.inject(ctx)
+            proof = await one.prove(ctx)
+            assert proof.holds is True
+            assert proof.seen["member-0"]["in_its_control_group"] is True, proof.seen
+
+            async def counted() -> bool:
+                return self.used(bench, net) > before + 1.0
+
+            await eventually(counted, "the unit's control group is charged with what they use")
+            owners = self.shell(bench, "stat -c %u " + " ".join(f"/proc/{p.pid}" for p in self.workers(bench, one)))
+            assert set(owners.split()) == {self.shell(bench, f"stat -c %u /proc/{net.node.pid}").strip()}
+            await one.heal(ctx)
+            assert (await one.prove_healed(ctx)).holds is True
+            after = self.used(bench, net)
+            await anyio.sleep(1.0)  # what would be charged meanwhile
+            assert self.used(bench, net) < after + 0.5
+        assert not net.lost
+
+
+class TestSudo(TestSystemd):
+    """The same as somebody who may become root."""
+
+    user = "deploy"
 
 
 class TestPlain(OnPlain, FaultsContract):

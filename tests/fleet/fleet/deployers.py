@@ -203,7 +203,7 @@ class OnSsh(OnMachines):
         return [Process(*one) for one in json.loads(self.machines[0].exec("python3", "-c", PS).stdout)]
 
     def shell(self, bench: Bench, script: str) -> str:
-        return str(self.machines[0].exec("sh", "-c", script).stdout)
+        return str(self.machines[0].exec("sh", "-c", script).stdout.decode())
 
     async def leftovers(self, run_id: str, run_dir: Path) -> Sequence[str]:
         """On the hosts, looked at past ssh, and of processes here."""
