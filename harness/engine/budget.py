@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
 from operator import or_
+from typing import Any
 
 from harness.engine.plan import Plan
 from harness.plugin.contract.chain import Network
+from harness.plugin.contract.fault import Fault, FaultTurn
 from harness.spec.links import Flow
 from harness.spec.topology import Link
 
@@ -81,12 +83,26 @@ class FaultBudget:
         if power <= self.power(self.lost(before)) or self.allows(lost):
             return ""
         share = f"{power} of {self.total} of the voting power would be out"
-        return f"the fault budget does not allow {what} now: {share}, and less than {self.tolerance} may be"
+        return f"the fault budget does not allow {what}: {share}, and less than {self.tolerance} may be"
+
+    def refuses_all(self, turns: Iterable[FaultTurn]) -> str:
+        """Why none of these turns may be, were each the only fault; "" where one may, or where there is none."""
+        faults = ((turn.make(), turn.targets) for turn in turns if turn.targets)
+        refusals = [self.refuses(what(fault, targets), self.toll(fault, targets)) for fault, targets in faults]
+        return refusals[0] if refusals and all(refusals) else ""
+
+    def toll(self, fault: Fault[Any], targets: Sequence[str]) -> Toll:
+        """Raises FaultError, UsageError for targets with which it cannot be."""
+        return Toll(fault.downs(targets, self.powers), frozenset(fault.cuts(targets, self.powers)))
 
     def __str__(self) -> str:
         if self.unlimited:
             return "unlimited"
         return f"less than {self.tolerance} of the voting power ({self.total}) down at once"
+
+
+def what(fault: Fault[Any], targets: Sequence[str]) -> str:
+    return f"{fault.name} of {', '.join(targets)}"
 
 
 def both_ways(link: Link) -> tuple[Flow, Flow]:

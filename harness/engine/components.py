@@ -15,6 +15,7 @@ from harness.plugin.contract.workload import PlanView
 from harness.spec.model import SourceRef, StepUse, TaskUse
 from harness.spec.node_patterns import select_nodes
 from harness.spec.toml_document import KeyPath
+from harness.spec.units import format_duration
 
 PluginT = TypeVar("PluginT", bound=Plugin[Any])
 
@@ -86,8 +87,20 @@ StepProblem = tuple[KeyPath, str, SourceRef, str]
 def step_problems(steps: Sequence[PlannedStep], view: PlanView) -> Iterator[StepProblem]:
     """What of a timeline cannot be, as far as that can be known before the run."""
     names: dict[str, PlannedStep] = {}
+    healed: dict[str, str] = {}
+    earliest = 0.0  # seconds into the drive before which a step cannot begin, by those before it
     for step in steps:
         use = step.use
+        if use.at is not None and use.at.height is None:
+            at = use.at.span.seconds(view.block_interval)
+            if at >= view.duration:
+                yield (*use.path, "at"), f"{use.at} is after the end of the drive", use.where, "raise duration"
+            elif at < earliest:
+                done = f"the steps before it take until {format_duration(earliest)} at least"
+                hint = "steps are done in the order in which they stand, one after the other"
+                yield (*use.path, "at"), f"{use.at} is too early: {done}", use.where, hint
+            earliest = max(earliest, at)
+        earliest += sum(span.seconds(view.block_interval) for span in (use.after, use.hold) if span is not None)
         if use.action in ("fault", "run"):
             try:
                 select_nodes(use.targets, view.nodes)
@@ -104,5 +117,7 @@ def step_problems(steps: Sequence[PlannedStep], view: PlanView) -> Iterator[Step
             known = ", ".join(names) or "none before it has one"
             hint = f'give the step with the fault name = "{use.what}"; names: {known}'
             yield (*use.path, "heal"), f"no step before it has a fault of this name: {use.what}", use.where, hint
-        if use.at is not None and use.at.height is None and use.at.span.seconds(view.block_interval) >= view.duration:
-            yield (*use.path, "at"), f"{use.at} is after the end of the drive", use.where, "raise duration"
+        elif use.action == "heal" and use.what in healed:
+            yield (*use.path, "heal"), f"{healed[use.what]} has healed {use.what} already", use.where, ""
+        elif use.action == "heal":
+            healed[use.what] = use.label

@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from harness.clock import Clock
-from harness.engine.budget import EXCEED, FaultBudget, Toll
+from harness.engine.budget import EXCEED, FaultBudget, Toll, what
 from harness.engine.ledger import Ledger
 from harness.engine.patience import Patience
 from harness.engine.plan import RecordedFaults
@@ -56,16 +56,12 @@ class _Injection:
         self.emit(event)
 
     def failed(self, how: str, why: str) -> FaultError:
-        return FaultError(f"{_what(self.fault, self.names)} {how}: {why}")
+        return FaultError(f"{what(self.fault, self.names)} {how}: {why}")
 
 
 def _options(config: Config) -> dict[str, Any]:
     """As a playbook has them."""
     return config.model_dump(mode="json", exclude_defaults=True)
-
-
-def _what(fault: Fault[Any], names: Sequence[str]) -> str:
-    return f"{fault.name} of {', '.join(names)}"
 
 
 def _turn_of(by: str, number: int) -> str:
@@ -215,16 +211,7 @@ class Faults(FaultControl):
 
     def refuses(self, fault: Fault[Any], targets: Sequence[Node]) -> str:
         names = [node.name for node in targets]
-        return self._budget.refuses(_what(fault, names), self._toll(fault, names), self._holding, self._dead)
-
-    def _alone(self, turn: FaultTurn) -> str:
-        """Why it cannot be taken, were it the only fault."""
-        fault = turn.make()
-        return self._budget.refuses(_what(fault, turn.targets), self._toll(fault, turn.targets))
-
-    def _toll(self, fault: Fault[Any], targets: Sequence[str]) -> Toll:
-        powers = self._budget.powers
-        return Toll(fault.downs(targets, powers), frozenset(fault.cuts(targets, powers)))
+        return self._budget.refuses(what(fault, names), self._budget.toll(fault, names), self._holding, self._dead)
 
     @property
     def _holding(self) -> Toll:
@@ -261,8 +248,8 @@ class Faults(FaultControl):
             turns = self._stage.recorded.turns[by]
             taken = (_turn_of(by, number) for number, turn in enumerate(turns) if turn.taken)
             self._missed |= dict.fromkeys(taken, "it was not come to")
-        elif (refusals := [self._alone(turn) for turn in turns if turn.targets]) and all(refusals):
-            raise FaultError(f"no turn of {by} can ever be taken: {refusals[0]}; {EXCEED}")
+        elif why := self._budget.refuses_all(turns):
+            raise FaultError(f"no turn of {by} can ever be taken: {why}; {EXCEED}")
         told = [
             {
                 "at": turn.at,
@@ -294,7 +281,7 @@ class Faults(FaultControl):
         one = _Injection(id, fault, context, by, turn, self._emit)
         if why := self.refuses(fault, targets):
             raise one.failed("is not allowed", why)
-        toll, before = self._toll(fault, one.names), self._holding | Toll(self._dead)
+        toll, before = self._budget.toll(fault, one.names), self._holding | Toll(self._dead)
         self._held[one.id] = toll  # before anything is awaited: who comes now must see it
         downs = toll.down | (self._budget.lost(before | toll) - self._budget.lost(before))
         self._records[one.id] = FaultRecord(one.id, fault.name, one.names, by, downs=downs)

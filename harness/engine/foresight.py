@@ -1,27 +1,36 @@
-"""What the fault budget will refuse of a timeline, as far as that is known before the run. Pure."""
+"""What the fault budget will refuse, as far as that is known before the run. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.engine.budget import EXCEED, FaultBudget, Toll, budget_of
+from harness.engine.budget import EXCEED, FaultBudget, Toll, budget_of, what
 from harness.engine.components import PlannedStep
 from harness.engine.plan import Plan
+from harness.engine.seed import derive
 from harness.errors import Problem
 from harness.plugin.contract.chain import NetworkSpec
 from harness.spec.node_patterns import select_nodes
 
 
-def refused_steps(plan: Plan) -> list[Problem]:
-    """Faults of steps that cannot be when they are alone, or with those that earlier steps still hold. Not for adopted
-    networks, whose powers are not those of the plan."""
-    if not any(step.disturbs is not None for step in plan.steps):
+def refused(plan: Plan) -> list[Problem]:
+    """Faults of steps that cannot be when they are alone, or with those that earlier steps still hold, and nemeses of
+    which no turn can be, were it alone. Not for adopted networks, whose powers are not those of the plan."""
+    nemeses = [workload for workload in plan.workloads if workload.cls.has_schedule and plan.recorded is None]
+    if not nemeses and not any(step.disturbs is not None for step in plan.steps):
         return []
     spec = NetworkSpec("plan", plan.seed, plan.topology, plan.playbook.wallets, genesis_time=0.0)
-    return list(_refused(plan, budget_of(plan, plan.chain.network(spec))))
+    budget = budget_of(plan, plan.chain.network(spec))
+    problems = list(_refused_steps(plan, budget))
+    for nemesis in nemeses:
+        turns = nemesis.make().turns(plan.view, derive(plan.seed, nemesis.id, ""))
+        if why := budget.refuses_all(turns):
+            where = nemesis.where
+            problems.append(Problem(where.file, where.line, where.column, nemesis.id, why, EXCEED))
+    return problems
 
 
-def _refused(plan: Plan, budget: FaultBudget) -> Iterator[Problem]:
+def _refused_steps(plan: Plan, budget: FaultBudget) -> Iterator[Problem]:
     held: dict[str, Toll] = {}  # by the names of steps that have not been healed
     absent = [node.name for node in plan.topology.nodes if node.late]
     for step in plan.steps:
@@ -32,9 +41,9 @@ def _refused(plan: Plan, budget: FaultBudget) -> Iterator[Problem]:
         if (component := step.disturbs) is None:
             continue
         fault, targets = component.make(), _targets(plan, step)
-        toll = Toll(fault.downs(targets, budget.powers), frozenset(fault.cuts(targets, budget.powers)))
+        toll = budget.toll(fault, targets)
         others = Toll(frozenset(absent)).union(held.values())
-        if why := budget.refuses(f"{fault.name} of {', '.join(targets)}", toll, others):
+        if why := budget.refuses(what(fault, targets), toll, others):
             hint = (
                 EXCEED if not budget.allows(budget.lost(toll | others)) else "heal that first, or choose other targets"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -191,9 +192,10 @@ class _Resolver:
             self._problem(*problem)
         even = dict.fromkeys(view.node_names, 1)
         for step in steps:
-            if step.disturbs is not None and not self.problems:
-                names = [node.name for node in select_nodes(step.use.targets, topology.nodes)]
-                self._ask(step.disturbs, partial(_takes, targets=names, powers=even))
+            if step.disturbs is not None:
+                with suppress(UsageError):  # for a pattern of nobody, which is told of already
+                    names = [node.name for node in select_nodes(step.use.targets, topology.nodes)]
+                    self._ask(step.disturbs, partial(_takes, targets=names, powers=even))
         if not asked and not brought and not judged:
             self._problem(
                 ("name",),

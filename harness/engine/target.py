@@ -10,7 +10,7 @@ import anyio.to_thread
 from pydantic import ValidationError
 
 from harness.engine.adoption import reports_of
-from harness.engine.foresight import refused_steps
+from harness.engine.foresight import refused
 from harness.engine.onlooking import NoDeployer
 from harness.engine.placement import place
 from harness.engine.plan import Plan
@@ -61,7 +61,7 @@ class Target:
         except SpecError as error:
             problems += error.problems
         if all(node.adoption is None for node in nodes):
-            problems += refused_steps(plan)
+            problems += refused(plan)
         reachable = [report for report in reports if not report.problems]
         there: dict[str, set[str]] = {}
         for node in nodes:

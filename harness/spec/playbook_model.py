@@ -43,6 +43,10 @@ class ExpectationModel(UseModel):
         return self
 
 
+def _once(value: object) -> None:
+    raise ValueError("a step judges once, when its time comes: continuous is for [[expectations]]")
+
+
 ACTIONS = ("fault", "expect", "heal", "run")
 """What a step can do: exactly one of these keys."""
 
@@ -61,6 +65,7 @@ class StepModel(_Table):
     targets: Annotated[str, Field(min_length=1, description="of which nodes: a pattern of names and roles")] = "all"
     hold: Annotated[Span, Field(description="heal the fault after so long, then go on")] | None = None
     abort: Annotated[bool, Field(description="if what it judges fails, end the run at once")] = False
+    continuous: Annotated[None, BeforeValidator(_once), Field(description="not of steps")] = None
 
     @model_validator(mode="after")
     def _one_action(self) -> StepModel:
@@ -75,8 +80,6 @@ class StepModel(_Table):
                 raise ValueError(f"{key} is for a step with a fault")
         if self.abort and self.expect is None:
             raise ValueError("abort is for a step with expect")
-        if "continuous" in (self.model_extra or {}) and self.expect is not None:
-            raise ValueError("a step judges once, when its time comes: continuous is for [[expectations]]")
         return self
 
 

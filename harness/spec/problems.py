@@ -95,6 +95,10 @@ def problems_from_validation(
     missing: list[tuple[KeyPath, tuple[str, str]]] = []
     for detail in details:
         path = (*prefix, *_path(detail, data))
+        if detail["type"] == "too_short" and any(
+            d["loc"][: len(detail["loc"])] == detail["loc"] != d["loc"] for d in details
+        ):
+            continue  # what is in it is wrong, and was not counted
         if detail["type"] not in ("missing", "extra_forbidden") and any(b[: len(path)] == path for b in broken):
             continue
         if detail["type"] != "missing":

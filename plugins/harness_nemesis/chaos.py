@@ -22,6 +22,7 @@ from harness.api import (
     FaultTurn,
     FaultUse,
     MachineCapability,
+    NodeSpec,
     NodeState,
     PlanView,
     Workload,
@@ -91,7 +92,7 @@ class Nemesis(Workload[ChaosConfigT]):
             fault = choice.fault(choice.config)
             complaints += fault.check(ctx)
             if not complaints and not fault.choose(self._there(ctx), Random(0)):
-                complaints.append(f"targets: {self.config.targets} is nobody, or too few, for {fault.name}")
+                complaints.append(f'targets: of "{self.config.targets}" nobody can be chosen for {fault.name}')
         if ctx.duration <= self.config.min_delay:
             complaints.append(
                 f"the first fault comes after min_delay ({format_duration(self.config.min_delay)}), when the "
@@ -113,12 +114,17 @@ class Nemesis(Workload[ChaosConfigT]):
             f"each at most once in {format_duration(c.target_cooldown)}"
         )
 
+    def turns(self, ctx: PlanView, rng: Random) -> Sequence[FaultTurn]:
+        return self._drawn(ctx.nodes, ctx.duration, rng)
+
+    def _drawn(self, nodes: Sequence[NodeSpec], drive: float, rng: Random) -> list[FaultTurn]:
+        names = [node.name for node in select_nodes(self.config.targets, nodes)]
+        late = [node.name for node in nodes if node.late]
+        return schedule(rng, names, self.choices(), self.config.pace, drive, late)
+
     async def run(self, ctx: Context) -> None:
-        specs = [node.spec for node in ctx.nodes.values()]
-        names = [spec.name for spec in select_nodes(self.config.targets, specs)]
-        late = [spec.name for spec in specs if spec.late]
-        drive = ctx.deadline - ctx.window.start
-        drawn = schedule(ctx.rng(), names, self.choices(), self.config.pace, drive, late)
+        nodes = [node.spec for node in ctx.nodes.values()]
+        drawn = self._drawn(nodes, ctx.deadline - ctx.window.start, ctx.rng())
         figures = {"injected": 0, "skipped": 0}
         ctx.progress(**figures)
 

@@ -173,6 +173,12 @@ async def test_a_command_needs_machines_that_run_commands(run_fake: Any) -> None
         ('[[steps]]\nat = "1s"\nafter = "1s"\nexpect = "say"\n', "at or after, not both"),
         ('[[steps]]\nat = "1s"\n', "it has none"),
         ('[[steps]]\nexpect = "say"\ncontinuous = true\n', "continuous is for [[expectations]]"),
+        ('[[steps]]\nat = "90ms"\nexpect = "say"\n[[steps]]\nat = "80ms"\nexpect = "say"\n', "80ms is too early"),
+        ('[[steps]]\nfault = "sticky"\nhold = "90ms"\n[[steps]]\nat = "80ms"\nexpect = "say"\n', "take until 90ms"),
+        (
+            '[[steps]]\nfault = "sticky"\nname = "x"\n[[steps]]\nheal = "x"\n[[steps]]\nheal = "x"\n',
+            "step 2 has healed x already",
+        ),
         ('[[steps]]\nfault = "sticky"\nabort = true\n', "abort is for a step with expect"),
         (
             '[[steps]]\nfault = "sticky"\nname = "x"\n[[steps]]\nfault = "sticky"\nname = "x"\n',
@@ -190,12 +196,12 @@ async def test_a_timeline_that_cannot_be_is_refused_with_its_place(run_fake: Any
 @pytest.mark.parametrize(
     ("steps", "line", "complaint"),
     [
-        ('[[steps]]\nfault = "sticky"\n', 2, "sticky of validator-0, validator-1, validator-2 now: 3 of 3"),
+        ('[[steps]]\nfault = "sticky"\n', 2, "sticky of validator-0, validator-1, validator-2: 3 of 3"),
         (
             '[[steps]]\nfault = "sticky"\ntargets = "validator-1"\n'
             '[[steps]]\nfault = "sticky"\ntargets = "validator-2"\nhold = "1ms"\n',
             5,
-            "sticky of validator-2 now: 2 of 3 of the voting power would be out, and less than 1/2 may be",
+            "sticky of validator-2: 2 of 3 of the voting power would be out, and less than 1/2 may be",
         ),
         (
             '[[steps]]\nfault = "sticky"\ntargets = "validator-1"\n'

@@ -198,6 +198,7 @@ async def test_a_mix_draws_by_weight_each_with_its_own_duration(run_chaos: Run) 
         ('[{ use = "kil" }]', r'faults\[0\].*no fault is named "kil"; did you mean "kill"'),
         ('[{ use = "mist", density = 0 }]', "mist: density: must be at least 1"),
         ('[{ use = "mist", densty = 1 }]', 'mist: densty: unknown key .*did you mean "density"'),
+        ('[{ use = "kill", weight = 0 }]', r"weight: must be more than 0, not 0$"),
         ('[{ use = "kill", weight = 0 }]', r"faults\[0\].weight: must be more than 0"),
         ("[]", "faults: must not be empty"),
     ],
@@ -262,15 +263,15 @@ async def test_what_cannot_be_injected_again_leaves_the_verdict_unknown(run_chao
     )
 
 
-async def test_a_nemesis_that_the_budget_never_allows_says_so_at_once(run_chaos: Run) -> None:
+async def test_a_nemesis_that_the_budget_never_allows_is_refused_in_plan(run_chaos: Run) -> None:
     finished = await run_chaos(nemesis("chaos.kill"), top="", duration="1h", validators=2)
-    assert finished.outcome.exit_code is ExitCode.INFRASTRUCTURE
-    assert "no turn of chaos.kill can ever be taken: the fault budget does not allow" in finished.outcome.reason
+    assert finished.outcome.exit_code is ExitCode.USAGE
+    assert "chaos.kill: the fault budget does not allow kill of validator-" in finished.outcome.reason
     assert 'budget = "unlimited"' in finished.outcome.reason
 
 
 async def test_targets_that_are_too_few_are_told_in_plan(run_chaos: Run) -> None:
-    with pytest.raises(SpecError, match="targets: validator-1 is nobody, or too few, for mist"):
+    with pytest.raises(SpecError, match='targets: of "validator-1" nobody can be chosen for mist'):
         await run_chaos(nemesis("chaos.mist", 'targets = "validator-1"'))
 
 

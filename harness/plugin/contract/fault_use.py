@@ -52,7 +52,7 @@ class FaultUse(BaseModel):
             config = fault.Config.model_validate(options, context=info.context)
         except ValidationError as error:
             told = (
-                f"{one.path}: {one.message}" + (f" ({one.hint})" if one.hint else "")
+                f"{one.path}: ".removeprefix(": ") + one.message + (f" ({one.hint})" if one.hint else "")
                 for one in problems_from_validation(error, None, (), fault.Config, data=options)
             )
             raise ValueError(f"{self.use}: {'; '.join(told)}") from None

@@ -5,13 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from random import Random
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.errors import UsageError
 from harness.plugin.contract.base import Capability, ConfigT, MachineCapability, Plugin
 from harness.plugin.contract.context import Context
 from harness.spec.node_patterns import select_nodes
 from harness.spec.topology import NodeSpec
+
+if TYPE_CHECKING:  # whose contract needs PlanView
+    from harness.plugin.contract.fault import FaultTurn
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,11 @@ class Workload(Plugin[ConfigT], ABC):
 
     async def prepare(self, ctx: Context) -> None:
         """Whatever is to be ready before the clock starts."""
+
+    def turns(self, ctx: PlanView, rng: Random) -> Sequence[FaultTurn]:
+        """The schedule of a nemesis, as far as it follows from the plan, drawn from what `Context.rng()` gives in the
+        run: looked at in plan, too."""
+        return ()
 
     @abstractmethod
     async def run(self, ctx: Context) -> None: ...
