@@ -56,11 +56,14 @@ class Wires:
 
 def offered(links: Links, why_not: str) -> tuple[frozenset[MachineCapability], dict[MachineCapability, str]]:
     """What can be done to links, and for the rest the end of "needs X, which …". `why_not`: why there are no rules."""
-    wanted = RULES if links == "nft" else SHAPES if links == "relay" else SHAPES | RULES
-    can = wanted - (RULES - SHAPES if links == "auto" else RULES) if why_not and links != "relay" else wanted
-    reason = {"relay": 'a relay cannot do: links = "relay"', "nft": 'nft cannot do: links = "nft"', "auto": ""}[links]
-    lacks = dict.fromkeys((SHAPES | RULES) - wanted, reason)
-    return can, {**lacks, **dict.fromkeys(wanted - can, f"takes nft, and {why_not}")}
+    takes = dict.fromkeys(RULES, f"takes nft, and {why_not}") if why_not else {}
+    match links:
+        case "relay":
+            return SHAPES, dict.fromkeys(RULES - SHAPES, 'a relay cannot do: links = "relay"')
+        case "nft":
+            return RULES - takes.keys(), {**dict.fromkeys(SHAPES - RULES, 'nft cannot do: links = "nft"'), **takes}
+        case "auto":
+            return SHAPES | (RULES - takes.keys()), {can: why for can, why in takes.items() if can not in SHAPES}
 
 
 async def lay(

@@ -2,7 +2,7 @@
 
     python docker_controller.py RUN_DIR RUN_ID
 
-It says "begin", "deployed", and "up" when all nodes are."""
+It says "begin", "deployed", "up" when all nodes are, and "cut" when two of them are parted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import anyio
 
-from harness.api import DeployRequest, HostSpec, NodeSpec, PlannedNode, ServiceSpec
+from harness.api import CUT, DeployRequest, Flow, HostSpec, NodeSpec, PlannedNode, ServiceSpec
 from harness.testing.fakes import FakeChain, FakeChainConfig
 from harness_docker.deployer import DockerConfig, DockerDeployer
 
@@ -32,6 +32,8 @@ async def main(run_dir: Path, run_id: str) -> None:
                 log = run_dir / f"{place.node.name}.log"
                 tasks.start_soon(place.machine.spawn, ServiceSpec(place.node.name, argv, place.directory, log))
         print("up", flush=True)
+        await deployment.shape_links({Flow("v-0", "v-1"): CUT})
+        print("cut", flush=True)
         place = next(iter(places))
         while True:
             await place.machine.run(["sleep", "0.05"])

@@ -55,7 +55,7 @@ def reapers(run_dir: Path) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("line", "delay"), [("begin", 0.5), ("begin", 1.5), ("deployed", 0), ("deployed", 0.5), ("up", 0.7)]
+    ("line", "delay"), [("begin", 0.5), ("begin", 1.5), ("deployed", 0), ("deployed", 0.5), ("up", 0.7), ("cut", 0)]
 )
 async def test_nothing_of_it_outlives_it_for_long(kit: Any, line: str, delay: float) -> None:
     victim = Victim(kit.folder / "run", kit.run_id)

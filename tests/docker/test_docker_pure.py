@@ -23,6 +23,7 @@ from harness_docker.archive import Entry, pack, unpack_one
 from harness_docker.containers import owner_of
 from harness_docker.deployer import DockerConfig, DockerDeployer, _alive
 from harness_docker.engine import Engine, NoEngine, unusable
+from harness_docker.links import offered
 from harness_docker.service import _moment
 from harness_docker.spool import Spool
 from harness_docker.streams import STDERR, STDOUT, Log, MarkerFilter
@@ -254,3 +255,21 @@ def test_limits_of_hosts_win_over_options() -> None:
 )
 def test_of_whose_controller_nothing_is_known_is_left_alone(owner: str) -> None:
     assert _alive(owner)
+
+
+@pytest.mark.parametrize(
+    ("links", "why_not", "can"),
+    [
+        ("auto", "", "control delay loss rate"),
+        ("auto", "why", "control delay rate"),
+        ("nft", "", "control loss"),
+        ("nft", "why", ""),
+        ("relay", "", "control delay rate"),
+    ],
+)
+def test_what_can_be_done_to_links_and_why_the_rest_cannot(links: Any, why_not: str, can: str) -> None:
+    capabilities, lacks = offered(links, why_not)
+    assert capabilities == {f"link-{each}" for each in can.split()}
+    assert lacks.keys() == {f"link-{each}" for each in ("control", "delay", "loss", "rate")} - capabilities
+    assert all(reason.endswith(("takes nft, and why", f'cannot do: links = "{links}"')) for reason in lacks.values())
+    assert why_not == "" or any("why" in reason for reason in lacks.values())

@@ -45,6 +45,11 @@ use = "convergence"
 within = "60 blocks"  # what was held back comes when TCP sends it again, which it does ever more rarely
 """
 
+CONTAINERS = """
+[all.hosts.engine]
+ansible_connection = "docker"
+"""
+
 OPTIONS = """
 [all.vars.harness_deployer_config]
 links = "{links}"
@@ -81,10 +86,18 @@ async def test_two_and_two_stop_and_three_and_one_go_on(
     tmp_path: Path, ssh_hosts: Any, links: str, machines: int
 ) -> None:
     with ssh_hosts.lease(machines) as hosts:
-        (tmp_path / "inventory.toml").write_text(inventory(hosts) + OPTIONS.format(links=links))
-        finished = await run_playbook(
-            PLAYBOOK, tmp_path / "runs", inventory=Inventory.read(tmp_path / "inventory.toml")
-        )
+        await parted(tmp_path, inventory(hosts), links)
+
+
+@pytest.mark.usefixtures("docker_engine")
+@pytest.mark.parametrize("links", ["nft", "relay"])
+async def test_so_they_do_in_containers(tmp_path: Path, links: str) -> None:
+    await parted(tmp_path, CONTAINERS, links)
+
+
+async def parted(folder: Path, hosts: str, links: str) -> None:
+    (folder / "inventory.toml").write_text(hosts + OPTIONS.format(links=links))
+    finished = await run_playbook(PLAYBOOK, folder / "runs", inventory=Inventory.read(folder / "inventory.toml"))
     (before, stopped), (there, gone_on) = heights(finished.directory.journal)
     assert stopped - before <= 1, "it makes blocks without a majority"  # one was on its way
     assert there > stopped + 3, "it did not make blocks after healing"

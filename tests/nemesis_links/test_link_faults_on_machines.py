@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import PurePosixPath
 from random import Random
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
@@ -133,18 +132,24 @@ class TestProcess(LinkFaultsContract):
         return (HostSpec("here", {"ansible_connection": "local"}),)
 
 
-class TestDocker(LinkFaultsContract):
+class DockerLinks(LinkFaultsContract):
+    links: ClassVar[str]
+
     @pytest.fixture(autouse=True)
     def _engine(self, docker_engine: Callable[..., str]) -> None:
         """An engine there is."""
 
     @pytest.fixture
     def deployer(self) -> Deployer[Any]:
-        return DockerDeployer(DockerConfig())
+        return DockerDeployer(DockerConfig.model_validate({"links": self.links}))
 
     @pytest.fixture
     def hosts(self) -> Sequence[HostSpec]:
         return (HostSpec("engine", {"ansible_connection": "docker"}),)
+
+
+class TestDocker(DockerLinks):
+    links = "relay"
 
 
 class SshLinks(LinkFaultsContract):
@@ -185,24 +190,8 @@ class TestPlain(SshLinks):
         return ssh_hosts_plain
 
 
-class TestRules(LinkFaultsContract):
-    """A machine for each node: packets are dropped by the kernel, and delays are by relays."""
-
-    @pytest.fixture(autouse=True)
-    def _lease(self, ssh_hosts: Any) -> Iterator[None]:
-        with ssh_hosts.lease(3) as hosts:
-            self.leased = hosts
-            yield
-            for host in hosts:
-                assert b"harness" not in host.exec("nft", "list", "tables").stdout
-
-    @pytest.fixture
-    def deployer(self) -> Deployer[Any]:
-        return SshDeployer(SshConfig())
-
-    @pytest.fixture
-    def hosts(self) -> Sequence[HostSpec]:
-        return tuple(HostSpec(host.name, host.variables()) for host in self.leased)
+class LossesContract(LinkFaultsContract):
+    """Packets are dropped by the kernel, and delays are by relays."""
 
     async def test_packets_are_lost(self, bench: Bench) -> None:
         """By the kernel's own count of what TCP has sent again."""
@@ -227,8 +216,34 @@ class TestRules(LinkFaultsContract):
             assert await _sent_again(machine) - before < 5, "packets are lost still"
 
 
+class TestRules(LossesContract):
+    """A machine for each node."""
+
+    @pytest.fixture(autouse=True)
+    def _lease(self, ssh_hosts: Any) -> Iterator[None]:
+        with ssh_hosts.lease(3) as hosts:
+            self.leased = hosts
+            yield
+            for host in hosts:
+                assert b"harness" not in host.exec("nft", "list", "tables").stdout
+
+    @pytest.fixture
+    def deployer(self) -> Deployer[Any]:
+        return SshDeployer(SshConfig())
+
+    @pytest.fixture
+    def hosts(self) -> Sequence[HostSpec]:
+        return tuple(HostSpec(host.name, host.variables()) for host in self.leased)
+
+
+class TestDockerRules(LossesContract, DockerLinks):
+    """A network namespace for each node."""
+
+    links = "auto"
+
+
 async def _sent_again(machine: Machine) -> int:
     """Segments, since it was started: RetransSegs of the kernel's Tcp counters."""
-    text = (await machine.get(PurePosixPath("/proc/net/snmp"))).decode()
+    text = (await machine.run(("cat", "/proc/net/snmp"))).stdout.decode()
     names, values = (line.split() for line in text.splitlines() if line.startswith("Tcp:"))
     return int(values[names.index("RetransSegs")])
