@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
 from harness.api import InfrastructureError, NodeState, TeardownError, Unreachable
@@ -28,6 +27,7 @@ from harness.spec.inventory import Inventory
 from harness.spec.playbook import PlaybookFile
 from harness.spec.toml_document import TomlDocument
 from harness.testing import run_playbook
+from harness.testing.waiting import eventually
 from harness_process.deployer import ProcessDeployer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
@@ -52,12 +52,6 @@ async def runner_on(inventory: Inventory, runs: Path) -> AsyncIterator[tuple[Run
     recorder = Recorder.create(runs, plan, target)
     async with session(plan, target, recorder) as runner:
         yield runner, recorder
-
-
-async def until(holds: Callable[[], Any]) -> None:
-    with anyio.fail_after(20):
-        while not await holds():
-            await anyio.sleep(0.02)
 
 
 async def test_one_that_was_paused_runs_again_at_the_end_whatever_happened(
@@ -161,7 +155,7 @@ async def test_it_is_noticed_by_and_by_too(
         async def seen() -> bool:
             return recorder.state.nodes["validator-0"].exits == 1
 
-        await until(seen)
+        await eventually(seen)
 
 
 async def test_logs_begin_with_the_run_and_hold_all_of_it(testnet: Callable[..., Any], tmp_path: Path) -> None:
@@ -247,7 +241,7 @@ async def test_when_the_controller_is_killed_what_it_paused_runs_again(
     async def again() -> bool:
         return bool(net.all_there())
 
-    await until(again)
+    await eventually(again)
 
 
 async def test_when_the_agent_was_killed_too_clean_undoes_what_is_written(tmp_path: Path) -> None:

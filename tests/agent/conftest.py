@@ -6,19 +6,16 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
 
-import anyio
 import pytest
 
 from harness.api import CommandRecord, ServiceSpec
+from harness.testing.waiting import eventually
 from harness_agent import AgentClient, AgentMachine, KeeperSpec, SubprocessTransport
 from harness_agent.remote.leftovers import find
 from harness_agent.remote.processes import look
-
-PATIENCE = 30.0
-"""Seconds for a thing to come true before a test calls it untrue; generous, as the machine may be busy."""
 
 
 class Kit:
@@ -75,14 +72,7 @@ class Kit:
         path = self.folder / f"{name}.log"
         return path.read_text() if path.exists() else ""
 
-    @staticmethod
-    async def eventually(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
-        """Wait until the condition holds; fail naming `what` when it does not come to."""
-        with anyio.move_on_after(patience):
-            while not condition():
-                await anyio.sleep(0.01)
-            return
-        pytest.fail(f"it did not come true within {patience:g} s that {what}")
+    eventually = staticmethod(eventually)
 
     @staticmethod
     def is_alive(pid: int) -> bool:

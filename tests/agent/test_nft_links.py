@@ -7,9 +7,8 @@ import json
 import os
 import shutil
 import subprocess
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,6 +27,7 @@ from harness.api import (
     Service,
     ServiceSpec,
 )
+from harness.testing.waiting import wait_until
 from harness_agent.nft import NftShaper, Session, survey
 
 pytestmark = [
@@ -180,14 +180,8 @@ def pair() -> Iterator[Pair]:
         undone.callback(end, server)
         assert server.stdout is not None and server.stdout.readline() == b"up\n"
         pair = Pair(spaces, server)
-        wait_for(lambda: pair.dial("fd77::2") == "hello")  # an interface has IPv6 a moment after it is up
+        wait_until(lambda: pair.dial("fd77::2") == "hello")  # an interface has IPv6 a moment after it is up
         yield pair
-
-
-def wait_for(condition: Callable[[], bool], within: float = 20.0) -> None:
-    give_up = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < give_up, "it did not come to be in time"
 
 
 def ip(*words: str) -> None:

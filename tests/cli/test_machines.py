@@ -21,6 +21,7 @@ from harness.clock import SystemClock
 from harness.record.events import RunStarted
 from harness.record.journal import Journal
 from harness.record.rundir import RunDirectory
+from harness.testing.waiting import wait_until
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 PLUGIN = Path(__file__).with_name("lab_plugin.py")
@@ -233,7 +234,7 @@ def test_an_interrupt_ends_what_was_begun(tmp_path: Path, number: int) -> None:
     script = "(sleep 1000) & echo $! > " + str(tmp_path / "child") + "; echo $$ > " + str(tmp_path / "shell") + "; wait"
     command = [sys.executable, "-m", "harness", "exec", "all", "--", "sh", "-c", script]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
-    wait_for(lambda: (tmp_path / "shell").exists() and bool((tmp_path / "shell").read_text()), "it runs")
+    wait_until(lambda: (tmp_path / "shell").exists() and bool((tmp_path / "shell").read_text()), "it runs")
     pids = [int((tmp_path / name).read_text()) for name in ("child", "shell")]
     running.send_signal(number)
     _, told = running.communicate(timeout=PATIENCE)
@@ -291,13 +292,6 @@ def dead_run(folder: Path, options: dict[str, object]) -> RunDirectory:
     )
     journal.close()
     return run
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    give_up = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < give_up, f"it did not come true that {what}"
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("words", [("exec", "all"), ("inventory", "ping")])

@@ -27,6 +27,7 @@ from harness.api import (
     ServiceSpec,
 )
 from harness.testing.fakes import FakeChain, FakeChainConfig
+from harness.testing.waiting import eventually
 from harness_docker.deployer import DockerConfig, DockerDeployer
 
 BASE = "debian:bookworm-slim"
@@ -107,13 +108,9 @@ class Kit:
         kinds = {"container": ("ps", "-a"), "network": ("network", "ls"), "volume": ("volume", "ls")}
         return [f"{kind} {id}" for kind, argv in kinds.items() for id in self.docker(*argv, "-q", label).split()]
 
-    async def eventually(self, condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
-        """Wait until the condition holds; fail naming `what` when it does not come to."""
-        with anyio.move_on_after(patience):
-            while not await anyio.to_thread.run_sync(condition):
-                await anyio.sleep(0.05)
-            return
-        pytest.fail(f"it did not come true within {patience:g} s that {what}")
+    async def eventually(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait until the condition holds, which may ask the engine."""
+        await eventually(lambda: anyio.to_thread.run_sync(condition), what, PATIENCE)
 
     async def logged(self, text: str, node: str = "v-0") -> None:
         await self.eventually(lambda: text in self.log(node), f"the log has {text!r}")

@@ -8,9 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from fleet.client import place_of
 from fleet.engine import Docker, PrivateEngine, private_host
 from fleet.errors import FleetError
 from fleet.images import BASE
+from harness.testing.waiting import wait_until
 
 SOURCE = Path(fleet_package.__file__).parents[1]
 
@@ -32,13 +31,6 @@ engine = PrivateEngine(Path(sys.argv[1]))
 print(engine.bridge, engine.docker.host, engine.pidfile, flush=True)
 sys.stdin.read()
 """
-
-
-def eventually(condition: Callable[[], bool], what: str, patience: float = 60.0) -> None:
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, f"it did not come true within {patience:g} s that {what}"
-        time.sleep(0.05)
 
 
 def empty_image(docker: Docker) -> str:
@@ -88,7 +80,7 @@ def test_a_private_engine_dies_with_whoever_started_it(fleet: Fleet, tmp_path: P
         assert Path("/sys/class/net", second).exists()
         pid = int(Path(pidfile).read_text())
         starter.send_signal(signal.SIGKILL)
-    eventually(lambda: not Path(f"/proc/{pid}").exists(), "dockerd ended")
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), "dockerd ended")
     engine = PrivateEngine(tmp_path)
     try:
         assert docker("ps", "--all", "--quiet") == ""

@@ -6,9 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ import pytest
 import fleet as fleet_package
 from fleet import Fleet, Host, HostPool, inventory
 from fleet.engine import Docker
+from harness.testing.waiting import wait_until
 
 pytestmark = pytest.mark.real
 SOURCE = Path(fleet_package.__file__).parents[1]
@@ -24,13 +23,6 @@ SOURCE = Path(fleet_package.__file__).parents[1]
 def ssh(host: Host, script: str, input: str = "") -> str:
     done = subprocess.run([*host.ssh, script], input=input, capture_output=True, text=True, check=True, timeout=30)
     return done.stdout.strip()
-
-
-def eventually(condition: Callable[[], bool], what: str, patience: float = 60.0) -> None:
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, f"it did not come true within {patience:g} s that {what}"
-        time.sleep(0.05)
 
 
 def test_three_users_and_their_sudo(ssh_hosts: HostPool) -> None:
@@ -145,11 +137,11 @@ def test_sigkill_leaves_nothing(docker_engine: Docker, tmp_path: Path) -> None:
         container, folder = process.stdout.readline().split()
         assert docker_engine("ps", "--quiet", f"--filter=name={container}")
         process.send_signal(signal.SIGKILL)
-    eventually(
+    wait_until(
         lambda: not docker_engine("ps", "--all", "--quiet", f"--filter=name={container}"), "the host was removed"
     )
-    eventually(lambda: not Path(folder).exists(), "the keys were removed")
-    eventually(lambda: not list(tmp_path.rglob("keeper.sock")), "the keeper ended")
+    wait_until(lambda: not Path(folder).exists(), "the keys were removed")
+    wait_until(lambda: not list(tmp_path.rglob("keeper.sock")), "the keeper ended")
     assert docker_engine("version"), "the engine, which was somebody else's, goes on"
 
 
@@ -170,7 +162,7 @@ def test_a_keeper_removes_what_a_killed_keeper_left(docker_engine: Docker, tmp_p
             second.stdin.close()
         assert first.stdin is not None
         first.stdin.close()
-    eventually(lambda: not list(tmp_path.rglob("keeper.sock")), "the keeper ended")
+    wait_until(lambda: not list(tmp_path.rglob("keeper.sock")), "the keeper ended")
 
 
 REJOIN = """

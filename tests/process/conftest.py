@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Literal
 
-import anyio
 import pytest
 
 from harness.api import Deployment, DeployRequest, HostSpec, Link, NodeSpec, Placement, PlannedNode, ServiceSpec
 from harness.testing.fakes import FakeChain, FakeChainConfig
+from harness.testing.waiting import eventually
 from harness_agent.remote.processes import look
 from harness_process.deployer import ProcessConfig, ProcessDeployer
-
-PATIENCE = 20.0
-"""Seconds for a thing to come true before a test calls it untrue; generous, as the machine may be busy."""
 
 NO_CHAIN = FakeChain(FakeChainConfig())
 
@@ -56,14 +53,7 @@ class Kit:
         log = self.folder / "logs" / "node.log"
         return log.read_text() if log.exists() else ""
 
-    @staticmethod
-    async def eventually(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
-        """Wait until the condition holds; fail naming `what` when it does not come to."""
-        with anyio.move_on_after(patience):
-            while not condition():
-                await anyio.sleep(0.005)
-            return
-        pytest.fail(f"it did not come true within {patience:g} s that {what}")
+    eventually = staticmethod(eventually)
 
     @staticmethod
     def is_alive(pid: int) -> bool:

@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -36,6 +35,7 @@ from harness.api import (
     ServiceSpec,
 )
 from harness.testing.fakes import FakeChain, FakeChainConfig
+from harness.testing.waiting import eventually, wait_until
 from harness_ssh.deployer import SshConfig, SshDeployer
 
 LEASE = 4.0
@@ -66,13 +66,6 @@ PROGRAMS = {"ssh": "openssh-client", "ssh-keygen": "openssh-client", "sshd": "op
 def keygen(path: Path, *, kind: str = "ed25519", passphrase: str = "") -> Path:
     subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", path.name, "-f", str(path)], check=True)
     return path
-
-
-def wait_for(condition: Callable[[], object], within: float = 20.0) -> None:
-    give_up = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < give_up, "it did not come to be in time"
-        time.sleep(0.02)
 
 
 def free_port() -> int:
@@ -118,7 +111,7 @@ class Sshd:
         )  # fmt: skip
         argv = [which("sshd") or "sshd", "-D", "-f", "/dev/null", "-E", str(self.folder / "log")]
         self.process = subprocess.Popen([*argv, *(word for option in options for word in ("-o", option))])
-        wait_for(self._listens)
+        wait_until(self._listens, "the server listens")
 
     def stop(self) -> None:
         """The server, and every connection that it holds."""
@@ -224,11 +217,7 @@ class Kit:
         """What is on the machine of any run."""
         return [Path(folder) / name for folder, *names in os.walk(self.state) for some in names for name in some]
 
-    @staticmethod
-    async def until(condition: Callable[[], object], within: float = WITHIN) -> None:
-        with anyio.fail_after(within):
-            while not condition():
-                await anyio.sleep(0.02)
+    until = staticmethod(eventually)
 
     @staticmethod
     def alive(pid: int) -> bool:

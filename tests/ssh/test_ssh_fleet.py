@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
 from harness.api import (
@@ -23,6 +22,7 @@ from harness.api import (
     ServiceSpec,
 )
 from harness.testing.fakes import FakeChain, FakeChainConfig
+from harness.testing.waiting import eventually
 from harness_ssh.deployer import SshConfig, SshDeployer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
@@ -69,12 +69,6 @@ def left(host: Any) -> str:
     return listed.decode().strip()
 
 
-async def until(condition: Callable[[], object]) -> None:
-    with anyio.fail_after(WITHIN):
-        while not condition():
-            await anyio.sleep(0.05)
-
-
 async def test_all_machines_or_none(hosts: Sequence[Any], tmp_path: Path) -> None:
     first, second = map(spec, hosts)
     async with deploy(tmp_path / "holder", [second]):
@@ -93,7 +87,7 @@ async def test_nodes_reach_each_other_at_their_links(hosts: Sequence[Any], tmp_p
         log = tmp_path / "log"
         argv = (called.machine.python, "-c", SERVER, str(called.ports["p2p"]))
         await called.machine.spawn(ServiceSpec(called.node.name, argv, called.directory, log))
-        await until(lambda: log.exists() and "up" in log.read_text())
+        await eventually(lambda: log.exists() and "up" in log.read_text())
         address = deployment.link_address(link)
         assert address.host == hosts[1].address
         done = await caller.machine.run([caller.machine.python, "-c", CALLER, address.host, str(address.port)])
@@ -113,14 +107,14 @@ async def test_a_link_that_is_dropped_on_the_way_is_found_again(hosts: Sequence[
         rules = "table inet cut { chain in { type filter hook input priority 0; tcp dport 22 drop; }; }"
         host.exec("nft", rules)
         try:
-            await until(lambda: warnings)
+            await eventually(lambda: warnings)
         finally:
             host.exec("nft", "delete table inet cut")
-        await until(lambda: len(warnings) == 2)
+        await eventually(lambda: len(warnings) == 2)
         assert "connected again" in warnings[1]
         assert await service.state() == "running"
         seen = log.stat().st_size
-        await until(lambda: log.stat().st_size > seen)
+        await eventually(lambda: log.stat().st_size > seen)
     assert left(host) == ""
 
 

@@ -110,7 +110,7 @@ async def test_a_relay_ends_with_the_lease(kit: Any) -> None:
         async with network(kit) as deployment:
             await deployment.shape_links(BOTH)
             kit.sshd.stop()
-            await kit.until(lambda: not relays(kit), within=30.0)
+            await kit.until(lambda: not relays(kit), patience=30.0)
     assert kit.left() == []
 
 

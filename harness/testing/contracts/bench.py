@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import anyio
-import pytest
 from anyio.abc import TaskGroup
 
 from harness.clock import SystemClock
@@ -191,15 +190,6 @@ async def start_nodes(
 
 def _ignore(event: object) -> None:
     """There is no journal."""
-
-
-async def eventually(condition: Callable[[], Awaitable[bool]], what: str, patience: float = 20.0) -> None:
-    """Wait until it holds; fail saying what does not."""
-    give_up = time.monotonic() + patience
-    while not await condition():
-        if time.monotonic() >= give_up:
-            pytest.fail(f"it did not come true within {patience:g} s that {what}")
-        await anyio.sleep(0.05)
 
 
 async def is_silent(address: Address) -> bool:

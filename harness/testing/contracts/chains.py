@@ -33,9 +33,10 @@ from harness.record.rundir import RunDirectory
 from harness.spec.model import TopologySpec
 from harness.spec.topology import build_topology
 from harness.testing.contracts import launches
-from harness.testing.contracts.bench import eventually, start_nodes
+from harness.testing.contracts.bench import start_nodes
 from harness.testing.contracts.elsewhere import command
 from harness.testing.contracts.launches import GENESIS, WALLETS, digest, launches_of, network_of
+from harness.testing.waiting import eventually
 
 FACTS = Facts("here", "Linux", platform.release(), platform.machine(), "3.11.0", 2, 2**32, 2**36)
 CLOSED = Address("127.0.0.1", 1)

@@ -12,8 +12,9 @@ import pytest
 from harness.errors import CommandTimeout, InfrastructureError, MachineLost
 from harness.plugin.contract.machine import Completed
 from harness.testing.contracts.base import DeployerSuite
-from harness.testing.contracts.bench import Bench, Net, eventually
+from harness.testing.contracts.bench import Bench, Net
 from harness.testing.contracts.chain import ODD
+from harness.testing.waiting import eventually
 
 ARGUMENTS = (
     ODD,

@@ -28,14 +28,15 @@ they are, and commands run."""
 NODES = 3
 
 
-def describe(bench: Bench, run: RunDirectory) -> str:
-    """What another process needs to deploy the same, as JSON."""
+def describe(bench: Bench, run: RunDirectory, **more: Any) -> str:
+    """What another process needs to deploy the same, and `more`, as JSON."""
     return json.dumps(
         {
             "deployer": described(bench.deployer),
             "chain": described(bench.chain),
             "hosts": {host.name: dict(host.vars) for host in bench.hosts},
             "run": str(run.path),
+            **more,
         }
     )
 
@@ -44,27 +45,34 @@ def main(file: str) -> None:
     anyio.run(_control, json.loads(Path(file).read_text()))
 
 
-async def _control(what: Mapping[str, Any]) -> None:
+def take_over(what: Mapping[str, Any]) -> tuple[Bench, RunDirectory]:
+    """The bench that was described, and the run of which this process is the controller from now on."""
     deployer: Deployer[Any] = remade(what["deployer"])
     chain: Chain[Any] = remade(what["chain"])
     run = RunDirectory(Path(what["run"]))
     bench = Bench(deployer, [HostSpec(name, variables) for name, variables in what["hosts"].items()], chain, run.path)
-    request = bench.request(NODES, run=run)
     write_atomically(run.controller, json.dumps(asdict(Owner.current())))
-    _tell("began")
-    async with deployer.deploy(request) as deployment, anyio.create_task_group() as tasks:
-        _tell("deployed")
+    return bench, run
+
+
+async def _control(what: Mapping[str, Any]) -> None:
+    bench, run = take_over(what)
+    request = bench.request(NODES, run=run)
+    tell("began")
+    async with bench.deploy(request) as deployment, anyio.create_task_group() as tasks:
+        tell("deployed")
         net = await bench.start(request, deployment, tasks)
-        _tell("started")
+        tell("started")
         for node in net.nodes.values():
             await node.wait_ready(READY_WITHIN)
             await net.ask(node.name, "child", request.run_id)
-        _tell("busy")
+        tell("busy")
         while True:
             await net.machine.run(("sleep", "0.05"))
             await net.machine.put(b"x" * 100_000, net.folder / "file")
 
 
-def _tell(moment: str) -> None:
+def tell(moment: str) -> None:
+    """That it has come to this moment."""
     sys.stdout.write(f"{moment}\n")
     sys.stdout.flush()

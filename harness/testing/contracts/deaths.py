@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
+from typing import Any
 
 import anyio
 import pytest
@@ -11,8 +13,9 @@ from harness.plugin.contract.node import NodeState
 from harness.record.rundir import RunDirectory
 from harness.testing.contracts import controller
 from harness.testing.contracts.base import DeployerSuite
-from harness.testing.contracts.bench import Bench, eventually
+from harness.testing.contracts.bench import Bench
 from harness.testing.contracts.elsewhere import command
+from harness.testing.waiting import eventually
 
 COMES_UP_WITHIN = 120.0
 """Seconds for a controller to come to any of its moments."""
@@ -23,10 +26,13 @@ are being made it is `dies_alone`: what a controller has asked for just before i
 looked."""
 
 
-async def die(bench: Bench, moment: str, then: float = 0.0) -> RunDirectory:
-    """Have a controller that is killed with SIGKILL, so many seconds after it has come to a moment; returns its run."""
+async def die(
+    bench: Bench, moment: str, then: float = 0.0, program: str = controller.__name__, **more: Any
+) -> RunDirectory:
+    """Have a controller that is killed with SIGKILL, so many seconds after it has come to a moment; returns its run.
+    `program` is its module, which is told `more` in JSON than what is described."""
     run = bench.run()
-    process, said, complained = _start_controller(bench, run)
+    process, said, complained = _start_controller(bench, run, program, more)
 
     async def there() -> bool:
         if process.poll() is not None:
@@ -42,12 +48,14 @@ async def die(bench: Bench, moment: str, then: float = 0.0) -> RunDirectory:
     return run
 
 
-def _start_controller(bench: Bench, run: RunDirectory) -> tuple[subprocess.Popen[bytes], anyio.Path, anyio.Path]:
+def _start_controller(
+    bench: Bench, run: RunDirectory, program: str, more: Mapping[str, Any]
+) -> tuple[subprocess.Popen[bytes], anyio.Path, anyio.Path]:
     """With files for stdout and stderr: whatever else it starts may hold their ends."""
     what, said, complained = (bench.folder / f"{run.run_id}.{suffix}" for suffix in ("json", "out", "err"))
-    what.write_text(controller.describe(bench, run))
+    what.write_text(controller.describe(bench, run, **more))
     with said.open("wb") as out, complained.open("wb") as err:
-        process = subprocess.Popen(command(controller.__name__, str(what)), stdout=out, stderr=err)
+        process = subprocess.Popen(command(program, str(what)), stdout=out, stderr=err)
     return process, anyio.Path(said), anyio.Path(complained)
 
 

@@ -14,8 +14,9 @@ from harness.plugin.contract.base import MachineCapability
 from harness.plugin.contract.machine import Exit, ServiceSpec
 from harness.plugin.contract.node import NodeState
 from harness.testing.contracts.base import DeployerSuite
-from harness.testing.contracts.bench import READY_WITHIN, Bench, Net, eventually, is_silent
+from harness.testing.contracts.bench import READY_WITHIN, Bench, Net, is_silent
 from harness.testing.contracts.chain import ODD
+from harness.testing.waiting import eventually
 
 NAME = "member-0"
 

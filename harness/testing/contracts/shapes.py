@@ -14,7 +14,8 @@ from harness.plugin.contract.base import MachineCapability
 from harness.spec.links import CUT, Flow, LinkShape
 from harness.spec.topology import Link
 from harness.testing.contracts.base import DeployerSuite
-from harness.testing.contracts.bench import READY_WITHIN, Bench, Net, eventually
+from harness.testing.contracts.bench import READY_WITHIN, Bench, Net
+from harness.testing.waiting import eventually
 
 NEVER = 0.5
 """Seconds in which what must not come has not come; it would take next to none."""
