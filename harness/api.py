@@ -25,6 +25,7 @@ from harness.observe.finality import Conflict
 from harness.observe.submissions import Outcome, Summary, Ticket
 from harness.observe.tracker import Tracker
 from harness.observe.view import NodeView
+from harness.plugin.clock_offset import ClockOffset, clock_offset
 from harness.plugin.contract.base import Capability, Config, MachineCapability, NoConfig, Plugin
 from harness.plugin.contract.chain import (
     Artifact,
@@ -93,18 +94,17 @@ from harness.spec.verdict import Verdict
 
 __all__ = [
     "CUT", "PLAIN", "Access", "Address", "Adoption", "Artifact", "Block", "BlockFeed", "BlockHeader", "BlockSeen",
-    "BlockSource", "BrokenAnswer", "Capability", "Chain", "ChainClient", "Clock", "CommandRecord", "CommandTimeout",
-    "Completed", "Config", "Conflict", "Connection", "Context", "DefaultExpectation", "DeployError", "DeployRequest",
-    "Deployer", "Deployment", "Duration", "Exit", "ExitCode", "Expectation", "Facts", "Fault", "FaultContext",
-    "FaultControl", "FaultError", "FaultRecord", "FaultTurn", "FaultUse", "Flow", "HarnessError", "Head", "HealReport",
-    "HostReport", "HostSpec", "Image", "InfrastructureError", "Introduction",
-    "InventorySource", "Judgement", "JumpHost", "Launch",
-    "Link", "LinkShape", "LocalPath", "Machine", "MachineCapability", "MachineLost", "NemesisFamily", "Network",
-    "NetworkSpec", "NoConfig", "Node", "NodeFile", "NodeSite", "NodeSpec", "NodeState", "NodeView", "NotReadyError",
-    "Outcome", "Owner", "PeerAddress", "Placement", "PlanView", "PlannedNode", "Plugin", "PluginUse", "Proof", "Rate",
-    "Reach", "Receipt", "RoleInfo", "Secret", "Service", "ServiceSpec", "Size", "SourceRef", "Span", "SpecError",
-    "Summary", "SystemClock", "Task", "TaskContext", "TaskResult", "TeardownError", "Ticket", "Timing", "Topology",
-    "TopologySpec", "Tracker", "Transaction", "TransactionFactory", "Unreachable", "Unsupported", "UsageError",
-    "Verdict", "Violation", "Wallet", "WalletsSpec", "Window", "Workload", "file_name", "format_duration", "hookimpl",
-    "introduced", "jump_hosts", "redact", "select_nodes",
+    "BlockSource", "BrokenAnswer", "Capability", "Chain", "ChainClient", "Clock", "ClockOffset", "CommandRecord",
+    "CommandTimeout", "Completed", "Config", "Conflict", "Connection", "Context", "DefaultExpectation", "DeployError",
+    "DeployRequest", "Deployer", "Deployment", "Duration", "Exit", "ExitCode", "Expectation", "Facts", "Fault",
+    "FaultContext", "FaultControl", "FaultError", "FaultRecord", "FaultTurn", "FaultUse", "Flow", "HarnessError",
+    "Head", "HealReport", "HostReport", "HostSpec", "Image", "InfrastructureError", "Introduction", "InventorySource",
+    "Judgement", "JumpHost", "Launch", "Link", "LinkShape", "LocalPath", "Machine", "MachineCapability", "MachineLost",
+    "NemesisFamily", "Network", "NetworkSpec", "NoConfig", "Node", "NodeFile", "NodeSite", "NodeSpec", "NodeState",
+    "NodeView", "NotReadyError", "Outcome", "Owner", "PeerAddress", "Placement", "PlanView", "PlannedNode", "Plugin",
+    "PluginUse", "Proof", "Rate", "Reach", "Receipt", "RoleInfo", "Secret", "Service", "ServiceSpec", "Size",
+    "SourceRef", "Span", "SpecError", "Summary", "SystemClock", "Task", "TaskContext", "TaskResult", "TeardownError",
+    "Ticket", "Timing", "Topology", "TopologySpec", "Tracker", "Transaction", "TransactionFactory", "Unreachable",
+    "Unsupported", "UsageError", "Verdict", "Violation", "Wallet", "WalletsSpec", "Window", "Workload", "clock_offset",
+    "file_name", "format_duration", "hookimpl", "introduced", "jump_hosts", "redact", "select_nodes",
 ]  # fmt: skip

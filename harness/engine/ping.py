@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 import statistics
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,41 +13,9 @@ from typing import Any
 import anyio
 
 from harness.errors import InfrastructureError, MachineLost, UsageError
+from harness.plugin.clock_offset import EXCHANGES, ClockOffset, best_offset, exchange
 from harness.plugin.contract.machine import Machine
 from harness.record.text import unnamed
-
-EXCHANGES = 5
-"""How often a machine is asked for its time, once it is connected."""
-_DATE = ("date", "+%s.%N")
-_SECONDS = re.compile(rb"(\d+)\.(\d{9})?")
-
-
-@dataclass(frozen=True, slots=True)
-class ClockOffset:
-    """How many seconds a machine's clock is ahead of ours: certainly within `uncertainty` of `seconds`."""
-
-    seconds: float
-    uncertainty: float
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """The machine was asked for its time: our clock before (Unix seconds), how long it took, and what it said, which
-    it had rounded down to `resolution` seconds."""
-
-    sent: float
-    took: float
-    told: float | None
-    resolution: float = 0.0
-
-    @property
-    def offset(self) -> ClockOffset | None:
-        """By Cristian's algorithm (Distributed Computing 3, 1989), which is NTP's (RFC 5905, §8) for a server that
-        answers in no time: it looked at its clock some time between our sending and our hearing it."""
-        if self.told is None:
-            return None
-        middle = self.sent + self.took / 2
-        return ClockOffset(self.told + self.resolution / 2 - middle, (self.took + self.resolution) / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,33 +57,21 @@ async def ping(name: str, machine: Machine, timeout: float) -> HostPing:
 
 
 async def _look(name: str, machine: Machine, timeout: float) -> HostPing:
-    first = await _exchange(machine, timeout)
+    first = await exchange(machine, timeout)
     root = await _can_become_root(machine, timeout)
     probed, probe_error = await _probe(machine, timeout, become=root.there is True)
-    exchanges = [await _exchange(machine, timeout) for _ in range(EXCHANGES)]
+    exchanges = [await exchange(machine, timeout) for _ in range(EXCHANGES)]
     found = {key: Ability(*told) for key, told in probed.items() if isinstance(told, list)}
     return HostPing(
         name,
         reached=True,
         connecting=first.took,
-        latency=statistics.median(exchange.took for exchange in exchanges),
-        clock=min((e.offset for e in exchanges if e.offset), key=lambda offset: offset.uncertainty, default=None),
+        latency=statistics.median(one.took for one in exchanges),
+        clock=best_offset(exchanges),
         machine={key: told for key, told in probed.items() if not isinstance(told, list)},
         probe_error=probe_error,
         abilities={"root": root, **found},
     )
-
-
-async def _exchange(machine: Machine, timeout: float) -> Exchange:
-    sent, began = time.time(), time.monotonic()
-    done = await machine.run(_DATE, timeout=timeout)
-    took = time.monotonic() - began
-    match = _SECONDS.match(done.stdout)
-    if match is None:
-        return Exchange(sent, took, None)
-    if match[2] is None:  # a date(1) that knows whole seconds only
-        return Exchange(sent, took, float(match[1]), 1.0)
-    return Exchange(sent, took, float(match[1]) + float(match[2]) / 1e9)
 
 
 async def _can_become_root(machine: Machine, timeout: float) -> Ability:

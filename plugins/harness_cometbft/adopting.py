@@ -101,7 +101,7 @@ async def adopt(spec: NetworkSpec, apis: Mapping[str, Address], otherwise: Timin
             raise UsageError("\n".join(problems))
         members = {one.node.name: one.said for one in told}
         genesis_time, interval = await _history(ahead, otherwise.block_interval)
-        timing = Timing(interval, otherwise.finality_depth)
+        timing = replace(otherwise, block_interval=interval)
         return AdoptedComet(spec, genesis_time, members, powers, timing)
 
 

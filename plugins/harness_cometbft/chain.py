@@ -96,7 +96,8 @@ class CometBFT(Chain[CometConfig]):
 
     @property
     def timing(self) -> Timing:
-        return Timing(block_interval=self.config.timeout_commit + CONSENSUS_SECONDS, finality_depth=0)
+        interval = self.config.timeout_commit + CONSENSUS_SECONDS
+        return Timing(interval, finality_depth=0, stamped_by="validators")
 
     def check(self, topology: Topology, wallets: WalletsSpec) -> Sequence[str]:
         validators = {node.name for node in topology.with_role("validator")}

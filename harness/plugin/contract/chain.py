@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from harness.errors import Unsupported
 from harness.observe.blocks import Block, BlockHeader, Head
@@ -35,11 +35,14 @@ class RoleInfo:
 class Timing:
     """`block_interval`: mean seconds from block to block. `finality_depth`: a block is final when so many
     stand on top of it; 0 where every block is final at once. `slot`: seconds of a slot, where blocks come by a lottery
-    that each slot wins or loses by itself; 0 where they come steadily, or nobody promises how."""
+    that each slot wins or loses by itself; 0 where they come steadily, or nobody promises how. `stamped_by`: whose
+    clocks a header's time is by, where it is no slot's: its proposer's, or the validators' (the median of their votes'
+    times, as in BFT time)."""
 
     block_interval: float
     finality_depth: int
     slot: float = 0.0
+    stamped_by: Literal["proposer", "validators"] = "proposer"
 
 
 @dataclass(frozen=True, slots=True)
