@@ -23,7 +23,7 @@ from harness.record.state import RunState
 def has_screen() -> bool:
     """Whether somebody looks on: a terminal that can be drawn on, and no CI."""
     usable = os.environ.get("TERM", "dumb") not in ("", "dumb") and not os.environ.get("CI")
-    return usable and sys.stdin.isatty() and sys.stderr.isatty()
+    return usable and all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
 def run_attached(arguments: Sequence[str]) -> int:

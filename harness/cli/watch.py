@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
+from harness.cli.attached import has_screen
 from harness.cli.options import runs_folder
 from harness.cli.runs import runs_option
 from harness.errors import ExitCode, UsageError
@@ -48,7 +48,7 @@ def replay(run: str, speed: float, runs_dir: Path | None) -> int:
 
 def _show(run: str, runs_dir: Path | None, *, replay: bool, speed: float) -> int:
     directory = find_run(runs_folder(runs_dir), run)
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not has_screen():
         raise UsageError("this needs a terminal; `harness runs show` and `harness logs` tell the same in lines")
     from harness.tui.app import RunApp  # not at the top: Textual takes a while to load
 
