@@ -14,8 +14,9 @@ import click
 from harness.cli.interrupts import Interrupted, run_interruptible
 from harness.cli.options import OF_HOSTS, extra_option, forks_option, inventory_option, open_machines
 from harness.engine.adhoc import on_each
-from harness.engine.ping import Ability, ClockOffset, HostPing, ping
+from harness.engine.ping import Ability, HostPing, ping
 from harness.errors import ExitCode
+from harness.plugin.clock_offset import ClockOffset
 from harness.plugin.contract.machine import Machine
 from harness.record.render import console_for, render_table
 from harness.record.tables import NONE, Mood, Row, Table
