@@ -58,8 +58,8 @@ class MatrixSummary:
 
     @property
     def links(self) -> Mapping[str, str]:
-        """Where the report of a run is, by its id; "" where there is none."""
-        return {run.run_id: run.link for run in self.runs}
+        """Where the report of a run is, by the id that it gave itself; "" where there is none."""
+        return {run.observed.state.run.run_id: run.link for run in self.runs if run.observed.state.run}
 
 
 def matrix_id(state: RunState) -> str:

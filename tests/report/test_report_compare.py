@@ -1,0 +1,123 @@
+"""Two runs side by side, and the runs of a matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.cli.reporting import matrix_of, side_of, summary_of, write_matrix, write_report
+from harness.errors import UsageError
+from harness.report.compare import DIFFERS, SAME, UNKNOWN, compare
+from harness.report.matrix import flows_of
+from harness.report.page import comparison_page
+
+
+def test_what_is_slower_is_worse(write_run: Any, events: Any, parse: Any) -> None:
+    a = write_run("a-7f3a", events(), seed=1)
+    b = write_run("b-7f3a", events(), slower=1.5, seed=2)
+    compared = compare(side_of(a), side_of(b))
+    latency = next(metric for metric in compared.measured if metric.name == "latency of transactions: p50")
+    assert latency.judged == DIFFERS and latency.difference is not None
+    assert latency.difference.change == pytest.approx(0.5, abs=0.2)
+    assert ("latency of transactions: p50: higher in B by" in text for text, _ in compared.told)
+    assert "worse" in parse(comparison_page(compared)).text
+    back = compare(side_of(b), side_of(a))
+    assert next(m for m in back.measured if m.name == latency.name).mood.value == "good"
+
+
+def test_noise_is_noise(write_run: Any, events: Any) -> None:
+    a, b = write_run("a-7f3a", events(), seed=1), write_run("b-7f3a", events(), seed=2)
+    compared = compare(side_of(a), side_of(b))
+    judged = {metric.name: metric.judged for metric in compared.measured}
+    assert judged["latency of transactions: p50"] == SAME
+    assert judged["included by transactions"] == SAME
+    assert ("what was measured does not differ by more than noise", "plain") in compared.told
+    assert ("the same was asked of both", "plain") in compared.told
+
+
+def test_too_short_a_run_says_nothing(write_run: Any, events: Any) -> None:
+    a = write_run("a-7f3a", [pair for pair in events() if pair[0] < 12])
+    compared = compare(side_of(a), side_of(a))
+    assert {metric.judged for metric in compared.measured if "latency" not in metric.name} == {UNKNOWN}
+    assert any(text.startswith("too short to say") for text, _ in compared.told)
+
+
+def test_settings_and_verdicts_that_differ_are_told(write_run: Any, events: Any) -> None:
+    a = write_run("a-7f3a", events())
+    b = write_run("b-7f3a", [pair for pair in events() if pair[0] < 63.35])
+    b.run_toml.write_text('name = "chaos"\n\n[vars]\nrate = 20\n\n[[workloads]]\nuse = "transactions"\n')
+    compared = compare(side_of(a), side_of(b))
+    assert {row.cells for row in compared.settings.rows} == {
+        ("vars.rate", "10", "20"),
+        ("workloads[0 transactions].use", "–", "transactions"),
+    }
+    changed = {row.cells[0]: row.cells[1:3] for row in compared.expectations.rows if row.cells[3] == "changed"}
+    assert changed == {"timing": ("unknown", "not judged")}
+
+
+_DAY = "2026-01-31T12-00-00"
+
+
+def _matrix(write_run: Any, events: Any, rates: tuple[int, ...]) -> list[Any]:
+    return [
+        write_run(
+            f"load-00{n:02}",
+            [
+                (t, event)
+                if t
+                else (
+                    t,
+                    type(event)(**{**_fields(event), "variables": {"rate": rate}, "run_id": f"{_DAY}-load-00{n:02}"}),
+                )
+                for t, event in events(rate=rate, matrix={"id": "load-1", "number": n, "of": len(rates) + 1})
+            ],
+            rate=rate,
+        )
+        for n, rate in enumerate(rates, 1)
+    ]
+
+
+def _fields(event: Any) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in event.__dataclass_fields__}
+
+
+def test_a_matrix_is_summed_up_against_what_was_offered(write_run: Any, events: Any) -> None:
+    runs = _matrix(write_run, events, (5, 10, 40))
+    summary = summary_of(list(reversed(runs)))
+    assert [run.run_id for run in summary.runs] == [run.run_id for run in runs]
+    assert (summary.verdict, summary.mood.value) == ("0 of 4 passed", "bad")
+    flow = flows_of(summary.runs[2])["transactions"]
+    assert flow.offered == pytest.approx(40, rel=0.05)
+    assert flow.achieved < flow.offered
+    reached = summary.charts[0]
+    assert reached.title == "transactions: achieved against offered"
+    assert [round(x) for x, _ in reached.lines[2].points] == [5, 10, 40]
+    assert [row.cells[0] for row in summary.figures.rows] == ["rate 5", "rate 10", "rate 40"]
+
+
+def test_a_matrix_of_other_things_stands_side_by_side(write_run: Any, events: Any) -> None:
+    summary = summary_of(_matrix(write_run, events, (10, 10)))
+    assert [x for x, _ in summary.charts[0].lines[2].points] == [0, 1]
+
+
+def test_runs_of_a_matrix_find_each_other(write_run: Any, events: Any) -> None:
+    runs = _matrix(write_run, events, (5, 10))
+    alone = write_run("alone-7f3a", events())
+    assert matrix_of(runs[1]) == runs
+    with pytest.raises(UsageError, match="no run of a matrix"):
+        matrix_of(alone)
+
+
+def test_the_summary_lies_beside_the_runs_and_leads_to_them(write_run: Any, events: Any, parse: Any) -> None:
+    runs = _matrix(write_run, events, (5, 10))
+    write_report(runs[0])
+    page = write_matrix(runs)
+    assert page == runs[0].path.parent / "matrix-load-1.html"
+    links = [one["href"] for one in parse(page.read_text()).named("a")]
+    assert links == [f"{runs[0].run_id}/report.html"]
+
+
+def test_a_matrix_named_by_a_stranger_stays_in_its_folder(write_run: Any, events: Any) -> None:
+    run = write_run("evil-7f3a", events(matrix={"id": "../../evil\x00/x", "number": 1, "of": 1}))
+    assert write_matrix([run]).parent == run.path.parent

@@ -1,0 +1,96 @@
+"""From directories as runs leave them: finished, going on, killed, old, damaged."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+import pytest
+
+from harness.clock import SystemClock
+from harness.observe.samples import SCHEMA, SampleStore
+from harness.observe.submissions import Submission
+from harness.report.reading import page_of, read_run
+from harness.report.samples import read_latencies, read_samples
+
+BEGAN = 1_769_860_800.0
+
+
+def test_percentiles_of_latencies_over_time(write_run: Any, events: Any) -> None:
+    run = write_run("chaos-7f3a", events(), rate=10)
+    reading = read_latencies(run.samples, BEGAN)
+    latencies = reading.latencies["transactions"]
+    every = sorted(latency for _, latency in read_samples(run.samples, BEGAN)["transactions"])
+    assert reading.problem == ""
+    assert (latencies.whole.count, latencies.whole.max) == (600, every[-1])
+    assert latencies.whole.p50 == every[299]
+    assert latencies.width == 2.0
+    assert sum(one.count for one in latencies.over_time) == 600
+    assert latencies.over_time[0].t == pytest.approx(3.0)
+    assert all(one.p50 <= one.p90 <= one.p99 <= one.max for one in latencies.over_time)
+
+
+def test_only_what_was_accepted_and_included_has_a_latency(write_run: Any, events: Any) -> None:
+    run = write_run("chaos-7f3a", events(), rate=1)
+    with sqlite3.connect(run.samples) as db:
+        rows = [("rejected", 5.0, 9.0), ("accepted", 5.0, None), ("accepted", "x", 9.0), ("accepted", 5e300, 9.0)]
+        for number, (outcome, sent, included) in enumerate(rows, 900):
+            row = ("transactions", number, "x", outcome, sent, None, included, None, "v")
+            db.execute("INSERT INTO submissions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    db.close()
+    assert read_latencies(run.samples, BEGAN).latencies["transactions"].whole.count == 60
+
+
+def test_samples_that_are_being_written_are_read(write_run: Any, events: Any) -> None:
+    run = write_run("chaos-7f3a", events(), rate=0)
+    clock = SystemClock()
+    store = SampleStore(run.samples, clock)
+    try:
+        now = clock.now()
+        store.submission(Submission("t", 1, "x", now, "accepted", now, now + 0.5, 1, "v"))
+        writer = sqlite3.connect(run.samples)  # another, in the middle of its work
+        writer.execute("PRAGMA journal_mode=WAL")
+        writer.executescript(SCHEMA)
+        writer.execute("INSERT INTO submissions VALUES ('s', 1, 'x', 'accepted', ?, 0, ?, 1, 'v')", (BEGAN, BEGAN + 1))
+        writer.commit()
+        assert read_latencies(run.samples, BEGAN).latencies["s"].whole.p50 == 1.0
+        writer.close()
+    finally:
+        store.close()
+    assert set(read_latencies(run.samples, clock.wall()).latencies) == {"t"}
+
+
+def test_without_samples_the_page_says_so(write_run: Any, events: Any) -> None:
+    run = write_run("chaos-7f3a", events(), rate=0)
+    assert "there is no samples.sqlite: there are no latencies over time" in page_of(read_run(run))
+    run.samples.write_bytes(b"no database, whatever it is called" * 100)
+    assert "samples.sqlite: file is not a database" in page_of(read_run(run))
+
+
+def test_a_torn_journal_is_read_as_far_as_it_goes(write_run: Any, events: Any, parse: Any) -> None:
+    run = write_run("chaos-7f3a", events())
+    whole = run.journal.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    run.journal.write_bytes(b"".join(lines[:50]) + b"not a line\n" + b"".join(lines[50:80]) + lines[80][:20])
+    record = read_run(run)
+    page = parse(page_of(record))
+    assert not record.alive
+    assert "DEAD" in page.text and "1 line of the journal could not be read" in page.text
+
+
+def test_a_journal_of_before_there_were_matrices(write_run: Any, events: Any) -> None:
+    run = write_run("chaos-7f3a", events())
+    lines = run.journal.read_text().splitlines()
+    first = json.loads(lines[0])
+    for field in ("matrix", "deployer_options", "command", "variables"):
+        del first[field]
+    run.journal.write_text("\n".join([json.dumps(first), *lines[1:]]) + "\n")
+    assert "two blocks at height 12" in page_of(read_run(run))
+
+
+def test_a_directory_with_nothing_in_it(write_run: Any) -> None:
+    run = write_run("chaos-7f3a", [], rate=0)
+    run.journal.unlink()
+    run.run_toml.unlink()
+    assert "wrote nothing into its journal" in page_of(read_run(run))
