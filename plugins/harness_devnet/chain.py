@@ -93,6 +93,7 @@ class Devnet(Chain[DevnetConfig]):
 
     name = "devnet"
     Config = DevnetConfig
+    needs_python = True
     roles: ClassVar[Mapping[str, RoleInfo]] = {
         "validator": RoleInfo("proposes blocks in the slots it wins; keeps and attests shares of blobs", votes=True),
         "executor": RoleInfo("full node that serves channels and blobs", votes=False),

@@ -43,7 +43,7 @@ from harness_agent.disks import LEAST, reported, size_for
 from harness_agent.nft import RULES
 from harness_agent.ports import PortLeases
 from harness_agent.relay import SHAPES
-from harness_docker import disks, images, pods, record, sweep
+from harness_docker import disks, images, pods, python, record, sweep
 from harness_docker.containers import LOOPBACK, ROOT, Attachment, Blueprint, safe
 from harness_docker.deployment import DockerDeployment
 from harness_docker.engine import Engine, NoEngine
@@ -136,16 +136,15 @@ class DockerDeployer(Deployer[DockerConfig]):
             source = await anyio.to_thread.run_sync(self._source, engine, chain)
         except UsageError as error:
             return [str(error)]
-        return await images.missing(engine, source)
+        lacking = await python.problems(engine, source, chain, *await _trial())
+        return [*await images.missing(engine, source), *lacking]
 
     async def _why_no_rules(self, engine: Engine) -> str:
         """Why nft drops no packets there, "" where it will be tried."""
         if self.config.links == "relay":
             return ""
-        name = f"harness-try-{secrets.token_hex(6)}"
-        labels = {sweep.DEPLOYMENT: name, sweep.OWNER: await _owner()}
         try:
-            return await pods.why_none(engine, self._pod_source(), name, labels)
+            return await pods.why_none(engine, self._pod_source(), *await _trial())
         except InfrastructureError as error:
             return str(error)
 
@@ -248,6 +247,7 @@ class DockerDeployer(Deployer[DockerConfig]):
         image = await images.ensure(engine, source, request.chain.name, run_dir)
         labels = {sweep.DEPLOYMENT: deployment, sweep.RUN: request.run_id, sweep.OWNER: await _owner()}
         prefix = f"harness-{safe(request.run_id)}-{deployment[:6]}"
+        await python.check(engine, image, source, request.chain, f"{prefix}.try", labels)
         network = await make_network(engine, prefix, labels, ipv6=self.config.ipv6)
         facts = await anyio.to_thread.run_sync(_facts, engine.info)
         free, addresses = iter(ports), network.addresses()
@@ -322,6 +322,12 @@ class DockerDeployer(Deployer[DockerConfig]):
             return HealReport(tuple(done), tuple(alone))
         finally:
             engine.close()
+
+
+async def _trial() -> tuple[str, Mapping[str, str]]:
+    """Name and labels of a container that is tried in plan."""
+    name = f"harness-try-{secrets.token_hex(6)}"
+    return name, {sweep.DEPLOYMENT: name, sweep.OWNER: await _owner()}
 
 
 async def _owner() -> str:

@@ -123,7 +123,7 @@ async def ensure(engine: Engine, source: Source, chain: str, run_dir: Path) -> N
     try:
         there = [await _have_image(engine, name, source.pull) for name in source.needed]
         if source.recipe is None:
-            return NodeImage(there[0]["Id"], there[0]["Config"].get("User") or "", source.python)
+            return _named(there[0], source)
         tag = await anyio.to_thread.run_sync(_tag, chain, source, [one["Id"] for one in there])
         built = await _look(engine, tag)
         if built is None:
@@ -137,13 +137,19 @@ async def ensure(engine: Engine, source: Source, chain: str, run_dir: Path) -> N
 
 
 async def find(engine: Engine, source: Source, chain: str) -> NodeImage | None:
-    """The image, where it was built before from what is there now. Raises InfrastructureError."""
-    there = [await _look(engine, name) for name in source.needed]
-    ids = [one["Id"] for one in there if one is not None]
-    if source.recipe is None or len(ids) < len(there):
+    """The image, where it is there, or was built before from what is there now. Raises InfrastructureError."""
+    looked = [await _look(engine, name) for name in source.needed]
+    there = [one for one in looked if one is not None]
+    if len(there) < len(looked):
         return None
-    built = await _look(engine, await anyio.to_thread.run_sync(_tag, chain, source, ids))
+    if source.recipe is None:
+        return _named(there[0], source)
+    built = await _look(engine, await anyio.to_thread.run_sync(_tag, chain, source, [one["Id"] for one in there]))
     return _built(built, source.recipe) if built is not None else None
+
+
+def _named(image: Mapping[str, Any], source: Source) -> NodeImage:
+    return NodeImage(image["Id"], image["Config"].get("User") or "", source.python)
 
 
 def _built(image: Mapping[str, Any], recipe: Image) -> NodeImage:

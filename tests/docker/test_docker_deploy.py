@@ -279,6 +279,33 @@ async def test_inspect_tells_all_that_stands_in_the_way(kit: Any, built: Any) ->
     assert kit.left() == []
 
 
+async def test_a_named_image_without_the_python_of_its_chain_is_a_problem_in_plan(
+    kit: Any, built_image: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await report(kit)).problems == (), "this chain starts nothing with it"
+    monkeypatch.setattr(type(kit.chain), "needs_python", True)
+    old = built_image(
+        "RUN printf '#!/bin/sh\\necho 3.9.18 >&2; exit 1\\n' >/usr/bin/python3 && chmod +x /usr/bin/python3"
+    )
+    none, wrong = (
+        "has no python3, and nodes of fake need Python 3.11",
+        "has a python3 that does not do (3.9.18), and nodes",
+    )
+    for image, why in ((BASE, none), (old, wrong)):
+        [problem] = (await report(kit, image=image)).problems
+        assert problem.startswith(f"the image {image} {why}")
+        with pytest.raises(DeployError) as raised:
+            async with kit.deploy("v-0", image=image):
+                pass
+        assert str(raised.value) == f"docker: {problem}"
+    fine = built_image("RUN printf '#!/bin/sh\\n' >/usr/bin/mine && chmod +x /usr/bin/mine")
+    assert (await report(kit, image=fine, python="/usr/bin/mine")).problems == ()
+    async with kit.deploy("v-0", image=fine, python="mine"):
+        pass
+    assert kit.left() == []
+    assert "harness-try-" not in await kit.ask("ps", "-a")
+
+
 async def test_the_example_inventory_chooses_it(kit: Any) -> None:
     from harness.engine.target import choose_target
     from harness.plugin.registry import Registry

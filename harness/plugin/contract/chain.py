@@ -293,6 +293,8 @@ class Chain(Plugin[ConfigT], ABC):
     tolerance: ClassVar[Fraction]
     invalid_kinds: ClassVar[frozenset[str]] = frozenset()
     """What TransactionFactory.invalid can make."""
+    needs_python: ClassVar[bool] = False
+    """Whether its nodes are started with NodeSite.python."""
 
     @property
     @abstractmethod
