@@ -71,6 +71,7 @@ from harness.plugin.contract.machine import (
     Machine,
     Service,
     ServiceSpec,
+    Usage,
 )
 from harness.plugin.contract.nemesis import NemesisFamily
 from harness.plugin.contract.node import Node, NodeState
@@ -105,6 +106,6 @@ __all__ = [
     "PluginUse", "Proof", "Rate", "Reach", "Receipt", "RoleInfo", "Secret", "Service", "ServiceSpec", "Size",
     "SourceRef", "Span", "SpecError", "Summary", "SystemClock", "Task", "TaskContext", "TaskResult", "TeardownError",
     "Ticket", "Timing", "Topology", "TopologySpec", "Tracker", "Transaction", "TransactionFactory", "Unreachable",
-    "Unsupported", "UsageError", "Verdict", "Violation", "Wallet", "WalletsSpec", "Window", "Workload", "clock_offset",
+    "Unsupported", "Usage", "UsageError", "Verdict", "Violation", "Wallet", "WalletsSpec", "Window", "Workload", "clock_offset",
     "file_name", "format_duration", "hookimpl", "introduced", "jump_hosts", "redact", "select_nodes",
 ]  # fmt: skip

@@ -27,6 +27,7 @@ from harness.engine.runner import Runner, journal_feed, phase
 from harness.engine.steering import Steering
 from harness.engine.target import Target
 from harness.engine.tasks import all_of, plain
+from harness.engine.vitals import Vitals
 from harness.engine.wiring import Wiring
 from harness.errors import HarnessError, InfrastructureError, NotReadyError, Unreachable
 from harness.observe.feed import BlockFeed
@@ -67,6 +68,7 @@ class Lifecycle:
         self._wiring = Wiring(plan.topology.links, self._nodes)
         self._begun = False
         self._feed_scope = anyio.CancelScope()
+        self._vitals_scope = anyio.CancelScope()
         self._shared: RunShared | None = None
         self._faults: Faults | None = None
         self._ledger: Ledger | None = None
@@ -288,6 +290,7 @@ class Lifecycle:
             await self._begin_near_the_head(shared.feed)
         await tasks.start(self._run_feed, shared.feed)
         if await shared.feed.wait_height(1, timeout=max(0.0, give_up - shared.clock.now())):
+            await tasks.start(self._watch_vitals, shared)
             return
         lacking = ", ".join(name for name, view in shared.feed.nodes.items() if view.height < 1)
         raise NotReadyError(f"no first block at {lacking} within {timeout:g} s; raise ready_timeout, or see their logs")
@@ -306,6 +309,11 @@ class Lifecycle:
         with self._feed_scope:
             await feed.run(task_status=task_status)
 
+    async def _watch_vitals(self, shared: RunShared, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        with self._vitals_scope:
+            task_status.started()
+            await Vitals(self._nodes.values(), shared.clock, shared.emit).watch()
+
     async def tear_down(self) -> list[str]:
         """Take down whatever there is; says what is left. Runs shielded, whatever came before."""
         if not self._begun:
@@ -315,6 +323,7 @@ class Lifecycle:
         began = clock.now()
         emit(PhaseStarted("teardown"))
         self._feed_scope.cancel()
+        self._vitals_scope.cancel()
         steps: dict[str, Callable[[], Awaitable[object]]] = {
             "stopping nodes": self._end_nodes,
             "closing connections": self._close_clients,

@@ -18,7 +18,7 @@ from harness.engine.adoption import of_ours
 from harness.errors import HarnessError, InfrastructureError, NotReadyError, Unreachable
 from harness.plugin.contract.chain import ChainClient, Launch, Network
 from harness.plugin.contract.deployer import Deployment, Placement
-from harness.plugin.contract.machine import Address, Exit, Service, ServiceSpec
+from harness.plugin.contract.machine import Address, Exit, Service, ServiceSpec, Usage
 from harness.plugin.contract.node import Node, NodeState
 from harness.record.events import Event, NodeChanged
 from harness.spec.topology import NodeSpec
@@ -211,6 +211,10 @@ class ManagedNode(ReachedNode):
 
     async def process_state(self) -> str:
         return "gone" if self._service is None else await self._service.state()
+
+    async def usage(self) -> Usage | None:
+        service = self._service
+        return None if service is None or service.exit is not None else await service.usage()
 
     def _live_service(self) -> Service:
         if self._service is None or self._service.exit is not None:

@@ -93,6 +93,18 @@ class BlockObserved(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class NodeMeasured(Event):
+    """How a node is doing. `peers`: how many it says it is connected with; `version`: what it says it is; `cpu` in
+    cores, since the last time; `memory` in bytes. None and "": not known."""
+
+    node: str
+    peers: int | None = None
+    version: str = ""
+    cpu: float | None = None
+    memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FeedChanged(Event):
     """The feed lost or found its connection to a node. `error` is untrusted text."""
 

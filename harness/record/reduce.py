@@ -14,6 +14,7 @@ from harness.record.events import (
     FeedChanged,
     NetworkAdopted,
     NodeChanged,
+    NodeMeasured,
     Note,
     PhaseEnded,
     PhaseStarted,
@@ -74,6 +75,16 @@ def _apply(state: RunState, event: Event, recorded: Recorded) -> RunState:
         case FeedChanged():
             node = _node(state, event.node)
             node = replace(node, connected=event.connected, last_error=event.error or node.last_error)
+            return replace(state, nodes=_with(state.nodes, event.node, node))
+        case NodeMeasured():
+            node = _node(state, event.node)
+            node = replace(
+                node,
+                peers=event.peers,
+                version=event.version or node.version,
+                cpu=event.cpu,
+                memory=event.memory,
+            )
             return replace(state, nodes=_with(state.nodes, event.node, node))
         case FaultStaged():
             return _fault(state, event)

@@ -45,8 +45,9 @@ class PreparedHost:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """What is known of a node. `height` and `hash`: the last block seen there. `connected`: the feed's connection,
-    None before there was one. `exits` counts the ends of its process that the harness had not asked for."""
+    """What is known of a node. `peers`, `version`, `cpu` and `memory` as NodeMeasured has them. `height` and `hash`:
+    the last block seen there. `connected`: the feed's connection, None before there was one. `exits` counts the ends of
+    its process that the harness had not asked for."""
 
     name: str
     role: str = ""
@@ -59,6 +60,10 @@ class NodeStatus:
     connected: bool | None = None
     exits: int = 0
     last_error: str = ""
+    peers: int | None = None
+    version: str = ""
+    cpu: float | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from harness.api import Exit, InfrastructureError, MachineLost, Service, ServiceSpec
+from harness.api import Exit, InfrastructureError, MachineLost, Service, ServiceSpec, Usage
 
 if TYPE_CHECKING:
     from harness_agent.client import AgentClient
@@ -86,6 +86,13 @@ class AgentService(Service):
         """Asked of the kernel through the agent. Raises MachineLost."""
         answer = await self._client.request("state", key=self.key, pid=self._pid, start=self._start_time)
         return str(answer.header["state"])
+
+    async def usage(self) -> Usage | None:
+        if self._exit is not None:
+            return None
+        answer = await self._client.request("usage", pid=self._pid, start=self._start_time)
+        told = answer.header
+        return Usage(float(told["cpu"]), int(told["memory"])) if "cpu" in told else None
 
     def started(self, pid: int, start_time: float) -> None:
         self._pid, self._start_time = pid, start_time

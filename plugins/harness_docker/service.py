@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 from requests.exceptions import ReadTimeout
 
-from harness.api import Exit, InfrastructureError, MachineLost, Service, ServiceSpec
+from harness.api import Exit, InfrastructureError, MachineLost, Service, ServiceSpec, Usage
 from harness_docker.commands import Command, Commands
 from harness_docker.engine import Engine, Interrupt, Refused
 from harness_docker.streams import Hijacked, Log
@@ -173,6 +173,21 @@ class DockerService(Service):
         if not seen.get("Running") or seen["StartedAt"] != self._state["StartedAt"]:
             return "gone"
         return "paused" if seen["Paused"] else "running"
+
+    async def usage(self) -> Usage | None:
+        if self._exit is not None:
+            return None
+        read = partial(self._engine.client.stats, self._container, stream=False, one_shot=True)
+        try:
+            told: Mapping[str, Any] = await self._engine.ask(read)
+        except Refused:  # it has ended meanwhile
+            return None
+        memory, cpu = told.get("memory_stats") or {}, told.get("cpu_stats") or {}
+        nanoseconds = (cpu.get("cpu_usage") or {}).get("total_usage")
+        if nanoseconds is None or "usage" not in memory:
+            return None
+        cache = (memory.get("stats") or {}).get("inactive_file", 0)  # what the kernel gives back when it is wanted
+        return Usage(nanoseconds / 1e9, max(0, memory["usage"] - cache))
 
     async def close(self) -> None:
         """Wait until its end is known: its container is gone. Of an engine that stands still nothing more is heard."""

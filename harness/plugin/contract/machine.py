@@ -97,6 +97,14 @@ class CommandRecord:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a service uses, all its processes together: CPU time in seconds since it started, and memory in bytes."""
+
+    cpu: float
+    memory: int
+
+
 class Service(ABC):
     """A supervised process, that dies with the lease of whoever spawned it."""
 
@@ -141,6 +149,10 @@ class Service(ABC):
     @abstractmethod
     async def state(self) -> str:
         """What the kernel says: "running", "paused" or "gone". Asked afresh, never remembered: it is proof."""
+
+    async def usage(self) -> Usage | None:
+        """What it uses now, None where that cannot be told. Raises InfrastructureError."""
+        return None
 
 
 class Machine(ABC):

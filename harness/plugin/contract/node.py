@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from harness.plugin.contract.base import MachineCapability
 from harness.plugin.contract.chain import ChainClient, Launch
-from harness.plugin.contract.machine import Address, Exit, Machine
+from harness.plugin.contract.machine import Address, Exit, Machine, Usage
 from harness.spec.topology import NodeSpec
 
 
@@ -85,6 +85,10 @@ class Node(ABC):
 
     async def sync_log(self) -> None:
         """Wait until what it has written up to now is in `log_path`. Raises InfrastructureError."""
+
+    async def usage(self) -> Usage | None:
+        """What its processes use now, None where that cannot be told. Raises InfrastructureError."""
+        return None
 
     @property
     @abstractmethod

@@ -77,6 +77,7 @@ class Agent:
             "services": lambda *_: {"services": self.services.describe()},
             "signal": self._signal,
             "state": self._state,
+            "usage": self._usage,
             "tell": self._tell,
             "follow": self._follow,
             "log-size": lambda _, request, body: {"size": self.services[request["key"]].log_size()},
@@ -339,6 +340,11 @@ class Agent:
 
     def _state(self, connection: Connection, request: Header, body: bytes) -> Answer:
         return {"state": self.services[request["key"]].state(request["pid"], request["start"])}
+
+    def _usage(self, connection: Connection, request: Header, body: bytes) -> Answer:
+        from .usage import usage  # not at the top: it is seldom asked for
+
+        return usage(request["pid"], request["start"])
 
     def _end(self, connection: Connection, request: Header, body: bytes) -> Answer:
         """End everything that is held; how each ended is told before the answer."""
