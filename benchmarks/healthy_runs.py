@@ -129,7 +129,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=30)
     parser.add_argument("--at-once", type=int, default=2)
     parser.add_argument("--first-seed", type=int, default=1)
-    parser.add_argument("--duration", default="20s")
+    parser.add_argument("--duration", default="25s")
     parser.add_argument("--keep", type=Path, help="where run directories are left")
     options = parser.parse_args()
     alarms: Counter[str] = Counter()

@@ -9,7 +9,9 @@ from harness.clock import Clock
 
 BEAT = 0.25  # seconds
 LATE = 0.5
-"""Seconds that the loop may be late before that time counts as not observed."""
+"""Seconds that the loop may be late before that time counts as not observed: at one beat, or slow ones in a row."""
+SLOW = 0.1
+"""Seconds that a beat is late to be a slow one."""
 KEPT = 10_000  # spans, of the loop and of each node
 
 Span = tuple[float, float]
@@ -28,12 +30,25 @@ class BlindSpots:
         """Feel the pulse of the event loop, until cancelled. Unix time is looked at too: where a machine sleeps,
         monotonic time does."""
         clock = self._clock
+        since, behind = clock.now(), 0.0  # of the slow beats in a row
         while True:
             before, wall = clock.now(), clock.wall()
             await clock.sleep(BEAT)
             now = clock.now()
-            if max(now - before, clock.wall() - wall) > BEAT + LATE:
-                self._loop.append((before, now))
+            late = max(now - before, clock.wall() - wall) - BEAT
+            if late <= SLOW:
+                since, behind = now, 0.0
+                continue
+            behind += late
+            if behind > LATE:
+                if self._loop and self._loop[-1][0] == since:
+                    self._loop.pop()
+                self._loop.append((since, now))
+
+    @property
+    def held_up(self) -> Sequence[Span]:
+        """When the loop itself was held up, in order."""
+        return tuple(self._loop)
 
     def lost(self, node: str) -> None:
         """From now on nothing is seen of this node; no news if that is so already."""

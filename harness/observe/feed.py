@@ -105,6 +105,12 @@ class BlockFeed:
         such a span, within a moment, may have happened at any time in it."""
         return self._blind.of(node)
 
+    @property
+    def held_up(self) -> Sequence[tuple[float, float]]:
+        """When the event loop itself was held up, so that nothing was seen in time of any node (monotonic seconds), in
+        order."""
+        return self._blind.held_up
+
     def canonical(self, hash: str, height: int) -> bool | None:
         """Whether this block is on the chain that most nodes have at its height (of two equally common ones, the
         higher chain). None when no node has shown that height, or when it is too long ago."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.api import Context, Outcome, Summary, Tracker, Verdict
+from harness_checks.subjects import held_up
 
 DROPPED_ALLOWED = 0.05
 """Share of the intended load that the generator may drop before the result says nothing about the network."""
@@ -48,12 +49,12 @@ def counts(summary: Summary) -> dict[str, Any]:
     }
 
 
-def too_few_accepted(summary: Summary, least: float, noun: str) -> tuple[Verdict, str] | None:
+def too_few_accepted(ctx: Context, summary: Summary, least: float, noun: str) -> tuple[Verdict, str] | None:
     """The verdict where nodes did not accept enough to go on with, and why; None where they accepted at least this
     share of what was sent.
 
     What the harness itself cut off before it was answered, because a run was ended, is nobody's refusal: it might
-    have been accepted."""
+    have been accepted. Neither is what got no answer while the harness itself was held up."""
     sent = summary.offered - summary.dropped
     cut_off = summary.unresolved
     answered = summary.accepted + summary.rejected
@@ -66,6 +67,8 @@ def too_few_accepted(summary: Summary, least: float, noun: str) -> tuple[Verdict
         if summary.rejected == sent:
             return Verdict.FAIL, f"every {noun} was refused, {sent} in all{_refusals(summary)}"
         measured = f"accepted {share(summary.accepted, sent)} sent, {summary.rejected} rejected"
+        if sent - summary.rejected >= least * sent and (doubt := held_up(ctx)):
+            return Verdict.UNKNOWN, f"{measured}, but {doubt}"
         return Verdict.FAIL, f"{measured}{_refusals(summary)}"
     if summary.accepted < least * sent:
         measured = f"{cut_off} of {sent} submissions were cut off before any node had answered"

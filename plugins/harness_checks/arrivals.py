@@ -56,6 +56,32 @@ def by_chance(significance: float) -> float:
     return NormalDist().inv_cdf(1 - significance / 2)
 
 
+def student(significance: float, freedom: int) -> float:
+    """The same where the standard deviation is not known but estimated, with so many degrees of freedom: Student's t,
+    by the expansion of Abramowitz & Stegun, 26.7.5 (within 0.1 % from 19 degrees on at 1e-4)."""
+    z = by_chance(significance)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum((term / freedom**power for power, term in enumerate(terms, start=1)), 0.0)
+
+
+def between_prompt(made: Sequence[float], at: Sequence[float]) -> tuple[float, int]:
+    """The mean interval by arrival, and of how many intervals: between the promptest arrival of the first third and
+    that of the last. `made` and `at` are when blocks say that they were made, and when they came.
+
+    What held up an observer adds to delays, and never takes from them: of arrivals near each end the least delayed
+    says most (the minimum filter of NTP's clients, RFC 5905, §10). Blocks that lie about their time, ever more, have
+    ever more delay everywhere, and do not get away with it."""
+    third = max(1, len(at) // 3)
+    first = min(range(third), key=lambda i: at[i] - made[i])
+    last = min(range(len(at) - third, len(at)), key=lambda i: at[i] - made[i])
+    return (at[last] - at[first]) / (last - first), last - first
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The least value that this share of them does not exceed."""
     ordered = sorted(values)

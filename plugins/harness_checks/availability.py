@@ -58,7 +58,9 @@ class DataAvailabilityHolds(Expectation[AvailabilityConfig]):
 
     def _judge(self, ctx: Context, summary: Summary, blobs: bool) -> tuple[Verdict, str]:
         least = self.config.min_fraction
-        if decided := too_few_accepted(summary, self.config.min_accepted, "blob" if blobs else "channel operation"):
+        if decided := too_few_accepted(
+            ctx, summary, self.config.min_accepted, "blob" if blobs else "channel operation"
+        ):
             return decided
         included = f"included {share(summary.included, summary.accepted)}"
         verdict, found = self._judge_reading(summary) if blobs else (Verdict.PASS, "")

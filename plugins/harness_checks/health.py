@@ -10,7 +10,17 @@ from typing import Any
 
 import anyio.to_thread
 
-from harness.api import Context, Expectation, InfrastructureError, Judgement, NoConfig, NodeState, Verdict
+from harness.api import (
+    Context,
+    Expectation,
+    InfrastructureError,
+    Judgement,
+    NoConfig,
+    Node,
+    NodeState,
+    Verdict,
+    Violation,
+)
 
 LINE_LIMIT = 8192
 """Bytes of a log line that are looked at; the rest of a longer one is read as a line of its own."""
@@ -53,9 +63,17 @@ class NodesHealthy(Expectation[NoConfig]):
     held against it, under a fault too: a node that is partitioned, paused or slowed down must not crash of it.
     Lines of a log carry no time that can be relied upon, and no fault makes a healthy node panic: a panic counts
     whenever it was written, from the node's first start on.
-    Unknown when a log could not be read, or when there are no nodes."""
+    Unknown when a log could not be read, or when there are no nodes.
+    While the run goes on, where it is `continuous`: it is violated once a process has ended."""
 
     name = "nodes-healthy"
+
+    async def watch(self, ctx: Context) -> Violation | None:
+        """A node that ended unasked."""
+        for node in ctx.nodes.values():
+            if ends := _unasked(node):
+                return Violation(f"{node.name} ended unasked: {ends[0]['how']}", {"unexpected_exits": ends})
+        return None
 
     async def evaluate(self, ctx: Context) -> Judgement:
         asked = "no unexpected exit, no panic in a log"
@@ -74,7 +92,7 @@ class NodesHealthy(Expectation[NoConfig]):
             except InfrastructureError as error:
                 scan = LogScan(0, 0, (), str(error))
             # After its log was asked for: of a node that is only looked at, that may tell of an end, too.
-            ends = [{"how": str(end), "at": end.at} for end, expected in node.exits if not expected]
+            ends = _unasked(node)
             lines += scan.lines
             evidence[node.name] = {
                 "unexpected_exits": ends,
@@ -97,3 +115,8 @@ class NodesHealthy(Expectation[NoConfig]):
             return Judgement(Verdict.UNKNOWN, unsure[0], asked, evidence)
         measured = f"{len(ctx.nodes)} nodes, no unexpected exit, no panic in {lines} log lines"
         return Judgement(Verdict.PASS, measured, asked, evidence)
+
+
+def _unasked(node: Node) -> list[dict[str, Any]]:
+    """Ends of its process that the harness had not asked for."""
+    return [{"how": str(end), "at": end.at} for end, expected in node.exits if not expected]

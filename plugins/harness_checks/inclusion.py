@@ -66,7 +66,7 @@ class TransactionInclusion(Expectation[InclusionConfig]):
 
     def _judge(self, ctx: Context, summary: Summary) -> tuple[Verdict, str]:
         config = self.config
-        if decided := too_few_accepted(summary, config.min_accepted, "transaction"):
+        if decided := too_few_accepted(ctx, summary, config.min_accepted, "transaction"):
             return decided
         p50, p90, p99 = (summary.latency.percentile(percent) for percent in (50, 90, 99))
         times = "/".join(format_duration(seconds) for seconds in (p50, p90, p99, summary.latency.max))

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import Field
 
-from harness.api import Block, BlockHeader, Config, Context, Expectation, Judgement, NodeState, Span, Summary, Verdict
+from harness.api import (
+    Block,
+    BlockHeader,
+    Config,
+    Context,
+    Expectation,
+    Judgement,
+    NodeState,
+    Span,
+    Summary,
+    Verdict,
+    Violation,
+)
 from harness_checks.accounts import matching
 from harness_checks.subjects import should_be_up
 
@@ -26,23 +39,23 @@ class RejectsInvalid(Expectation[RejectsConfig]):
 
     An acceptance fails it, and so does a broken answer (an internal error, or none of the API's own) and a node that
     ended of itself. What was sent to a node under a fault is held against nobody. Unknown when nothing was refused,
-    or when a node that should answer did not, twice."""
+    or when a node that should answer did not, twice. A violation is seen during the run, where it is `continuous`."""
 
     name = "rejects-invalid"
     Config = RejectsConfig
+
+    async def watch(self, ctx: Context) -> Violation | None:
+        """One that was not refused as it should be."""
+        summaries = [tracker.summary() for tracker in matching(ctx, self.config.trackers).values()]
+        kinds = _kinds(summaries)
+        verdict, measured = _judge(kinds, _ended(ctx), summaries)
+        return Violation(measured, {"kinds": kinds}) if verdict is Verdict.FAIL else None
 
     async def evaluate(self, ctx: Context) -> Judgement:
         trackers = matching(ctx, self.config.trackers)
         asked = "every invalid transaction refused with a reason, all nodes up"
         summaries = {name: tracker.summary() for name, tracker in trackers.items()}
-        found = Counter[str]()
-        for summary in summaries.values():
-            found.update(summary.marks)
-        kinds: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        for mark, number in sorted(found.items()):
-            kind, _, what = mark.rpartition(" ")
-            kinds[kind][what] = number
-        ended = [node.name for node in ctx.nodes.values() if node.state is NodeState.EXITED]
+        kinds, ended = _kinds(summaries.values()), _ended(ctx)
         evidence: dict[str, Any] = {
             "kinds": kinds,
             "ended": ended,
@@ -51,6 +64,22 @@ class RejectsInvalid(Expectation[RejectsConfig]):
         }
         verdict, measured = _judge(kinds, ended, list(summaries.values()))
         return Judgement(verdict, measured, asked, evidence)
+
+
+def _kinds(summaries: Iterable[Summary]) -> dict[str, dict[str, int]]:
+    """What came of how many, by kind."""
+    found = Counter[str]()
+    for summary in summaries:
+        found.update(summary.marks)
+    kinds: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for mark, number in sorted(found.items()):
+        kind, _, what = mark.rpartition(" ")
+        kinds[kind][what] = number
+    return kinds
+
+
+def _ended(ctx: Context) -> list[str]:
+    return [node.name for node in ctx.nodes.values() if node.state is NodeState.EXITED]
 
 
 def _judge(kinds: dict[str, dict[str, int]], ended: list[str], summaries: list[Summary]) -> tuple[Verdict, str]:
@@ -114,6 +143,16 @@ class InvalidNeverIncluded(Expectation[NeverConfig]):
 
         ctx.feed.on_body(look)
 
+    async def watch(self, ctx: Context) -> Violation | None:
+        """One that is in a block."""
+        if not (included := self._included(ctx)):
+            return None
+        return Violation(_told(included), {"included": _shown(included)})
+
+    def _included(self, ctx: Context) -> dict[str, list[tuple[BlockHeader, str]]]:
+        unwanted = ctx.network.unwanted
+        return {id: seen for id, seen in self._sightings.items() if self._too_often(id, unwanted.get(id, 0))}
+
     async def evaluate(self, ctx: Context) -> Judgement:
         asked = "no invalid transaction in any block, and none twice in one chain"
         feed, unwanted = ctx.feed, ctx.network.unwanted
@@ -122,22 +161,16 @@ class InvalidNeverIncluded(Expectation[NeverConfig]):
         patience = self.config.patience.seconds(ctx.block_interval)
         await feed.wait_height(feed.highest, nodes=names, timeout=patience)
         await feed.wait(lambda: not feed.bodies_missing, patience)
-        included = {id: seen for id, seen in self._sightings.items() if self._too_often(id, unwanted.get(id, 0))}
+        included = self._included(ctx)
         evidence: dict[str, Any] = {
             "looked_for": len(unwanted),
             "blocks": len(self._parents),
             "bodies_missing": feed.bodies_missing,
             "left_out": left_out,
-            "included": {
-                id: [{"height": header.height, "block": header.hash, "node": node} for header, node in seen[:SHOWN]]
-                for id, seen in list(included.items())[:SHOWN]
-            },
+            "included": _shown(included),
         }
         if included:
-            id, seen = next(iter(included.items()))
-            header, node = seen[-1]
-            measured = f"{len(included)} included: {id[:16]} in block {header.height} of {node}"
-            return Judgement(Verdict.FAIL, measured, asked, evidence)
+            return Judgement(Verdict.FAIL, _told(included), asked, evidence)
         if not unwanted:
             return Judgement(Verdict.UNKNOWN, "nothing was sent that a block could hold", asked, evidence)
         if feed.bodies_missing or not self._parents:
@@ -170,3 +203,16 @@ class InvalidNeverIncluded(Expectation[NeverConfig]):
             found += hash in blocks
             hash = self._parents.get(hash)
         return found
+
+
+def _told(included: dict[str, list[tuple[BlockHeader, str]]]) -> str:
+    id, seen = next(iter(included.items()))
+    header, node = seen[-1]
+    return f"{len(included)} included: {id[:16]} in block {header.height} of {node}"
+
+
+def _shown(included: dict[str, list[tuple[BlockHeader, str]]]) -> dict[str, list[dict[str, Any]]]:
+    return {
+        id: [{"height": header.height, "block": header.hash, "node": node} for header, node in seen[:SHOWN]]
+        for id, seen in list(included.items())[:SHOWN]
+    }

@@ -25,7 +25,7 @@ from harness.api import (
 )
 from harness_checks.power import Power, down, power_of
 from harness_checks.stretches import Stretch, common, joined
-from harness_checks.subjects import should_be_up
+from harness_checks.subjects import held_up, should_be_up
 from harness_checks.trace import MOMENT, Trace, observed
 
 CHANCE = 1e-4
@@ -73,7 +73,7 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
     Made: by how many blocks its best chain advanced, up to the highest block there was at the end of the drive,
     against what the protocol promises for that time and the share of the voting power that was up in it. A
     shortfall that a lottery shows by chance (Poisson, more often than once in 10,000 runs) gives `unknown`, as does
-    a time too short to promise anything.
+    a time too short to promise anything, and one in which the harness itself was held up for more than a tenth.
     Lag: blocks behind the highest, when judged; a node gets as long as the lag itself takes to close it.
     Stall: the longest time in which it reached no new height. 16 blocks is what a lottery exceeds by chance once
     in nine million blocks (exp(-16)); with less power up it takes longer in proportion. Time in which a node could
@@ -251,6 +251,8 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
         jump = (window.end_wall - window.start_wall) - (window.end - window.start)
         if abs(jump) > self._notable:
             found.unsure.append(f"{what}, but the controller's clock jumped by {format_duration(abs(jump))}")
+        elif chance < CHANCE and (doubt := held_up(ctx)):
+            found.unsure.append(f"{what}, but {doubt}")
         elif chance < CHANCE:
             found.wrong.append(what)
         else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import deque
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
@@ -23,16 +25,29 @@ from harness.api import (
 from harness_checks.power import power_of
 from harness_checks.stretches import Stretch, common, joined
 from harness_checks.subjects import should_be_up
-from harness_checks.trace import Trace
+from harness_checks.trace import MOMENT, Trace
+
+RISES = 1000
+"""New heights, the newest, among which the first after a healing is looked for."""
 
 
 class RecoveryConfig(Config):
     """Options of `recovery`."""
 
-    answer_within: Span = Field(Span(20, "blocks"), description="how long a node may take to answer again")
-    catch_up_within: Span = Field(Span(30, "blocks"), description="how long a node may take to keep up again")
+    answer_within: Span = Field(Span(30.0), description="how long a node may take to answer again")
+    catch_up_within: Span = Field(Span(60.0), description="how long a node may take to keep up again")
     first_block_within: Span = Field(Span(16, "blocks"), description="how long the network may take to make a block")
     lag: Span = Field(Span(5, "blocks"), description="how far behind the highest a node still keeps up")
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What took too long, what may have, the longest times by what was to come, and the evidence of each fault."""
+
+    wrong: list[str] = field(default_factory=list)
+    unsure: list[str] = field(default_factory=list)
+    worst: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("answer", "caught up", "first block"), 0.0))
+    faults: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Recovery(Expectation[RecoveryConfig]):
@@ -42,18 +57,20 @@ class Recovery(Expectation[RecoveryConfig]):
     least once a second. Catching up: until the node showed a block within `lag` of the highest. First block: until any
     node showed a new greatest height; while more power is down than the chain tolerates nothing is asked, and time
     counts from when that ended. A node whose next fault came before its time was up is judged by that one.
-    Unknown when there was no fault to recover from, and where what took too long was not observed all along."""
+    Unknown when there was no fault to recover from, and where what took too long was not observed all along: the
+    harness itself was held up, or for the first block, no node could be seen.
+    While the run goes on, where it is `continuous`: it is violated once something takes too long."""
 
     name = "recovery"
-    sees_violations = False
     Config = RecoveryConfig
 
     def __init__(self, config: RecoveryConfig) -> None:
         super().__init__(config)
         self._traces: dict[str, Trace] = {}
         self._healings: dict[str, int] = {}
-        self._rises: list[float] = []  # when the network first rose after some healing
         self._top = -1
+        self._rises: deque[float] = deque(maxlen=RISES)  # when the network was last seen to reach a new height
+        self._first: dict[float, float] = {}  # a moment of healing → the first rise after it
 
     async def capture(self, ctx: Context) -> None:
         self._top = ctx.feed.highest
@@ -73,7 +90,23 @@ class Recovery(Expectation[RecoveryConfig]):
         if height > self._top:
             self._top = height
             self._rises.append(seen.at)
+            self._note_first(ctx)
         return None
+
+    def _note_first(self, ctx: Context) -> None:
+        """Keep the first rise after each healing: what there is to remember grows with the faults, not with time."""
+        for record in ctx.faults.history:
+            healed = record.healed_at
+            if healed is not None and healed not in self._first and self._rises and self._rises[-1] > healed:
+                self._first[healed] = next(at for at in self._rises if at > healed)
+
+    async def watch(self, ctx: Context) -> Violation | None:
+        """What has taken too long already."""
+        if not self._weigh(ctx).wrong:
+            return None
+        await ctx.clock.sleep(MOMENT)  # a harness that was held up itself sees first what has come meanwhile
+        now = self._weigh(ctx)
+        return Violation(now.wrong[0], {"wrong": now.wrong}) if now.wrong else None
 
     async def evaluate(self, ctx: Context) -> Judgement:
         config, interval = self.config, ctx.block_interval
@@ -92,11 +125,23 @@ class Recovery(Expectation[RecoveryConfig]):
         for record in healed:
             left = (record.healed_at or 0.0) + longest - ctx.clock.now()
             await ctx.feed.wait(lambda one=record: self._over(ctx, one, names), max(0.0, left))  # type: ignore[misc]
-        wrong: list[str] = []
-        unsure: list[str] = []
-        worst = dict.fromkeys(("answer", "caught up", "first block"), 0.0)
-        faults: list[dict[str, Any]] = []
-        for record in healed:
+        now = self._weigh(ctx)
+        evidence = {"faults": now.faults, "left_out": left_out, "wrong": now.wrong, "unsure": now.unsure}
+        if now.wrong:
+            more = f" (and {len(now.wrong) - 1} more)" if len(now.wrong) > 1 else ""
+            return Judgement(Verdict.FAIL, f"{now.wrong[0]}{more}", asked, evidence)
+        if now.unsure:
+            return Judgement(Verdict.UNKNOWN, f"{now.unsure[0]}, not observed all along", asked, evidence)
+        figures = ", ".join(f"{what} ≤ {format_duration(took)}" for what, took in now.worst.items())
+        return Judgement(Verdict.PASS, f"{len(healed)} faults: {figures}", asked, evidence)
+
+    def _weigh(self, ctx: Context) -> _Findings:
+        """What is known now of all faults that were healed."""
+        names = {node.name for node in should_be_up(ctx)[0]}
+        found = _Findings()
+        for record in ctx.faults.history:
+            if record.healed_at is None:
+                continue
             entry: dict[str, Any] = {"id": record.id, "fault": record.fault, "healed_at": record.healed_at, "nodes": {}}
             for what, who, since, took, limit, blind in self._times(ctx, record, names):
                 target = entry["nodes"].setdefault(who, {}) if who else entry
@@ -105,7 +150,7 @@ class Recovery(Expectation[RecoveryConfig]):
                 if took is not None and since + took > until:
                     took = None
                 if took is not None:
-                    worst[what] = max(worst[what], took)
+                    found.worst[what] = max(found.worst[what], took)
                 if took is None and until - since < limit:
                     continue  # the next fault came first, and is judged instead
                 if took is None or took > limit:
@@ -113,16 +158,9 @@ class Recovery(Expectation[RecoveryConfig]):
                     seen = sum(part.seconds for part in Stretch(since, end).without(blind))
                     how = "never" if took is None else f"only after {format_duration(took)}"
                     text = f"{who or 'network'}: {what} {how} ({record.fault} {record.id})"
-                    (wrong if seen > limit else unsure).append(text)
-            faults.append(entry)
-        evidence = {"faults": faults, "left_out": left_out, "wrong": wrong, "unsure": unsure}
-        if wrong:
-            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-            return Judgement(Verdict.FAIL, f"{wrong[0]}{more}", asked, evidence)
-        if unsure:
-            return Judgement(Verdict.UNKNOWN, f"{unsure[0]}, not observed all along", asked, evidence)
-        figures = ", ".join(f"{what} ≤ {format_duration(took)}" for what, took in worst.items())
-        return Judgement(Verdict.PASS, f"{len(healed)} faults: {figures}", asked, evidence)
+                    (found.wrong if seen >= limit else found.unsure).append(text)
+            found.faults.append(entry)
+        return found
 
     def _over(self, ctx: Context, record: FaultRecord, names: set[str]) -> bool:
         return all(took is not None for _, _, _, took, _, _ in self._times(ctx, record, names))
@@ -135,20 +173,22 @@ class Recovery(Expectation[RecoveryConfig]):
         assert record.healed_at is not None
         config, interval, healed = self.config, ctx.block_interval, record.healed_at
         result: list[tuple[str, str, float, float | None, float, list[Stretch]]] = []
+        held_up = [Stretch(*span) for span in ctx.feed.held_up]
         for name in record.targets:
             if name not in names:
                 continue
             answer, limit = _answered(ctx, name, healed), config.answer_within.seconds(interval)
-            result.append(("answer", name, healed, answer, limit, []))
+            result.append(("answer", name, healed, answer, limit, held_up))
             trace, limit = self._traces.get(name), config.catch_up_within.seconds(interval)
             caught = trace.recovery(healed) if trace is not None else None
-            result.append(("caught up", name, healed, caught, limit, []))
+            result.append(("caught up", name, healed, caught, limit, held_up))
         since = healed
         for short in power_of(ctx).short(ctx.chain.tolerance):
             if short.start <= since < short.end:
                 since = short.end
         if since < math.inf:
-            first = next((at - since for at in self._rises if at > since), None)
+            self._note_first(ctx)
+            first = self._first[since] - since if since in self._first else None  # stretches end by healings
             unseen = [joined(Stretch(*span) for span in ctx.feed.unobserved(name)) for name in ctx.feed.nodes]
             blind: list[Stretch] = reduce(common, unseen) if unseen else []
             limit = config.first_block_within.seconds(interval)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from harness.api import Context, Node, NodeState
+from harness_checks.stretches import Stretch, joined
+
+HELD_UP_ALLOWED = 0.1
+"""Share of the drive for which the harness may be held up before what took too long, or did not come, may be due to
+its own machine, which may be the nodes' as well."""
 
 
 def should_be_up(ctx: Context) -> tuple[list[Node], dict[str, str]]:
@@ -16,3 +21,14 @@ def should_be_up(ctx: Context) -> tuple[list[Node], dict[str, str]]:
         else:
             up.append(node)
     return up, others
+
+
+def held_up(ctx: Context) -> str:
+    """That the harness itself was held up for too much of the drive to say that nodes were slow, "" if not."""
+    window = ctx.window
+    drive = Stretch(window.start, ctx.clock.now() if window.end is None else window.end)
+    spans = joined(Stretch(*span) for span in ctx.feed.held_up)
+    lost = sum(max(0.0, span.within(drive).seconds) for span in spans)
+    if lost <= HELD_UP_ALLOWED * drive.seconds:
+        return ""
+    return f"the harness itself was held up for {lost / drive.seconds:.0%} of the drive"

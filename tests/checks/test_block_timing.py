@@ -9,9 +9,10 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from harness.api import Chain, Timing, Verdict
-from harness_checks.arrivals import by_chance, distance, geometric, kolmogorov, percentile
+from harness.api import Chain, ClockOffset, Timing, Verdict
+from harness_checks.arrivals import between_prompt, by_chance, distance, geometric, kolmogorov, percentile, student
 from harness_checks.block_timing import BlockTiming, BlockTimingConfig, judge
+from harness_checks.clocks import HeaderClocks
 from tests.observe.fakes import World
 
 pytestmark = pytest.mark.anyio
@@ -82,6 +83,71 @@ async def test_a_steady_chain_is_judged_by_mean_and_percentiles(make_world: Make
     strict = BlockTimingConfig.model_validate({"max": "2 blocks"})
     assert (await run(make_world(), BlockTiming(strict), [*[1.0] * 40, 3.0], 0.0)).verdict is Verdict.FAIL
     assert (await run(make_world(), BlockTiming(BlockTimingConfig()), [1.0] * 10, 0.0)).verdict is Verdict.UNKNOWN
+
+
+def test_student_gives_known_quantiles() -> None:
+    assert student(0.05, 10) == pytest.approx(2.2281, rel=1e-3)
+    assert student(1e-4, 19) == pytest.approx(4.89746, rel=1e-3)
+    assert student(1e-4, 29) == pytest.approx(4.50551, rel=1e-4)
+    assert student(1e-4, 1000) == pytest.approx(by_chance(1e-4), rel=1e-2)
+
+
+@pytest.mark.parametrize("shape", ["normal", "late"])
+def test_ten_thousand_healthy_steady_chains_alarm_less_than_once_in_a_thousand(shape: str) -> None:
+    """At the edge of the tolerance, where the test is at its weakest; half of those that are too slow would be by their
+    mean alone."""
+    rng, config = random.Random(4), BlockTimingConfig()
+
+    def interval() -> float:
+        return rng.gauss(1.1, 0.2) if shape == "normal" else 1.0 + rng.expovariate(10.0)
+
+    runs = [[interval() for _ in range(40)] for _ in range(10_000)]
+    assert sum(bool(judge(run, 1.0, 0.0, config)[1]) for run in runs) < 10
+    assert all(judge([1.3 + 0.02 * rng.random() for _ in range(40)], 1.0, 0.0, config)[1] for _ in range(100))
+
+
+def test_arrivals_that_are_late_at_an_end_do_not_change_the_pace() -> None:
+    made = [float(i) for i in range(90)]
+    at = [m + 0.1 for m in made]
+    late = [max(a, 20.0) for a in at]  # the first ones came all together
+    for arrivals in (at, late):
+        pace, count = between_prompt(made, arrivals)
+        assert pace == pytest.approx(1.0) and count >= 30
+    lying = [1.3 * a for a in at]
+    assert between_prompt(made, lying)[0] == pytest.approx(1.3)
+
+
+async def test_clocks_of_proposers_are_corrected(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.chain = cast(Chain[Any], SimpleNamespace(timing=Timing(1.0, 3)))
+    check = BlockTiming(BlockTimingConfig.model_validate({"max": "2 blocks"}))
+    ahead = {"validator-0": 5.0, "validator-1": -5.0}
+    check._clocks = HeaderClocks(
+        "proposer", {}, [{name: ClockOffset(seconds, 0.01) for name, seconds in ahead.items()}]
+    )
+    async with world.live():
+        world.begin()
+        world.feed.subscribe(lambda block: check.observe_block(world, block) and None)
+        for number in range(40):
+            await anyio.sleep(1.0)
+            proposer = f"validator-{number % 2}"
+            world.make_block(time=world.clock.wall() + ahead[proposer], proposer=proposer)
+            await anyio.wait_all_tasks_blocked()
+        world.end()
+        corrected = await check.evaluate(world)
+        check._clocks = HeaderClocks("proposer")
+        as_they_are = await check.evaluate(world)
+    assert corrected.verdict is Verdict.PASS, corrected
+    assert corrected.evidence["clocks"]["corrected_by_seconds"] == ahead
+    assert as_they_are.verdict is Verdict.FAIL
+    assert as_they_are.evidence["header_times"]["max"] == pytest.approx(11)
+
+
+def test_what_validators_stamp_together_is_off_by_the_median_of_their_clocks() -> None:
+    measured = [{name: ClockOffset(s, 0.0) for name, s in (("a", 9.0), ("b", 1.0), ("c", 2.0))}]
+    assert HeaderClocks("validators", {"a": 1, "b": 1, "c": 1}, list(measured)).ahead()["b"] == 2.0
+    assert HeaderClocks("validators", {"a": 5, "b": 1, "c": 1}, list(measured)).ahead()[""] == 9.0
+    assert HeaderClocks("slots", {}, list(measured)).ahead() == {}
 
 
 async def test_disturbed_stretches_are_left_out(make_world: MakeWorld) -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
 
-from harness.api import Verdict
-from harness_checks.recovery import Recovery, RecoveryConfig
-from tests.observe.fakes import World
+from harness.api import Span, Verdict
+from harness_checks.recovery import RISES, Recovery, RecoveryConfig
+from tests.observe.fakes import VirtualLoop, World
 
 pytestmark = pytest.mark.anyio
 MakeWorld = Callable[..., World]
@@ -69,6 +70,44 @@ async def test_a_network_that_makes_no_block_after_healing_fails(make_world: Mak
         judgement = await world.evaluate(check, making=False)
     assert judgement.verdict is Verdict.FAIL
     assert any(text.startswith("network: first block never") for text in judgement.evidence["wrong"])
+
+
+async def test_what_took_too_long_while_the_harness_was_held_up_is_unknown(make_world: MakeWorld) -> None:
+    world, check = make_world(), Recovery(RecoveryConfig(answer_within=Span(5.0)))
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    async with world.live():
+        await outage(world, check)
+        back(world)
+        loop.jump(30)
+        await world.blocks(5)
+        judgement = await world.evaluate(check)
+    assert judgement.verdict is Verdict.UNKNOWN, judgement
+    assert "not observed all along" in judgement.measured
+
+
+async def test_it_is_seen_while_the_run_goes_on(make_world: MakeWorld) -> None:
+    world, check = make_world(), Recovery(RecoveryConfig(answer_within=Span(10.0)))
+    async with world.live():
+        await outage(world, check)
+        await world.blocks(5)
+        assert await check.watch(world) is None
+        await world.blocks(8)
+        violation = await check.watch(world)
+    assert violation is not None
+    assert "validator-1: answer never" in violation.message
+
+
+async def test_an_early_fault_is_remembered_however_long_the_run(make_world: MakeWorld) -> None:
+    world, check = make_world(), Recovery(RecoveryConfig())
+    async with world.live():
+        await outage(world, check)
+        back(world)
+        await world.blocks(RISES + 100)
+        judgement = await world.evaluate(check)
+    assert judgement.verdict is Verdict.PASS, judgement
+    assert len(check._rises) == RISES
+    assert judgement.evidence["faults"][0]["first_block_seconds"] == pytest.approx(1, abs=0.1)
 
 
 async def test_without_faults_nothing_is_known(make_world: MakeWorld) -> None:

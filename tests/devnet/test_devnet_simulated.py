@@ -259,6 +259,38 @@ class TestMisbehaviour:
         theirs = [tree.at(h) for h in range(1, honest.chain.head.height) if tree.at(h).proposer == "validator-1"]
         assert theirs and not any(node.tx_count for node in theirs)
 
+    def test_stay_behind(self, keys, simulation):
+        _, net, broken, honest = self._run(keys, simulation, ("stay-behind",))
+        assert broken.chain.head == honest.chain.head  # until it is started again
+        before = broken.chain.head.height
+        broken.start()
+        net.run(20)
+        assert broken.chain.head.height == before < honest.chain.head.height
+
+    def test_sign_twice(self, keys, simulation):
+        keys = keys(validators=3)
+        net = simulation(keys, _full(keys), {"validator-1": Conduct("sign-twice")})
+        signed = {}
+        for nonce in range(40):
+            net.cores["validator-0"].submit(keys.transfer(0, 1, 1, nonce))
+            net.run(1)
+            for core in net.cores.values():
+                tree = core.chain.tree
+                for node in map(tree.get, list(tree._nodes)):
+                    signed.setdefault((node.proposer, node.slot), set()).add(node.hash)
+        twice = [proposer for (proposer, _), hashes in signed.items() if len(hashes) > 1]
+        assert len(twice) > 3 and set(twice) == {"validator-1"}
+        assert len(net.heads()) == 1 and not net.faults
+
+    def test_slow_pace(self, keys, simulation):
+        keys = keys(validators=3)
+        conduct = {f"validator-{i}": Conduct("slow-pace") for i in range(3)}
+        slow, sound = simulation(keys, _full(keys), conduct), simulation(keys, _full(keys))
+        for net in (slow, sound):
+            net.run(1300)
+        heights = [net.cores["validator-0"].chain.head.height for net in (slow, sound)]
+        assert heights[1] / heights[0] == pytest.approx(1.3, abs=0.06)
+
     def test_panic(self, keys, simulation):
         with pytest.raises(Panic):
             self._run(keys, simulation, ("panic", 4))

@@ -99,8 +99,8 @@ class LoopClock:
         await self.sleep(moment - self.now())
 
 
-def header(height: int, hash: str, parent: str, time: float = 0.0) -> BlockHeader:
-    return BlockHeader(height, hash, parent, time)
+def header(height: int, hash: str, parent: str, time: float = 0.0, proposer: str = "") -> BlockHeader:
+    return BlockHeader(height, hash, parent, time, proposer)
 
 
 def chain_of(*names: str) -> list[BlockHeader]:
@@ -505,7 +505,7 @@ class World(Context):
     async def _run_feed(self, *, task_status: Any) -> None:
         await self.feed.run(task_status=task_status)
 
-    def make_block(self, *names: str, include: bool = True, time: float | None = None) -> None:
+    def make_block(self, *names: str, include: bool = True, time: float | None = None, proposer: str = "") -> None:
         """One block more on these nodes (on all that are up), on the highest of theirs, with the mempool in it. It says
         that it was made at `time` (Unix seconds), or now."""
         nodes = [self.nodes[name] for name in names] or [node for node in self.nodes.values() if node.script.up]
@@ -521,7 +521,7 @@ class World(Context):
                     self.balances[address] += amount
             self.mempool.clear()
         best = max((node.script for node in nodes), key=lambda script: script.head.height)
-        chain = [*best.chain, header(best.head.height + 1, hash, best.head.hash, time or self.clock.wall())]
+        chain = [*best.chain, header(best.head.height + 1, hash, best.head.hash, time or self.clock.wall(), proposer)]
         self.bodies[hash] = ids
         for node in nodes:
             node.script.replace(chain)

@@ -449,6 +449,26 @@ async def test_time_without_a_connection_is_not_observed_until_what_was_missed_i
     assert 10 <= end - start <= 11
 
 
+async def test_a_loop_that_is_a_little_late_all_the_time_is_held_up() -> None:
+    a = ScriptedNode(chain_of("g"))
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    async with Watched(a=a).running() as watched:
+        await anyio.sleep(10.1)
+        loop.jump(0.3)  # late, but once
+        await anyio.sleep(5)
+        assert watched.feed.held_up == ()
+        slow = anyio.current_time()
+        for _ in range(10):
+            loop.jump(0.3)
+            await anyio.sleep(0.25)
+        until = anyio.current_time()
+        await anyio.sleep(5)
+        [(start, end)] = watched.feed.held_up
+        assert slow - 0.3 <= start <= slow + 0.3
+        assert until - 0.6 <= end <= until + 0.3
+
+
 async def test_time_in_which_the_loop_is_held_up_is_not_observed_at_any_node() -> None:
     a, b = ScriptedNode(chain_of("g")), ScriptedNode(chain_of("g"))
     loop = asyncio.get_running_loop()

@@ -78,6 +78,8 @@ class Api:
 
     async def handle(self, request: Request) -> Any:
         """Raises HttpError."""
+        if self._core.conduct.breaks("mute", self._chain.head.height):
+            raise HttpError(503, "mute, as node.json asks")
         path = request.path
         if request.method == "GET" and len(path) == 1 and path[0] in self._get:
             answer = self._get[path[0]](request.query)

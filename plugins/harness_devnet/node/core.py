@@ -12,7 +12,7 @@ Messages between peers are JSON objects with a `type`:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .availability import Availability
@@ -23,7 +23,7 @@ from .consensus import Chain, Early, Identity, InvalidBlock, read_block
 from .da import ShareStore
 from .genesis import Genesis
 from .host import Host
-from .misbehave import Conduct, Panic
+from .misbehave import SLOTS, UNUSED_SLOTS, Conduct, Panic
 from .store import BlockStore
 from .sync import Sync
 from .transactions import Rejected, Tx, parse
@@ -63,6 +63,7 @@ class Core:
         self._host = host
         self._peers: set[str] = set()
         self._met_peers = len(genesis.members) == 1
+        self._resumed = False
         self._started = host.now()
         self._sync = Sync(self.chain.tree, self._request, host.now)
         self._outbox: list[tuple[str, Tx]] = []
@@ -82,6 +83,7 @@ class Core:
     def start(self) -> None:
         """Begin to take part: from now on, slots that this node leads are used."""
         self._started = self._host.now()
+        self._resumed = self.chain.head.height > 0
         if self.who.member.role == "validator":
             self._plan(self._slot())
 
@@ -128,26 +130,33 @@ class Core:
         head = self.chain.head
         if self._stands_still() or self.conduct.breaks("silent", head.height):
             return
+        if self.conduct.breaks("slow-pace", head.height) and slot % SLOTS < UNUSED_SLOTS:
+            return
         if head.slot >= slot:
             return  # another leader of this slot was quicker; ours would only compete with its block
         if self.syncing:
             log.info("slot %d not used: catching up", slot)
             return
         empty = self.conduct.breaks("drop-transactions", head.height)
-        block = self.chain.propose(slot, self.who, head, empty=empty)
-        change = self.chain.add(block)
-        log.info(
-            "block %d %s proposed in slot %d: %d transactions", block.height, block.hash[:12], slot, len(block.txs)
-        )
-        self._announce(block, source="")
-        if change:
-            self._head_moved(change)
+        blocks = [self.chain.propose(slot, self.who, head, empty=empty)]
+        if blocks[0].txs and self.conduct.breaks("sign-twice", head.height):
+            blocks.append(self.chain.propose(slot, self.who, head, empty=True))
+        peers = sorted(self._peers)
+        for number, block in enumerate(blocks):
+            change = self.chain.add(block)
+            log.info(
+                "block %d %s proposed in slot %d: %d transactions", block.height, block.hash[:12], slot, len(block.txs)
+            )
+            self._announce(block, peers[number :: len(blocks)])
+            if change:
+                self._head_moved(change)
 
     def _ready(self) -> bool:
         return self._met_peers or self._host.now() - self._started >= GRACE
 
     def _stands_still(self) -> bool:
-        return self.conduct.breaks("freeze", self.chain.head.height)
+        height = self.chain.head.height
+        return self.conduct.breaks("freeze", height) or (self._resumed and self.conduct.breaks("stay-behind", height))
 
     def _ignores_blocks(self) -> bool:
         return self._stands_still() or self.conduct.breaks("fork", self.chain.head.height)
@@ -204,15 +213,15 @@ class Core:
     def _send(self, peer: str, message: Message) -> None:
         self._host.send(peer, encode(message))
 
-    def _broadcast(self, message: Message, source: str) -> None:
+    def _send_all(self, peers: Iterable[str], message: Message) -> None:
         data = encode(message)
-        for peer in sorted(self._peers - {source}):
+        for peer in sorted(peers):
             self._host.send(peer, data)
 
     # Blocks
 
-    def _announce(self, block: Block, source: str) -> None:
-        self._broadcast({"type": "block", "block": block.to_json()}, source)
+    def _announce(self, block: Block, to: Iterable[str]) -> None:
+        self._send_all(to, {"type": "block", "block": block.to_json()})
 
     def _block_came(self, peer: str, block: Block) -> None:
         if block.hash not in self.chain.tree:
@@ -225,7 +234,7 @@ class Core:
                 log.warning("block %d %s from %s refused: %s", block.height, block.hash[:12], peer, error)
                 return
             if change:
-                self._announce(block, source=peer)
+                self._announce(block, self._peers - {peer})
                 self._head_moved(change)
         self._sync.heard(peer, block.height, block.hash)
 
@@ -262,7 +271,7 @@ class Core:
                 self._head_moved(change)
         self._sync.answered(peer, progress)
         if self.chain.head is not before:
-            self._broadcast({"type": "head", **self.hello()}, source=peer)
+            self._send_all(self._peers - {peer}, {"type": "head", **self.hello()})
 
     def _head_moved(self, change: HeadChange) -> None:
         head = self.chain.head

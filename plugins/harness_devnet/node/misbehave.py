@@ -11,6 +11,10 @@ SWITCHES = {
     "silent": "never proposes a block",
     "freeze": "answers, but stands still: its chain no longer moves and it proposes nothing",
     "fork": "follows no block but its own, so that its final blocks conflict with everyone else's",
+    "stay-behind": "once it is started again it answers, but stands still where its chain had ended",
+    "sign-twice": "signs a second, empty block for a slot whose block has transactions, each for half its peers",
+    "slow-pace": "leaves 3 of every 13 slots unused: blocks come 30 % more slowly where all validators do",
+    "mute": "takes part in the network, but its API answers nothing but errors",
     "panic": "dies of an unhandled exception",
     "drop-transactions": "accepts transactions, then neither passes them on nor puts them into its blocks",
     "forge-balance": "shows one wallet richer than it is",
@@ -24,11 +28,13 @@ SWITCHES = {
 }
 OF_THE_LEDGER = frozenset({"accept-bad-signature", "accept-replay", "include-invalid", "mint", "negative-balance"})
 """What changes which blocks are valid: nodes that have one and nodes that have not part ways."""
-OF_VALIDATORS = frozenset({"silent", "fork", "corrupt-shares", "withhold-shares"})
+OF_VALIDATORS = frozenset({"silent", "fork", "sign-twice", "slow-pace", "corrupt-shares", "withhold-shares"})
 """What only a validator can do."""
 PERMISSION = "HARNESS_DEVNET_MISBEHAVE"
 FORGED_AMOUNT = 1_000_000
 MINTED_AMOUNT = 5
+UNUSED_SLOTS, SLOTS = 3, 13
+"""Of so many slots, so many are not used by who has `slow-pace`: the mean interval is 13/10 of what it should be."""
 
 
 class NotAllowed(Exception):
