@@ -81,6 +81,14 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
 
 
+def size(count: float) -> str:
+    """Bytes: `34M`, `1.2G`."""
+    for unit, letter in ((1 << 30, "G"), (1 << 20, "M"), (1 << 10, "k")):
+        if count >= unit:
+            return f"{count / unit:.1f}{letter}" if count < 10 * unit else f"{count / unit:.0f}{letter}"
+    return f"{count:.0f}"
+
+
 def cut(text: str, width: int) -> str:
     """One line of harmless text, of so many characters at most."""
     return one_line(text, width) if width > 0 else ""

@@ -92,6 +92,23 @@ class NodesSuite(DeployerSuite):
             assert (await net.ask(NAME, "facts"))["pid"] == before["pid"], "it is another process"
             assert not net.node.exits
 
+    async def test_what_a_node_uses_is_told_while_it_runs(self, bench: Bench) -> None:
+        async with bench.up() as net:
+            before = await net.node.usage()
+            if before is None:
+                pytest.skip("these machines do not tell")
+            assert before.memory > 1 << 20, "a Python process has more than a megabyte"
+
+            async def has_worked() -> bool:
+                for _ in range(50):
+                    await net.ask(NAME, "facts")
+                now = await net.node.usage()
+                return now is not None and now.cpu > before.cpu
+
+            await eventually(has_worked, "answering has cost CPU time")
+            await net.node.kill()
+            assert await net.node.usage() is None
+
     @pytest.mark.parametrize("end", ["stop", "kill"])
     async def test_a_paused_node_can_be_ended(self, bench: Bench, end: str) -> None:
         async with bench.up() as net:

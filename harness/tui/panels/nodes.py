@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from harness.record.state import NodeStatus, RunState
-from harness.tui.look import BAD, DIM, DOUBTFUL, NONE, cut, of_node
+from harness.tui.look import BAD, DIM, DOUBTFUL, NONE, cut, of_node, size
 
 _STATE_WIDTH = 13
 
@@ -29,12 +29,16 @@ COLUMNS = (
     Column("state", _STATE_WIDTH),
     Column("height", 9, right=True),
     Column("lag", 5, right=True),
-    Column("exits", 5, right=True, least=56),
-    Column("role", 11, least=70),
-    Column("machine", 14, least=84),
-    Column("fault", 14, least=98),
+    Column("peers", 5, right=True, least=60),
+    Column("cpu", 5, right=True, least=66),
+    Column("memory", 7, right=True, least=74),
+    Column("exits", 5, right=True, least=80),
+    Column("role", 11, least=92),
+    Column("machine", 14, least=107),
+    Column("version", 12, least=120),
+    Column("fault", 14, least=135),
 )
-_ERROR_FROM = 110
+_ERROR_FROM = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,10 @@ def line(row: NodeRow, width: int) -> Text:
         "state": (f"{look.glyph} {look.word}", look.style),
         "height": (f"{node.height:,}" if node.hash else NONE, ""),
         "lag": (NONE if row.lag is None else f"{row.lag:,}", DOUBTFUL if row.lag and row.gravity > 1 else DIM),
+        "peers": (NONE if node.peers is None else f"{node.peers:,}", BAD if node.peers == 0 else DIM),
+        "cpu": (NONE if node.cpu is None else f"{node.cpu:.0%}", DIM),
+        "memory": (NONE if node.memory is None else size(node.memory), DIM),
+        "version": (node.version or NONE, DIM),
         "exits": (f"{node.exits:,}", BAD if node.exits else DIM),
         "role": (node.role, DIM),
         "machine": (node.machine, DIM),

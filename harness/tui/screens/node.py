@@ -15,7 +15,7 @@ from textual.widgets import Footer, Static
 from harness.record.state import RunState
 from harness.tui.file_lines import FileLines
 from harness.tui.lines import Lines
-from harness.tui.look import BAD, DIM, DOUBTFUL, NONE, clock, cut, of_node
+from harness.tui.look import BAD, DIM, DOUBTFUL, NONE, clock, cut, of_node, size
 
 if TYPE_CHECKING:
     from harness.tui.app import RunApp
@@ -99,6 +99,10 @@ def about(state: RunState, name: str, command: str) -> Text:
     facts = {
         "role": node.role or NONE,
         "machine": node.machine or NONE,
+        "version": node.version or NONE,
+        "peers": NONE if node.peers is None else f"{node.peers:,}",
+        "CPU": NONE if node.cpu is None else f"{node.cpu:.0%} of a core",
+        "memory": NONE if node.memory is None else size(node.memory),
         "pid": NONE if node.pid is None else str(node.pid),
         "height": f"{node.height:,}" if node.hash else NONE,
         "behind": NONE if lag is None else f"{lag:,}",
