@@ -35,7 +35,8 @@ def show_faults(run: RunDirectory, *, as_json: bool) -> int:
     rows = tuple(Row(_cells(turn), _MOODS.get(turn.outcome, Mood.DOUBTFUL)) for turn in turns)
     numeric = frozenset({"at", "for", "injected", "proven", "healed"})
     title = f"faults of {run.run_id}" if turns else f"{run.run_id} had no faults"
-    render_table(Table(title, columns, rows, numeric, frozenset({"outcome"})), console_for(sys.stdout))
+    wide = frozenset({"fault", "nodes", "outcome"})
+    render_table(Table(title, columns, rows, numeric, wide), console_for(sys.stdout))
     return ExitCode.PASS
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Awaitable, Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness.cli.fault_view import show_faults
 from harness.errors import ExitCode, PluginLoadError, SpecError, UsageError
 from harness.plugin.discovery import Candidate, Kind
 from harness.plugin.registry import Registry
@@ -247,6 +250,23 @@ async def test_what_was_injected_is_injected_and_what_was_skipped_is_skipped(run
     assert again.outcome.exit_code is ExitCode.PASS, again.outcome.reason
     whys = {one.why for one in turns_of(again) if one.outcome == "skipped"}
     assert whys == {"it was not taken in the run that is played again"}
+
+
+async def test_the_schedule_is_shown_whole(run_chaos: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    faults = '[{ use = "mist", density = 3, lag = "1s" }, { use = "pause" }]'
+    finished = await run_chaos(nemesis("chaos.mix", f'duration = "40ms"\nfaults = {faults}'))
+    show_faults(finished.directory, as_json=False)
+    told = capsys.readouterr().out
+    [header] = [line for line in told.splitlines() if "outcome" in line]
+    columns = ["at", "by", "fault", "nodes", "for", "injected", "proven", "healed", "outcome"]
+    assert header.split() == columns
+    for turn in turns_of(finished):
+        assert re.search(rf"^ *{turn.at:.1f}  chaos\.mix  {turn.fault}", told, re.MULTILINE)
+    assert "…" not in told, "something is cut off"
+    show_faults(finished.directory, as_json=True)
+    assert [one["targets"] for one in json.loads(capsys.readouterr().out)] == [
+        list(one.targets) for one in turns_of(finished)
+    ]
 
 
 async def test_what_cannot_be_injected_again_leaves_the_verdict_unknown(run_chaos: Run) -> None:
