@@ -171,11 +171,10 @@ class _Handshake:
             host=to.hostname,
             port=to.port,
             user=to.user,
-            config=fabric.Config(
-                overrides={"authentication": {"strategy_class": lambda **_: order}}, lazy=True, ssh_config=SSHConfig()
-            ),
+            config=_NOTHING_CONFIGURED,
             connect_kwargs={
                 "sock": self._sock,
+                "auth_strategy": order,
                 "banner_timeout": to.connect_timeout,
                 "auth_timeout": AUTHENTICATE_WITHIN,
                 "transport_factory": partial(_transport, known_hosts.types(entries, to.known_as), to.connect_timeout),
@@ -213,8 +212,16 @@ class _Handshake:
                 return MachineLost(f"{to} did not answer as an SSH server does: {_reason(error)}")
 
 
+_NOTHING_CONFIGURED = fabric.Config(lazy=True, ssh_config=SSHConfig())
+"""Fabric's configuration, of which we want nothing. All connections share it: to make one takes longer than to agree on
+keys with a host."""
+
+
 class _FabricConnection(fabric.Connection):  # type: ignore[misc]  # fabric has no types
-    """Takes the host as it is: what is to be read out of it has been."""
+    """Takes the host as it is: what is to be read out of it has been. Its attributes are its own: Fabric would write
+    some into the configuration."""
+
+    __setattr__ = object.__setattr__
 
     def derive_shorthand(self, host_string: str) -> dict[str, str | None]:
         return {"user": None, "host": host_string, "port": None}

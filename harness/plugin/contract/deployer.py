@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -20,7 +21,7 @@ from harness.spec.model import SourceRef
 from harness.spec.topology import Link, NodeSpec
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HostSpec:
     """A host of the inventory with its resolved variables, and where each was written."""
 
@@ -28,7 +29,7 @@ class HostSpec:
     vars: Mapping[str, Any]
     places: Mapping[str, SourceRef] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def connection(self) -> Connection:
         """How to reach it. Raises SpecError for variables that are wrong, at their places."""
         return Connection.of(self.name, self.vars, self.places)

@@ -27,21 +27,26 @@ import marshal, sys
 from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import MAGIC_NUMBER
 
-magic, compiled, sources = marshal.loads(source.partition(bytes(1))[2])
+magic, *parts = marshal.loads(source.partition(bytes(1))[2])
 if magic != MAGIC_NUMBER:
-    compiled = {}
+    parts = parts[-1:]
+modules = {}
 
 class Modules:
     def find_spec(self, name, path=None, target=None):
-        return ModuleSpec(name, self, is_package=name == "agent") if name in sources else None
+        is_package = name == "agent"
+        return ModuleSpec(name, self, is_package=is_package) if is_package or name.startswith("agent.") else None
 
     def create_module(self, spec):
         return None
 
     def exec_module(self, module):
         name = module.__name__
-        code = marshal.loads(compiled[name]) if name in compiled else compile(sources[name], name, "exec")
-        exec(code, module.__dict__)
+        while name not in modules:
+            for item in marshal.loads(zlib.decompress(parts.pop(0))).items():
+                modules.setdefault(*item)
+        found = modules[name]
+        exec(marshal.loads(found) if type(found) is bytes else compile(found, name, "exec"), module.__dict__)
 
 sys.meta_path.insert(0, Modules())
 from agent.main import main
@@ -51,11 +56,12 @@ _EVERYWHERE = 2
 """The version of marshal that every Python reads."""
 
 
-def program(sources: Mapping[str, str], magic: bytes, compiled: Mapping[str, bytes]) -> bytes:
-    """A loader, a zero byte, and modules by their names: their sources, and of some, marshalled, what a Python with
-    this magic number made of them, which spares others of its kind the work. The same modules give the same bytes."""
-    modules = (magic, dict(sorted(compiled.items())), dict(sorted(sources.items())))
-    return _LOADER + bytes(1) + marshal.dumps(modules, _EVERYWHERE)
+def program(sources: Mapping[str, str], magic: bytes, *compiled: Mapping[str, bytes]) -> bytes:
+    """A loader, a zero byte, and modules by their names, in parts that are unpacked when one of their modules is first
+    needed: what a Python with this magic number made of some, marshalled, which spares others of its kind the work;
+    then the sources of all. The same modules give the same bytes."""
+    parts = (zlib.compress(marshal.dumps(dict(sorted(part.items())), _EVERYWHERE), 9) for part in (*compiled, sources))
+    return _LOADER + bytes(1) + marshal.dumps((magic, *parts), _EVERYWHERE)
 
 
 def packed(source: bytes, effort: int = 1) -> bytes:

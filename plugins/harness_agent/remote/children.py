@@ -108,9 +108,9 @@ class Children:
     def _adopt(self) -> None:
         """Before there is any child: be who its orphans come to."""
         if self._prctl is None and sys.platform == "linux":
-            import ctypes  # not at the top: it is slow to load
+            from .prctl import prctl  # not at the top: it is slow to load
 
-            self._prctl = ctypes.CDLL(None).prctl
+            self._prctl = prctl
             self._prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def _become_child(self, identity: Identity | None) -> None:

@@ -20,6 +20,7 @@ def main(mode: str, fd: int, source: bytes, rest: bytes) -> None:
         keeper.main(source, rest)
     else:
         attached(source, fd, rest)
+        os._exit(0)  # nothing is left to be done, and to take an interpreter apart takes as long as a command
 
 
 def attached(source: bytes, reading: int, rest: bytes) -> None:
