@@ -19,7 +19,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class BlockHeader:
-    """One block on a node's best chain. `time` is the header's own (Unix seconds); `proposer` a node name or ""."""
+    """One block on a node's best chain. `time` is the header's own (Unix seconds); `proposer` a node name or "".
+
+    `accused`: whom the block proves to have signed twice, where the chain has evidence in its blocks: node names, and
+    what the chain calls those that are no nodes."""
 
     height: int
     hash: str
@@ -27,6 +30,7 @@ class BlockHeader:
     time: float
     proposer: str = ""
     tx_count: int = 0
+    accused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,10 @@ class Safety(NoForks):
 
     Signed twice: two different blocks of one proposer at one height whose headers give the same time, seen on best
     chains of any nodes. On a chain of slots that time is the slot; a proposer who builds a block again at a later
-    moment, on another fork, is no double signer. Blocks that are on no node's best chain are not seen, and neither
-    is anything where the chain does not name proposers: the evidence says how many blocks were looked at."""
+    moment, on another fork, is no double signer. Signed twice has also whom the evidence in a block is against, where
+    the chain puts such into its blocks, as CometBFT does: there it may be any vote.
+    Blocks that are on no node's best chain are not seen, and proposers neither where the chain does not name them: the
+    evidence says how many blocks were looked at."""
 
     name = "safety"
 
@@ -28,12 +30,25 @@ class Safety(NoForks):
         self._signed: dict[tuple[str, int, float], tuple[str, str]] = {}
         self._looked_at = 0
         self._twice: dict[tuple[str, int, float], dict[str, Any]] = {}
+        self._accused: dict[str, dict[str, Any]] = {}
 
     def observe_block(self, ctx: Context, seen: BlockSeen) -> Violation | None:
-        fork = super().observe_block(ctx, seen)
+        seen_now = [super().observe_block(ctx, seen), self._accuse(seen), self._compare(seen)]
+        return next((violation for violation in seen_now if violation is not None), None)
+
+    def _accuse(self, seen: BlockSeen) -> Violation | None:
+        """Note whom a block's evidence is against; one violation for each."""
+        new = [name for name in seen.header.accused if name not in self._accused]
+        for name in new:
+            self._accused[name] = {
+                "signer": name, "block": seen.header.hash, "height": seen.header.height, "node": seen.node,
+            }  # fmt: skip
+        return Violation(_charged(self._accused[new[0]]), self._accused[new[0]]) if new else None
+
+    def _compare(self, seen: BlockSeen) -> Violation | None:
         header = seen.header
         if not header.proposer or header.height <= 0:
-            return fork
+            return None
         key = (header.proposer, header.height, header.time)
         first = self._signed.get(key)
         if first is None:
@@ -49,8 +64,8 @@ class Safety(NoForks):
                 "blocks": {first[0]: first[1], header.hash: seen.node},
             }
             self._twice[key] = evidence
-            return fork or Violation(_told(evidence), evidence)
-        return fork
+            return Violation(_told(evidence), evidence)
+        return None
 
     async def evaluate(self, ctx: Context) -> Judgement:
         judgement = await super().evaluate(ctx)
@@ -58,11 +73,14 @@ class Safety(NoForks):
         evidence = {
             **judgement.evidence,
             "signed_twice": list(self._twice.values())[:SHOWN],
+            "accused": list(self._accused.values())[:SHOWN],
             "blocks_with_proposer": self._looked_at,
         }
         if self._twice and judgement.verdict is not Verdict.FAIL:
             measured = f"{_told(next(iter(self._twice.values())))} ({len(self._twice)} in all)"
             return Judgement(Verdict.FAIL, measured, asked, evidence)
+        if self._accused and judgement.verdict is not Verdict.FAIL:
+            return Judgement(Verdict.FAIL, _charged(next(iter(self._accused.values()))), asked, evidence)
         measured = judgement.measured
         if judgement.verdict is Verdict.PASS:
             watched = f"none of {self._looked_at} blocks signed twice" if self._looked_at else "no proposers named"
@@ -73,3 +91,7 @@ class Safety(NoForks):
 def _told(twice: dict[str, Any]) -> str:
     sides = " and ".join(f"{hash[:12]} on {node}" for hash, node in twice["blocks"].items())
     return f"{twice['proposer']} signed two blocks at height {twice['height']}: {sides}"
+
+
+def _charged(accused: dict[str, Any]) -> str:
+    return f"{accused['signer']} signed twice: the evidence is in block {accused['height']} of {accused['node']}"

@@ -6,6 +6,7 @@ import base64
 import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import httpx
@@ -180,19 +181,26 @@ class CometClient(ChainClient):
     async def headers(self, first: int) -> list[BlockHeader]:
         """The node's headers from height `first` (1 for 0) on, a page of them; none if it is not there yet.
 
-        It includes `first`, already known, because the node calls a range above its last block an error."""
+        It includes `first`, already known, because the node calls a range above its last block an error.
+        Blocks whose headers say that they have evidence are asked for, for whom it is against."""
         first = max(1, first)
         try:
-            return await self._call(
+            found, guilty = await self._call(
                 "blockchain",
-                lambda answer: rpc.headers(answer, self._proposers),
+                lambda answer: (rpc.headers(answer, self._proposers), rpc.with_evidence(answer)),
                 minHeight=str(first),
                 maxHeight=str(first + _PAGE - 1),
             )
+            return [await self._accusing(header) if header.hash in guilty else header for header in found]
         except RpcError:
             if (await self.head()).height < first:
                 return []
             raise
+
+    async def _accusing(self, header: BlockHeader) -> BlockHeader:
+        encoded = base64.b64encode(bytes.fromhex(header.hash)).decode()
+        accused = await self._call("block_by_hash", lambda answer: rpc.accused(answer, self._proposers), hash=encoded)
+        return replace(header, accused=accused)
 
     async def aclose(self) -> None:
         await self._http.aclose()

@@ -6,6 +6,7 @@ ValueError for anything of another shape."""
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,6 +65,30 @@ def _header(block_id: Any, header: Any, tx_count: int, proposers: Mapping[str, s
         proposer=proposers.get(header["proposer_address"], ""),
         tx_count=tx_count,
     )
+
+
+NO_EVIDENCE = hashlib.sha256(b"").hexdigest().upper()
+"""`evidence_hash` of a header whose block has no evidence: the Merkle root of nothing."""
+
+
+def with_evidence(blockchain: Any) -> frozenset[str]:
+    """Of `blockchain`: hashes of those blocks that have evidence of misbehaviour in them."""
+    metas = blockchain["block_metas"]
+    return frozenset(meta["block_id"]["hash"] for meta in metas if meta["header"]["evidence_hash"] != NO_EVIDENCE)
+
+
+def accused(answer: Any, proposers: Mapping[str, str]) -> tuple[str, ...]:
+    """Of `block_by_hash`: the validators that its evidence is against, by node name, else by address. A duplicate vote
+    is two votes of one validator at one height, round and step; an attack on light clients names all who signed the
+    other block (CometBFT, spec/consensus/evidence.md)."""
+    addresses: list[str] = []
+    for piece in answer["block"]["evidence"]["evidence"]:
+        value = piece["value"]
+        if "vote_a" in value:
+            addresses.append(value["vote_a"]["validator_address"])
+        else:
+            addresses += [validator["address"] for validator in value["ByzantineValidators"]]
+    return tuple(dict.fromkeys(proposers.get(address, address) for address in addresses))
 
 
 def headers(blockchain: Any, proposers: Mapping[str, str]) -> list[BlockHeader]:

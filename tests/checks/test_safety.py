@@ -47,6 +47,22 @@ async def test_a_proposer_who_builds_again_later_is_no_double_signer(make_world:
     assert "none of 2 blocks signed twice" in judgement.measured
 
 
+async def test_whom_the_chain_itself_accuses_has_signed_twice(make_world: MakeWorld) -> None:
+    world, check = make_world(), Safety(NoConfig())
+    async with world.live():
+        await world.capture(check)
+        await world.blocks(5)
+        script = world.nodes["validator-0"].script
+        block = replace(script.head, height=6, hash="with evidence", parent=script.head.hash, accused=("validator-1",))
+        for node in world.nodes.values():
+            node.script.replace([*script.chain[:6], block])
+        await world.blocks(8)
+        judgement = await world.evaluate(check)
+    assert judgement.verdict is Verdict.FAIL
+    assert judgement.measured.startswith("validator-1 signed twice: the evidence is in block 6 of ")
+    assert len(world.violations) == 1
+
+
 async def test_a_fork_beyond_finality_fails_and_nothing_seen_is_unknown(make_world: MakeWorld) -> None:
     world, check = make_world(), Safety(NoConfig())
     async with world.live():

@@ -13,6 +13,7 @@ import pytest
 
 from harness.api import Address, BlockHeader, Transaction, Unreachable, Wallet
 from harness_cometbft.client import CometClient, RpcError
+from harness_cometbft.rpc import NO_EVIDENCE
 from harness_cometbft.transactions import KeyValueFactory, transaction_id
 
 pytestmark = pytest.mark.anyio
@@ -48,6 +49,7 @@ class StandIn:
         self.times = times
         self.branch = "A"
         self.calls: list[str] = []
+        self.with_evidence: set[int] = set()
         self.answers: dict[str, Any] = {}
 
     @property
@@ -65,6 +67,7 @@ class StandIn:
                 "time": "2026-01-31T12:00:00.123456789Z",
                 "last_block_id": {"hash": self.hash(height - 1) if height > 1 else ""},
                 "proposer_address": PROPOSER,
+                "evidence_hash": "F00D" if height in self.with_evidence else NO_EVIDENCE,
             },
             "num_txs": "2",
         }
@@ -122,6 +125,18 @@ async def test_follow_gives_every_header_once_in_order_over_a_long_gap() -> None
     assert headers[0].tx_count == 2
     assert headers[0].time == pytest.approx(1769860800.123456)
     assert node.calls[:3] == ["blockchain"] * 3
+
+
+async def test_whom_a_blocks_evidence_is_against_is_told_with_its_header() -> None:
+    clock = ManualClock()
+    node = StandIn(clock, [0.0] * 3)
+    node.with_evidence = {2}
+    vote = {"type": "tendermint/DuplicateVoteEvidence", "value": {"vote_a": {"validator_address": PROPOSER}}}
+    attack = {"type": "tendermint/LightClientAttackEvidence", "value": {"ByzantineValidators": [{"address": "CD"}]}}
+    node.answers["block_by_hash"] = {"block": {"evidence": {"evidence": [vote, vote, attack]}}}
+    headers = await take(client_of(clock, node.handle).follow(0), 3)
+    assert [header.accused for header in headers] == [(), ("validator-2", "CD"), ()]
+    assert node.calls == ["blockchain", "block_by_hash"]
 
 
 async def test_follow_begins_after_the_given_height() -> None:
