@@ -20,10 +20,11 @@ from harness.engine.holding import HeldDeployment
 from harness.engine.ledger import Ledger
 from harness.engine.nodes import ManagedNode, NodeHost, ReachedNode
 from harness.engine.patience import Patience
+from harness.engine.phases import journal_feed, phase
 from harness.engine.plan import Plan
 from harness.engine.prepare import TaskOutcome, prepare
 from harness.engine.recorder import Recorder
-from harness.engine.runner import Runner, journal_feed, phase
+from harness.engine.runner import Runner
 from harness.engine.steering import Steering
 from harness.engine.target import Target
 from harness.engine.tasks import all_of, plain

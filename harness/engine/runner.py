@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -16,6 +16,7 @@ from harness.clock import Clock
 from harness.engine.by_hand import FaultsByHand
 from harness.engine.components import Component
 from harness.engine.context import ComponentContext, RunShared
+from harness.engine.phases import phase
 from harness.engine.plan import Plan
 from harness.engine.tasks import as_harness_error, is_cancellation, plain, plain_errors
 from harness.engine.timeline import TIMELINE, Timeline
@@ -27,13 +28,8 @@ from harness.plugin.contract.node import Node
 from harness.plugin.contract.workload import Workload
 from harness.plugin.registry import Registry
 from harness.record.events import (
-    BlockObserved,
-    Event,
     ExpectationJudged,
-    FeedChanged,
     Note,
-    PhaseEnded,
-    PhaseStarted,
     ViolationSeen,
     WorkloadProgress,
 )
@@ -369,47 +365,3 @@ class Runner:
         self._shared.emit(
             ExpectationJudged(judged.id, one.verdict.value, one.measured, one.asked, one.evidence, judged.source)
         )
-
-
-class Teller(Protocol):
-    """Whoever can put events in the journal."""
-
-    @property
-    def clock(self) -> Clock: ...
-
-    @property
-    def emit(self) -> Callable[[Event], None]: ...
-
-
-@asynccontextmanager
-async def phase(teller: Teller, name: str, budget: float | None = None) -> AsyncIterator[None]:
-    """Journal a phase: its begin, its end, how long it took, and what it failed with."""
-    began = teller.clock.now()
-    teller.emit(PhaseStarted(name, budget))
-    try:
-        yield
-    except BaseException as error:
-        cancelled = isinstance(error, anyio.get_cancelled_exc_class())
-        text = "interrupted" if cancelled else str(plain(error)) or type(error).__name__
-        teller.emit(PhaseEnded(name, False, teller.clock.now() - began, text))
-        raise
-    teller.emit(PhaseEnded(name, True, teller.clock.now() - began))
-
-
-def journal_feed(shared: RunShared) -> None:
-    """Put what the feed sees in the journal."""
-
-    def block(seen: BlockSeen) -> None:
-        h = seen.header
-        shared.emit(BlockObserved(seen.node, h.height, h.hash, h.parent, h.time, h.proposer, h.tx_count, seen.live))
-
-    def connection(node: str, connected: bool, error: str) -> None:
-        shared.emit(FeedChanged(node, connected, error))
-
-    def defect(who: str, error: Exception) -> None:
-        # Whoever has missed blocks knows less than it believes: no verdict may be built on that.
-        shared.fail("feed", InfrastructureError(f"{who} failed at a block: {type(error).__name__}: {error}"))
-
-    shared.feed.subscribe(block)
-    shared.feed.on_connection(connection)
-    shared.feed.on_defect(defect)

@@ -172,7 +172,7 @@ async def test_an_interrupt_tears_down_and_writes_the_result(run_fake: Any, phas
 
 async def test_restarts_are_proven_healed_and_budgeted(run_fake: Any) -> None:
     chaos = '[[workloads]]\nuse = "chaos.restart"\nmin_delay = "10ms"\nmax_delay = "20ms"\ntarget_cooldown = "0s"\n'
-    finished = await run_fake(chaos + SAY)
+    finished = await run_fake(chaos + SAY, duration="2s")
     assert finished.outcome.exit_code is ExitCode.PASS
     stages = [e.stage for e in events(finished, "FaultStaged") if e.id == "f1"]
     assert stages == ["intended", "injected", "proven", "healing", "healed"]
