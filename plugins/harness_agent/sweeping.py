@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness_agent.client import AgentClient
+from harness_agent.remote.frames import Header
 from harness_agent.values import Holding, MachineLocked, SweepReport
 
 SWEEP_WITHIN = 300.0
@@ -26,10 +27,16 @@ async def sweep(client: AgentClient, base: str = "", run_id: str = "") -> SweepR
     """Undo, end and remove what dead runs have left on the machine of an attached client: those of its user and, where
     one may become it, of root. A run whose lease is still renewed is let alone. With `run_id`: of this run, be it dead
     or not, and of no other. `base` is the KeeperSpec's. Raises MachineLost, InfrastructureError."""
-    answers = [
-        (await client.request("sweep", within=SWEEP_WITHIN, base=base, run=run_id, become=become)).header
-        for become in await _whose(client)
-    ]
+    answers: list[Header] = []
+    spare: list[str] = []
+    # Root first: of its runs, dead or alive, a part is the user's, in whose folder nothing says so.
+    for become in reversed(await _whose(client)):
+        answer = await client.request("sweep", within=SWEEP_WITHIN, base=base, run=run_id, spare=spare, become=become)
+        answers.append(answer.header)
+        alive = answers[-1]["alive"]
+        if not all("run" in told for told in alive):
+            break
+        spare = [told["run"] for told in alive]
     done, left = (tuple(line for answer in answers for line in answer[key]) for key in ("done", "left"))
     return SweepReport(done, left, tuple(_alive(told) for answer in answers for told in answer["alive"]))
 

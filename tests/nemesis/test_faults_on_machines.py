@@ -15,7 +15,8 @@ import pytest
 from fleet.deployers import PS, OnDocker, OnMachines, OnPlain, OnProcess, OnSystemd, Process
 from harness.api import Fault, FaultContext, FaultError
 from harness.testing.contracts import chain
-from harness.testing.contracts.bench import READY_WITHIN, Bench, Net, eventually, is_silent
+from harness.testing.contracts.bench import READY_WITHIN, Bench, Net, is_silent
+from harness.testing.waiting import eventually
 from harness_nemesis.clock_skew import ClockSkew
 from harness_nemesis.cpu_stress import CpuStress
 from harness_nemesis.disk_full import DiskFull

@@ -281,7 +281,7 @@ class Agent:
     def _sweep(self, connection: Connection, request: Header, body: bytes) -> Answer:
         from .sweeping import sweep
 
-        return sweep(request["base"], request["run"], connection.say)
+        return sweep(request["base"], request["run"], request["spare"], connection.say)
 
     def _holder_of(self, connection: Connection, request: Header, body: bytes) -> Answer:
         from .sweeping import holder

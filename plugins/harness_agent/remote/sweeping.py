@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Sequence
 
 from . import leftovers
 from .frames import Header
@@ -12,9 +13,10 @@ from .runs import PATIENCE, Run, take
 from .state import Holder, Locked, Place, read_lock, tidy
 
 
-def sweep(base: str, only: str, audit: Audit) -> Header:
+def sweep(base: str, only: str, spare: Sequence[str], audit: Audit) -> Header:
     """Of the user that we are: what was `done`, what is `left` in spite of that, and which runs are `alive` and let
-    alone (`{}` is one that is about to begin). With `only` it is for this run alone, be it alive or not. Blocking."""
+    alone (`{}` is one that is about to begin). With `only` it is for this run alone, be it alive or not; never for
+    those to `spare`. Blocking."""
     place = Place.of(base, os.geteuid(), os.getegid())
     done: list[str] = []
     left: list[str] = []
@@ -33,7 +35,7 @@ def sweep(base: str, only: str, audit: Audit) -> Header:
         return {"done": done, "left": left, "alive": [_told(locked.holder) if locked.holder else {}]}
     try:
         for name in place.runs():
-            if only in ("", name):
+            if only in ("", name) and name not in spare:
                 run = Run(place, name)
                 cleared, uncleared = run.clear_dead(audit)
                 done += [*cleared, *([] if uncleared else [f"run {name}: removed its folder"])]
