@@ -128,6 +128,6 @@ async def why_none(engine: Engine, source: Source, name: str, labels: Mapping[st
 async def _try(engine: Engine, image: NodeImage, name: str, labels: Mapping[str, str]) -> str:
     """What nft and the kernel have against our rules, in a network namespace of their own, which is gone afterwards."""
     plan = Helper(name, image.id, (NFT, trial()), None, labels, ROOT_USER, RIGHTS)
-    status, said = await engine.stream(lambda _: run_helper(engine.client, plan))
+    status, said = await engine.ask(run_helper, engine.client, plan)
     text = " ".join(said.decode(errors="replace").split())[:300]
     return f"this engine does not take our rules: {text or f'nft ended with status {status}'}" if status else ""
