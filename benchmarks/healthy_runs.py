@@ -57,6 +57,7 @@ RESTART = """
 at = "4s"
 fault = "restart"
 targets = "validator-1"
+hold = "1s"
 """
 # `safety` contains `no-forks`, and is asked beside it here all the same.
 WATCHED = {

@@ -78,7 +78,8 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
     Stall: the longest time in which it reached no new height. 16 blocks is what a lottery exceeds by chance once
     in nine million blocks (exp(-16)); with less power up it takes longer in proportion. Time in which a node could
     not be seen (the harness was held up, or had no connection) is no stall where blocks say that they were made
-    in it, and otherwise gives `unknown`.
+    in it, and otherwise gives `unknown`: as does a stall that is too long only with the time in which the harness
+    was held up.
     A node disturbed by a fault is not excused: from healing on it must keep up with the highest within
     `recovery_timeout`, and blocks and lag are asked of it as of any other; only the time from injection to
     recovery is judged by the recovery instead. It excuses that node, never that nobody makes blocks: the network
@@ -288,7 +289,8 @@ class ConsensusLiveness(Expectation[LivenessConfig]):
             for part in observed(gap, blind).within(drive).without(excused):
                 found.stall = max(found.stall, part.seconds)
                 if part.seconds > self._allowed(part):
-                    wrong.append(part.seconds)
+                    seen = sum(one.seconds for one in part.without(Stretch(*span) for span in ctx.feed.held_up))
+                    (wrong if seen > self._allowed(part) else unsure).append(part.seconds)
             for part in gap.within(drive).without(excused):
                 if not trace.went_on(part, self._allowed(part)):
                     unsure.append(part.seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.api import Context, Node, NodeState
-from harness_checks.stretches import Stretch, joined
+from harness_checks.stretches import Stretch
 
 HELD_UP_ALLOWED = 0.1
 """Share of the drive for which the harness may be held up before what took too long, or did not come, may be due to
@@ -27,8 +27,7 @@ def held_up(ctx: Context) -> str:
     """That the harness itself was held up for too much of the drive to say that nodes were slow, "" if not."""
     window = ctx.window
     drive = Stretch(window.start, ctx.clock.now() if window.end is None else window.end)
-    spans = joined(Stretch(*span) for span in ctx.feed.held_up)
-    lost = sum(max(0.0, span.within(drive).seconds) for span in spans)
+    lost = drive.seconds - sum(part.seconds for part in drive.without(Stretch(*span) for span in ctx.feed.held_up))
     if lost <= HELD_UP_ALLOWED * drive.seconds:
         return ""
     return f"the harness itself was held up for {lost / drive.seconds:.0%} of the drive"

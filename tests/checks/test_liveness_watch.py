@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from harness.api import Violation
+from harness.api import Verdict, Violation
 from harness_checks.liveness import ConsensusLiveness
 from tests.observe.fakes import VirtualLoop, World
 
@@ -71,6 +71,24 @@ async def test_a_stall_under_more_faults_than_are_tolerated_is_excused(make_worl
         await anyio.sleep(30)  # 10 to recover, and 16 more
         violation = await check.watch(world)
         assert violation is not None and violation.message.startswith("network: stood still for ")
+
+
+async def test_a_stall_on_a_machine_that_is_too_slow_for_the_harness_itself_is_unknown(make_world: MakeWorld) -> None:
+    world = make_world()
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    async with world.live():
+        check = await begin(world)
+        await world.blocks(60)
+        for _ in range(60):
+            loop.jump(0.3)
+            await anyio.sleep(0.25)
+        assert await check.watch(world) is None
+        await world.blocks(30)
+        world.end()
+        judgement = await world.evaluate(check)
+    assert judgement.verdict is Verdict.UNKNOWN, judgement
+    assert "may have stood still for 33" in judgement.measured
 
 
 async def test_a_harness_that_was_held_up_raises_no_alarm(make_world: MakeWorld) -> None:

@@ -41,6 +41,7 @@ RESTART = """
 at = "2s"
 fault = "restart"
 targets = "validator-1"
+hold = "1s"
 """
 LOG_THIEF = """
 [[workloads]]
