@@ -106,7 +106,7 @@ def plan_lines(plan: Plan, target: Target, planned: Sequence[PlannedNode]) -> It
 def _step_line(step: PlannedStep) -> str:
     use = step.use
     when = f"at {use.at}" if use.at else f"{use.after} after that" if use.after else "then"
-    lasting = f", heal after {use.hold}" if use.hold else ""
+    lasting = f", heal after {use.hold}" if use.hold else ", end the run if it fails" if use.abort else ""
     config = step.component.config if step.component is not None else None
     options = config.model_dump(mode="json", exclude_defaults=True) if config is not None else {}
     told = "".join(f", {key} = {json.dumps(value, ensure_ascii=False)}" for key, value in options.items())

@@ -8,8 +8,9 @@ from harness.engine.budget import EXCEED, FaultBudget, Toll, budget_of, what
 from harness.engine.components import PlannedStep
 from harness.engine.plan import Plan
 from harness.engine.seed import derive
-from harness.errors import Problem
+from harness.errors import HarnessError, Problem
 from harness.plugin.contract.chain import NetworkSpec
+from harness.spec.model import SourceRef
 from harness.spec.node_patterns import select_nodes
 
 
@@ -23,11 +24,22 @@ def refused(plan: Plan) -> list[Problem]:
     budget = budget_of(plan, plan.chain.network(spec))
     problems = list(_refused_steps(plan, budget))
     for nemesis in nemeses:
-        turns = nemesis.make().turns(plan.view, derive(plan.seed, nemesis.id, ""))
-        if why := budget.refuses_all(turns):
-            where = nemesis.where
-            problems.append(Problem(where.file, where.line, where.column, nemesis.id, why, EXCEED))
+        try:
+            turns = nemesis.make().turns(plan.view, derive(plan.seed, nemesis.id, ""))
+            why, hint = budget.refuses_all(turns), EXCEED
+        except Exception as error:  # noqa: BLE001 - a third party's code may raise anything
+            why, hint = _failed(error), ""
+        if why:
+            problems.append(_problem(nemesis.where, nemesis.id, why, hint))
     return problems
+
+
+def _failed(error: Exception) -> str:
+    return str(error) if isinstance(error, HarnessError) else f"it failed with {type(error).__name__}: {error}"
+
+
+def _problem(where: SourceRef, what: str, why: str, hint: str = "") -> Problem:
+    return Problem(where.file, where.line, where.column, what, why, hint)
 
 
 def _refused_steps(plan: Plan, budget: FaultBudget) -> Iterator[Problem]:
@@ -41,13 +53,16 @@ def _refused_steps(plan: Plan, budget: FaultBudget) -> Iterator[Problem]:
         if (component := step.disturbs) is None:
             continue
         fault, targets = component.make(), _targets(plan, step)
-        toll = budget.toll(fault, targets)
+        try:
+            toll = budget.toll(fault, targets)
+        except Exception as error:  # noqa: BLE001 - as above
+            yield _problem(use.where, use.label, _failed(error))
+            continue
         others = Toll(frozenset(absent)).union(held.values())
         if why := budget.refuses(what(fault, targets), toll, others):
-            hint = (
-                EXCEED if not budget.allows(budget.lost(toll | others)) else "heal that first, or choose other targets"
-            )
-            yield Problem(use.where.file, use.where.line, use.where.column, use.label, why, hint)
+            too_many = not budget.allows(budget.lost(toll | others))
+            hint = EXCEED if too_many else "heal that first, or choose other targets"
+            yield _problem(use.where, use.label, why, hint)
         elif use.hold is None:
             held[use.name or use.label] = toll
         else:

@@ -49,6 +49,11 @@ class Mist(Fault[MistConfig]):
     async def heal(self, ctx): pass
     async def prove_healed(self, ctx): return Proof(True)
 
+class Buggy(Mist):
+    """Cannot tell whom it takes down."""
+    name = "buggy"
+    def downs(self, targets, powers): raise KeyError("who?")
+
 class GreedyConfig(Config):
     targets: str = "all"
 
@@ -69,7 +74,7 @@ class Sabotage(Workload[SabotageConfig]):
             await ctx.nodes[self.config.node].kill()
 
 @hookimpl
-def harness_faults(): return [Mist, Greedy]
+def harness_faults(): return [Mist, Greedy, Buggy]
 @hookimpl
 def harness_workloads(): return [Sabotage]
 @hookimpl
@@ -288,6 +293,14 @@ async def test_a_nemesis_that_the_budget_never_allows_is_refused_in_plan(run_cha
     assert finished.outcome.exit_code is ExitCode.USAGE
     assert "chaos.kill: the fault budget does not allow kill of validator-" in finished.outcome.reason
     assert 'budget = "unlimited"' in finished.outcome.reason
+
+
+async def test_a_fault_that_is_broken_is_told_in_plan(run_chaos: Run) -> None:
+    finished = await run_chaos(nemesis("chaos.buggy"))
+    assert finished.outcome.exit_code is ExitCode.USAGE
+    assert "chaos.buggy: it failed with KeyError: 'who?'" in finished.outcome.reason
+    with pytest.raises(SpecError, match="buggy: it failed with KeyError"):
+        await run_chaos('[[steps]]\nfault = "buggy"\nhold = "0s"\n')
 
 
 async def test_targets_that_are_too_few_are_told_in_plan(run_chaos: Run) -> None:
