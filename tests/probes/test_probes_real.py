@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from harness.record.journal import read_journal
@@ -111,6 +112,51 @@ async def test_a_stall_ends_the_run_while_it_lasts(run: Any) -> None:
     assert finished.outcome.reason.startswith("ended early by consensus-liveness"), finished.outcome
     seen = [r.event for r in read_journal(finished.directory.journal) if type(r.event).__name__ == "ViolationSeen"]
     assert seen[0].message.startswith("network: stood still for ")
+    assert drive(finished) < 120
+
+
+async def test_a_node_that_does_not_answer_ends_the_run(run: Any) -> None:
+    slo = {"url": "http://{endpoint}/status", "interval": "200ms", "availability": 0.9999}
+    finished = await run(
+        use("http-slo", continuous=True, abort=True, **slo),
+        duration="10m",
+        chain=", misbehave = { validator-2 = 'mute@30' }",
+    )
+    assert finished.outcome.reason.startswith("ended early by http-slo; http-slo: "), finished.outcome
+    assert (finished.outcome.verdict, finished.outcome.status) == ("fail", "done")
+    targets = finished.state.expectations["http-slo"].evidence["targets"]
+    assert [name for name, told in targets.items() if told["failures"]] == ["validator-2"]
+    assert drive(finished) < 120
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [(30, "fail"), (10_000, "pass")])
+async def test_what_a_prometheus_says_of_a_node_ends_the_run(run: Any, server: Any, limit: int, verdict: str) -> None:
+    """The server stands in for a Prometheus: its one sample is the height of validator-0, whose address a command of
+    the same run tells it."""
+    api: list[str] = []
+
+    def answer(path: str, form: dict[str, str], headers: Any) -> tuple[int, bytes]:
+        if path.startswith("/here/"):
+            api.append(path.removeprefix("/here/"))
+        if not api:
+            return 503, b"nothing scraped yet"
+        height = httpx.get(f"http://{api[0]}/head", trust_env=False).json()["height"]
+        sample = {"metric": {"__name__": "height", "instance": "validator-0"}, "value": [1.0, str(height)]}
+        data = {"resultType": "vector", "result": [sample]}
+        return 200, json.dumps({"status": "success", "data": data}).encode()
+
+    server.answer = answer
+    code = (
+        "import json, os, urllib.request as u\n"
+        f"u.urlopen('{server.url}/here/' + json.loads(os.environ['HARNESS_ENDPOINTS'])['validator-0'])"
+    )
+    finished = await run(
+        use("command", argv=[sys.executable, "-c", code], continuous=True, every="1s")
+        + use("promql", url=server.url, query="height", op="<", value=limit, abort=True, every="300ms"),
+        duration="10m" if verdict == "fail" else "6s",
+    )
+    assert finished.verdict_of("promql") == verdict, finished.outcome
+    assert finished.outcome.reason.startswith("ended early by promql; promql: ") == (verdict == "fail")
     assert drive(finished) < 120
 
 
