@@ -18,14 +18,15 @@ from textual.widgets import Footer
 
 from harness.control.client import ControlClient, ControlError
 from harness.control.protocol import FaultRequest
-from harness.record.events import Recorded
+from harness.record.events import Recorded, RunStarted
 from harness.record.rundir import RunDirectory
 from harness.record.state import RunState
 from harness.tui.lines import Lines
-from harness.tui.moment import Mode, Moment
+from harness.tui.log_panel import LogPanel
+from harness.tui.merged_log import MergedLog
+from harness.tui.moment import Moment
 from harness.tui.panels import charts, header, nodes, timeline
 from harness.tui.panels import expectations as checks
-from harness.tui.run_log import RunLog
 from harness.tui.screens.choice import Answer, Choice
 from harness.tui.screens.faults import FaultScreen
 from harness.tui.screens.help import HelpScreen
@@ -137,7 +138,7 @@ class RunApp(App[int]):
         """`in_series`: closed by itself at the end of a run after which others of its matrix come. Raises OSError when
         the run's journal cannot be read."""
         super().__init__()
-        self.log_lines = RunLog()
+        self.merged = MergedLog()
         self.watching = Watching(directory, self._told, replay=replay, speed=speed)
         self.client = ControlClient(directory.path)
         self.is_left_running = False
@@ -155,7 +156,7 @@ class RunApp(App[int]):
                     yield Panel(charts.block_intervals, id="intervals", title="2 block intervals")
                     yield Panel(charts.workloads, id="workloads", title="workloads")
                 yield Panel(_expectations, id="checks", title="3 expectations")
-            yield Lines("4 what happened", id="log", follow=True)
+            yield LogPanel(self.merged, id="log")
         yield TimelinePanel(self._timeline, id="timeline")
         yield Footer()
 
@@ -171,15 +172,21 @@ class RunApp(App[int]):
 
     def on_unmount(self) -> None:
         self.watching.close()
+        self.merged.close()
 
     def _told(self, recorded: Recorded, state: RunState) -> None:
-        self.log_lines.add(recorded, state)
+        self.merged.add(recorded, state)
+        if isinstance(recorded.event, RunStarted):
+            directory = self.watching.directory
+            self.merged.follow({name: directory.log(name) for name in recorded.event.nodes})
 
     def _tick(self) -> None:
         now = time.monotonic()
         more = self.watching.advance(now - self._ticked)
         self._ticked = now
         self.draw()
+        panel = self.screen_stack[0].query_one(LogPanel)
+        more = panel.advance(float("inf") if self.watching.shows_all else self.watching.moment.t) or more
         if self._in_series and self._others_come:
             self.exit(0)
         self.set_timer(0.001 if more else TICK, self._tick)
@@ -199,8 +206,6 @@ class RunApp(App[int]):
             if panel.display:
                 panel.draw(moment)
         self.screen_stack[0].query_one("#nodes", Lines).show(NodeTable(moment.state))
-        self.log_lines.until = moment.t if moment.mode is not Mode.LIVE else float("inf")
-        self.screen_stack[0].query_one("#log", Lines).show(self.log_lines)
 
     # What keys do
 
@@ -230,8 +235,9 @@ class RunApp(App[int]):
             self.query_one(f"#{one}").set_class(one == name, "-chosen")
         self.query_one("#right").set_class(name in ("load", "checks"), "-chosen")
         chosen = self.query_one(f"#{name}")
-        if isinstance(chosen, Lines):
-            chosen.focus()
+        for lines in (chosen, *chosen.query(Lines)):
+            if isinstance(lines, Lines):
+                lines.focus()
         self.call_after_refresh(self.draw)
 
     async def action_pause(self) -> None:

@@ -13,6 +13,7 @@ from rich.text import Text
 from harness.tui.look import cut
 
 BLOCK = 1 << 20
+NEAR = 1 << 16
 LONGEST = 4096
 """Bytes of a line that are shown at most."""
 
@@ -25,6 +26,8 @@ class FileLines:
         self._file: int | None = None
         self._starts = array("Q", [0])
         self._end = 0
+        self._near_start = 0
+        self._near = b""  # what was read last: neighbours are often asked for
 
     def grow(self, seconds: float) -> bool:
         """Take in what was appended, for so long at most; whether there is more. Raises OSError."""
@@ -47,7 +50,10 @@ class FileLines:
         """A line as it is in the file, without its end."""
         start = self._starts[index]
         end = self._starts[index + 1] if index + 1 < len(self._starts) else self._end
-        return self._read(start, min(end - start, LONGEST)).rstrip(b"\r\n")
+        end = min(end, start + LONGEST)
+        if not self._near_start <= start <= end <= self._near_start + len(self._near):
+            self._near_start, self._near = start, self._read(start, max(end - start, NEAR))
+        return self._near[start - self._near_start : end - self._near_start].rstrip(b"\r\n")
 
     def heading(self, width: int) -> Text:
         return Text()

@@ -39,7 +39,7 @@ class NoLines:
 
 
 class Lines(ScrollView, can_focus=True):
-    """Shows a source, with a cursor. `follow`: the end stays in sight as lines are added."""
+    """Shows a source, with a cursor. `follow`: the end stays in sight as lines are added, while the cursor is there."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", "Up", show=False),
@@ -72,6 +72,7 @@ class Lines(ScrollView, can_focus=True):
         self.border_title = title
         self.source: Source = NoLines()
         self._has_heading = False
+        self._follows = follow
         self.set_reactive(Lines.follow, follow)
 
     def show(self, source: Source) -> None:
@@ -121,6 +122,11 @@ class Lines(ScrollView, can_focus=True):
     def action_go(self, index: int) -> None:
         self._go(index if index >= 0 else len(self.source) - 1)
 
+    def go_to(self, index: int) -> None:
+        """Put the cursor there, in sight."""
+        self.follow = False
+        self._go(index)
+
     def action_choose(self) -> None:
         if self.cursor < len(self.source):
             self.post_message(self.Chosen(self, self.cursor))
@@ -140,7 +146,10 @@ class Lines(ScrollView, can_focus=True):
     def _go(self, index: int) -> None:
         count = len(self.source)
         self.cursor = min(max(0, index), max(0, count - 1))
-        self.follow = self.follow and self.cursor == count - 1
+        if self.cursor == count - 1:
+            self.follow = self._follows
+        else:
+            self.follow = False
         top = round(self.scroll_offset.y)
         if self.cursor < top:
             self.scroll_to(y=self.cursor, animate=False, immediate=True)

@@ -102,6 +102,11 @@ class Watching:
         return Mode.PAUSED if self.history.state.paused_at is not None else Mode.LIVE
 
     @property
+    def shows_all(self) -> bool:
+        """Whether what is shown is all that there is."""
+        return self._cursor is None
+
+    @property
     def can_steer(self) -> bool:
         """Whether there is a run to ask anything of."""
         return self._is_live

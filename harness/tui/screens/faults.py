@@ -11,15 +11,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, OptionList, SelectionList, Static
+from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
-from textual.widgets.selection_list import Selection
 
 from harness.control.protocol import FaultRequest
 from harness.errors import UsageError
 from harness.spec.units import format_duration, parse_duration
 from harness.spec.variables import parse_extras
 from harness.tui.look import BAD, DIM, cut
+from harness.tui.screens.pick import Names
 
 _ABOUT = 70
 
@@ -44,9 +44,7 @@ class FaultScreen(ModalScreen[FaultRequest | None]):
             yield Static("Inject a fault", classes="question")
             with Horizontal(id="fault-choice"):
                 yield OptionList(*(self._option(name) for name in sorted(self._faults, key=self._order)), id="fault")
-                yield SelectionList[str](
-                    *(Selection(Text(cut(name, 40)), name, name in self._chosen) for name in self._names), id="targets"
-                )
+                yield Names(self._names, self._chosen, id="targets")
             with Horizontal(id="fault-more"):
                 yield Input(value="10s", placeholder="for how long: 10s", id="duration")
                 yield Input(placeholder="options: signal=SIGTERM ready_timeout=20s", id="options")
@@ -121,7 +119,7 @@ class FaultScreen(ModalScreen[FaultRequest | None]):
         name = (highlighted.id or "").removeprefix("fault-") if highlighted is not None else ""
         if name not in self._faults:
             raise UsageError("choose a fault")
-        targets = tuple(self.query_one("#targets", SelectionList).selected)
+        targets = tuple(self.query_one("#targets", Names).selected)
         if not targets:
             raise UsageError("choose the nodes that it is for")
         options = parse_options(self.query_one("#options", Input).value)

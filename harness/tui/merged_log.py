@@ -1,0 +1,200 @@
+"""The logs of all nodes and of the run itself as one, ordered by time. A few bytes are kept of each line; what it says
+is read from its file when it is shown."""
+
+from __future__ import annotations
+
+import re
+import time
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from harness.record.events import Recorded
+from harness.record.state import RunState
+from harness.record.tables import Mood
+from harness.record.telling import told
+from harness.tui.file_lines import FileLines
+from harness.tui.stamps import Level, level_of, time_of
+
+RUN = "run"
+"""The source of what the harness itself tells."""
+_LINE_BITS = 40
+_STEP = 2000
+"""Lines of one source that are taken in before another is looked at."""
+_LEVELS = {Mood.BAD: Level.ERROR, Mood.DOUBTFUL: Level.WARNING}
+
+
+class _Source:
+    """A node's log. `clock`: Unix time of the last line that told one, by our clock."""
+
+    def __init__(self, path: Path, offset: float, begins: float) -> None:
+        self.lines = FileLines(path)
+        self.offset = offset
+        self.clock = begins
+        self.taken = 0
+
+
+class MergedLog:
+    """`began` is when the run began (Unix seconds); times told are seconds since then. `offsets` say how far nodes'
+    clocks are ahead of ours, in seconds."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = [RUN]
+        self._sources: dict[str, _Source] = {}
+        self._own: list[tuple[str, Mood]] = []
+        self._times = array("d")
+        self._where = array("Q")  # source's number and line
+        self._levels = array("B")
+        self._began = 0.0
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def add(self, recorded: Recorded, state: RunState) -> None:
+        """What an event tells, if it tells anything."""
+        self._began = state.began or self._began
+        text, mood = told(recorded, state)
+        if text:
+            self._own.append((text, mood))
+            level = _LEVELS.get(mood, Level.INFO)
+            self._insert([(recorded.t, len(self._own) - 1, level)])
+
+    def follow(self, logs: Mapping[str, Path], offsets: Mapping[str, float] | None = None) -> None:
+        """Take in the logs of these nodes too."""
+        for name, path in logs.items():
+            if name not in self._sources:
+                self.names.append(name)
+                self._sources[name] = _Source(path, (offsets or {}).get(name, 0.0), self._began)
+
+    def grow(self, seconds: float) -> bool:
+        """Take in what was written, for so long at most; whether there is more. The source that lags behind most comes
+        first, so that what is added belongs near the end. Raises OSError."""
+        give_up = time.monotonic() + seconds
+        for source in self._sources.values():
+            source.lines.grow(max(0.001, give_up - time.monotonic()))
+        waiting = [number for number, name in enumerate(self.names) if number and self._behind(name)]
+        while waiting and time.monotonic() < give_up:
+            number = min(waiting, key=lambda one: self._sources[self.names[one]].clock)
+            self._take(number)
+            waiting = [one for one in waiting if self._behind(self.names[one])]
+        return bool(waiting)
+
+    def until(self, t: float) -> int:
+        """How many lines there were then."""
+        return bisect_right(self._times, t)
+
+    def time(self, index: int) -> float:
+        return self._times[index]
+
+    def level(self, index: int) -> Level:
+        return Level(self._levels[index])
+
+    def source(self, index: int) -> str:
+        return self.names[self._where[index] >> _LINE_BITS]
+
+    def text(self, index: int) -> str:
+        """As it came: untrusted."""
+        number, line = divmod(self._where[index], 1 << _LINE_BITS)
+        if number == 0:
+            return self._own[line][0]
+        return self._sources[self.names[number]].lines.raw(line).decode(errors="replace").expandtabs(4)
+
+    def close(self) -> None:
+        for source in self._sources.values():
+            source.lines.close()
+
+    def _behind(self, name: str) -> bool:
+        source = self._sources[name]
+        return source.taken < len(source.lines)
+
+    def _take(self, number: int) -> None:
+        source = self._sources[self.names[number]]
+        new = []
+        for line in range(source.taken, min(source.taken + _STEP, len(source.lines))):
+            raw = source.lines.raw(line)
+            stamp = time_of(raw)
+            if stamp is not None:
+                source.clock = stamp - source.offset
+            new.append((source.clock - self._began, number << _LINE_BITS | line, level_of(raw)))
+        source.taken += len(new)
+        self._insert(new)
+
+    def _insert(self, new: Iterable[tuple[float, int, Level]]) -> None:
+        """Into the order, which only what is later than the earliest of them has to be sorted for."""
+        entries = sorted(new)
+        if not entries:
+            return
+        first = bisect_right(self._times, entries[0][0])
+        tail = list(zip(self._times[first:], self._where[first:], self._levels[first:], strict=True))
+        merged = sorted([*tail, *entries], key=lambda entry: entry[0]) if tail else entries
+        del self._times[first:], self._where[first:], self._levels[first:]
+        for t, where, level in merged:
+            self._times.append(t)
+            self._where.append(where)
+            self._levels.append(level)
+
+
+class Filtered:
+    """Those lines of a log that are wanted: of some sources, of some gravity, with some words. Brought up to date bit
+    by bit by `grow`; a log that was rearranged behind it is gone through anew."""
+
+    def __init__(
+        self,
+        log: MergedLog,
+        *,
+        sources: frozenset[str] = frozenset(),
+        level: Level = Level.UNKNOWN,
+        pattern: re.Pattern[str] | None = None,
+    ) -> None:
+        """No sources: all of them."""
+        self.log = log
+        self.sources = sources
+        self.least = level
+        self.pattern = pattern
+        self._kept = array("L")
+        self._seen = 0
+        self._last: tuple[float, float] | None = None
+
+    @property
+    def is_all(self) -> bool:
+        return not self.sources and self.least is Level.UNKNOWN and self.pattern is None
+
+    def grow(self, seconds: float) -> bool:
+        """Look through what is new, for so long at most; whether there is more."""
+        if self.is_all:
+            return False
+        give_up = time.monotonic() + seconds
+        if self._seen and (self._seen > len(self.log) or self._mark(self._seen - 1) != self._last):
+            self._kept, self._seen = array("L"), 0
+        while self._seen < len(self.log):
+            end = min(self._seen + 500, len(self.log))
+            self._kept.extend(index for index in range(self._seen, end) if self._wants(index))
+            self._seen = end
+            if time.monotonic() > give_up:
+                break
+        self._last = self._mark(self._seen - 1) if self._seen else None
+        return self._seen < len(self.log)
+
+    def __len__(self) -> int:
+        return len(self.log) if self.is_all else len(self._kept)
+
+    def index(self, number: int) -> int:
+        """The place in the whole log of the line with this number."""
+        return number if self.is_all else self._kept[number]
+
+    def until(self, t: float) -> int:
+        """How many of them there were then."""
+        place = self.log.until(t)
+        return place if self.is_all else bisect_right(self._kept, place - 1)
+
+    def _mark(self, index: int) -> tuple[float, float]:
+        return self.log.time(index), float(self.log._where[index])
+
+    def _wants(self, index: int) -> bool:
+        log = self.log
+        if self.sources and log.source(index) not in self.sources:
+            return False
+        if self.least and log.level(index) < self.least:
+            return False
+        return self.pattern is None or self.pattern.search(log.text(index)) is not None
