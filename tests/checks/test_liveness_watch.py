@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import anyio
 import pytest
 
 from harness.api import Verdict, Violation
-from harness_checks.liveness import ConsensusLiveness
+from tests.checks.liveness_runs import begin
 from tests.observe.fakes import VirtualLoop, World
 
 pytestmark = pytest.mark.anyio
 MakeWorld = Callable[..., World]
-
-
-async def begin(world: World, **options: Any) -> ConsensusLiveness:
-    check = ConsensusLiveness(ConsensusLiveness.Config(**options))
-    await world.blocks(5)
-    await world.capture(check)
-    world.begin()
-    return check
 
 
 async def test_a_network_that_goes_on_is_not_violated(make_world: MakeWorld) -> None:
