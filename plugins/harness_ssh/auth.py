@@ -5,7 +5,9 @@ What was tried is kept, for a person who is refused wants to know just that. Blo
 from __future__ import annotations
 
 import base64
+import copy
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +32,23 @@ class Credentials:
 
     password: Secret | None = None
     key_passphrase: Secret | None = None
+
+
+class KeyFiles:
+    """Private keys, each opened once for all hosts that it is for: a passphrase is made to take long to try."""
+
+    def __init__(self) -> None:
+        self._opening = threading.Lock()
+        self._opened: dict[tuple[Path, int, str | None], Any] = {}
+
+    def open(self, path: Path, passphrase: str | None) -> Any:
+        """Raises what paramiko does."""
+        key = path, path.stat().st_mtime_ns, passphrase
+        with self._opening:
+            if key not in self._opened:
+                encoded = passphrase.encode() if passphrase is not None else None
+                self._opened[key] = paramiko.PKey.from_path(path, encoded)
+            return copy.copy(self._opened[key])  # a certificate is added to it for one host, not for others
 
 
 @dataclass(slots=True)
@@ -84,8 +103,9 @@ class _Source(AuthSource):  # type: ignore[misc]
 class OpenSSHOrder(AuthStrategy):  # type: ignore[misc]
     """Tries everything that there is until the host is satisfied, or hangs up."""
 
-    def __init__(self, destination: Destination, credentials: Credentials, agent: Agent) -> None:
+    def __init__(self, destination: Destination, credentials: Credentials, keys: KeyFiles, agent: Agent) -> None:
         super().__init__(ssh_config=None)
+        self._keys = keys
         self.attempts = Attempts()
         self._to = destination
         self._credentials = credentials
@@ -138,7 +158,7 @@ class OpenSSHOrder(AuthStrategy):  # type: ignore[misc]
     def _load(self, path: Path) -> Any:
         """The key in a file, with its certificate where there is one; None, and why, when it is of no use."""
         try:
-            key = _open_key(path, None)
+            key = self._keys.open(path, None)
         except (TypeError, paramiko.PasswordRequiredException):  # cryptography's way to ask for a passphrase
             if self._credentials.key_passphrase is None:
                 self.attempts.unusable.append(
@@ -146,7 +166,7 @@ class OpenSSHOrder(AuthStrategy):  # type: ignore[misc]
                 )
                 return None
             try:
-                key = _open_key(path, self._credentials.key_passphrase.reveal().encode())
+                key = self._keys.open(path, self._credentials.key_passphrase.reveal())
             except (ValueError, paramiko.SSHException):
                 self.attempts.unusable.append(f"{path} does not open with harness_key_passphrase")
                 return None
@@ -163,10 +183,6 @@ def _may(source: _Source, allowed: list[str]) -> bool:
     """Whether a host that named the methods that it takes will look at this."""
     wanted = {"publickey"} if source.password is None else {"password", "keyboard-interactive"}
     return not wanted.isdisjoint(allowed)
-
-
-def _open_key(path: Path, passphrase: bytes | None) -> Any:
-    return paramiko.PKey.from_path(path, passphrase)
 
 
 def _public_blob(path: Path) -> bytes | None:

@@ -23,7 +23,7 @@ from paramiko.config import SSHConfig
 
 from harness.api import HarnessError, MachineLost
 from harness_ssh import known_hosts
-from harness_ssh.auth import Agent, Credentials, OpenSSHOrder
+from harness_ssh.auth import Agent, Credentials, KeyFiles, OpenSSHOrder
 from harness_ssh.host_keys import HostKeys
 from harness_ssh.openssh import Destination, proxy_argv
 from harness_ssh.stream import Channel, Pump
@@ -63,6 +63,7 @@ class SshConnection:
         cls,
         destination: Destination,
         credentials: Credentials,
+        keys: KeyFiles,
         limiter: anyio.CapacityLimiter,
         via: SshConnection | None = None,
     ) -> SshConnection:
@@ -70,7 +71,7 @@ class SshConnection:
 
         Raises HostKeyRefused, AuthenticationFailed, MachineLost; UsageError for a secret that is not to be had."""
         line = await _dial(destination, via, limiter)
-        handshake = _Handshake(destination, credentials, line.sock)
+        handshake = _Handshake(destination, credentials, keys, line.sock)
         try:
             opened = await anyio.to_thread.run_sync(handshake.run, limiter=limiter, abandon_on_cancel=True)
         except BaseException:
@@ -144,9 +145,10 @@ class SshConnection:
 class _Handshake:
     """All of what blocks on the way from a socket to a connection, in one thread."""
 
-    def __init__(self, destination: Destination, credentials: Credentials, sock: Any) -> None:
+    def __init__(self, destination: Destination, credentials: Credentials, keys: KeyFiles, sock: Any) -> None:
         self._to = destination
         self._credentials = credentials
+        self._keys = keys
         self._sock = sock
         self._connection: Any = None
         self._abandoned = False
@@ -164,9 +166,9 @@ class _Handshake:
     def run(self) -> Any:
         """A connected fabric.Connection."""
         to = self._to
-        entries = known_hosts.read(to.known_hosts)
+        entries = known_hosts.read(to.known_hosts, to.known_as)
         agent = Agent(to.agent)
-        order = OpenSSHOrder(to, self._credentials, agent)
+        order = OpenSSHOrder(to, self._credentials, self._keys, agent)
         connection = _FabricConnection(
             host=to.hostname,
             port=to.port,

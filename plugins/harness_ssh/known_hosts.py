@@ -11,10 +11,15 @@ import hashlib
 import hmac
 import os
 import re
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+
+_PATTERN = frozenset("*?!|")
+"""What is in names that are more than names: patterns, and hashes."""
+_reading = threading.Lock()
 
 
 class Trust(enum.Enum):
@@ -63,23 +68,42 @@ class Verdict:
     entry: Entry | None = None
 
 
-def read(files: Iterable[Path]) -> tuple[Entry, ...]:
-    """Every entry of these files, in order; those that are not there or not to be read have none."""
-    return tuple(entry for file in files for entry in _entries(file))
+def read(files: Iterable[Path], name: str) -> tuple[Entry, ...]:
+    """The entries of these files, in order, that may be about the host that they call so; files that are not there or
+    not to be read have none."""
+    return tuple(entry for file in files for entry in _lines(file).about(_names(name)))
 
 
-def _entries(file: Path) -> tuple[Entry, ...]:
+class _Lines:
+    """Of a file. Each of many hosts looks at what may be about it, not at all that is about others."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self._by_name: dict[str, list[Entry]] = {}
+        self._patterns: list[Entry] = []
+        for entry in entries:
+            if not _PATTERN.isdisjoint(entry.names):
+                self._patterns.append(entry)
+                continue
+            for name in entry.names.lower().split(","):
+                self._by_name.setdefault(name, []).append(entry)
+
+    def about(self, names: Iterable[str]) -> list[Entry]:
+        named = (entry for name in names for entry in self._by_name.get(name.lower(), ()))
+        return sorted({entry.line: entry for entry in (*named, *self._patterns)}.values(), key=lambda entry: entry.line)
+
+
+def _lines(file: Path) -> _Lines:
     try:
         status = file.stat()
     except OSError:
-        return ()
-    return _parsed(file, status.st_mtime_ns, status.st_size, status.st_ino)
+        return _Lines(())
+    with _reading:  # the first is waited for, rather than done again by each
+        return _read(file, status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 @lru_cache(maxsize=64)
-def _parsed(file: Path, *_: int) -> tuple[Entry, ...]:
-    """The same file is read for each of many hosts."""
-    return parse(_text(file), file)
+def _read(file: Path, *_: int) -> _Lines:
+    return _Lines(parse(_text(file), file))
 
 
 def parse(text: str, file: Path) -> tuple[Entry, ...]:
@@ -122,9 +146,14 @@ def judge(entries: Sequence[Entry], name: str, type: str, key: bytes) -> Verdict
 
 def types(entries: Sequence[Entry], name: str) -> tuple[str, ...]:
     """Key types that are known of a host: those that it is to be asked for first."""
-    names = [name, *re.findall(r"^\[(.*)\]:\d+$", name)]
+    names = _names(name)
     found = [entry.type for entry in entries if not entry.marker and any(entry.matches(each) for each in names)]
     return tuple(dict.fromkeys(found))
+
+
+def _names(name: str) -> list[str]:
+    """Under which a host may be known: of one with a port its name without it, too."""
+    return [name, *re.findall(r"^\[(.*)\]:\d+$", name)]
 
 
 def matches_pattern(pattern: str, name: str) -> bool:

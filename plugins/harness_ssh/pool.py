@@ -13,7 +13,7 @@ import stamina
 
 from harness.api import Connection, HostSpec, JumpHost, MachineLost
 from harness_ssh.asked import Asked
-from harness_ssh.auth import Credentials
+from harness_ssh.auth import Credentials, KeyFiles
 from harness_ssh.connection import AuthenticationFailed, SshConnection
 from harness_ssh.host_keys import HostKeyRefused
 from harness_ssh.openssh import Destination, resolve
@@ -42,6 +42,7 @@ class Pool:
         self._hosts: Mapping[str, HostSpec] = {host.name: host for host in hosts}
         self._settings = settings
         self._asked = Asked()
+        self._keys = KeyFiles()
         self._slots = anyio.CapacityLimiter(forks)
         self._threads = anyio.CapacityLimiter(forks)
         self._connections: dict[object, SshConnection] = {}
@@ -95,7 +96,7 @@ class Pool:
         ):
             with attempt:
                 async with self._slots:
-                    return await SshConnection.open(to, credentials, self._threads, via)
+                    return await SshConnection.open(to, credentials, self._keys, self._threads, via)
         raise AssertionError("stamina either returns or raises")
 
     async def _jump(

@@ -9,6 +9,7 @@ import shlex
 import struct
 import subprocess
 import sys
+import zlib
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ import harness_agent.remote
 from harness.api import UsageError
 from harness_agent import bundle, command_line
 from harness_agent.erasure import erased, type_names
-from harness_agent.remote import boot, notation
-from harness_agent.remote.frames import LONGEST, BrokenStream, Decoder, encode
+from harness_agent.remote import boot, notation, prctl
+from harness_agent.remote.frames import LONGEST, MAGIC, BrokenStream, Decoder, encode
 
 headers = st.dictionaries(st.text(), st.text(st.characters(codec=None)) | st.integers() | st.lists(st.text()))
 
@@ -157,6 +158,37 @@ def test_an_agent_loads_little_to_begin_with() -> None:
     slow = {"typing", "enum", "re", "json", "collections", "functools", "contextlib", "subprocess", "socket", "ctypes"}
     assert not loaded & slow
     assert not loaded & {"agent.keeper", "agent.services", "agent.become", "agent.ledger"}
+
+
+def test_what_serves_commands_is_in_the_first_part_of_the_program() -> None:
+    loader, _, modules = zlib.decompress(bundle.program()).partition(b"\0")
+    magic, first, *others = marshal.loads(modules)
+    assert magic == MAGIC_NUMBER and len(first) < sum(map(len, others)) / 2
+    alone = boot.packed(loader + b"\0" + marshal.dumps((magic, first), 2))
+    requests = [
+        {"id": 1, "do": "put", "path": "/dev/null/none", "mode": 0o600},
+        {"id": 2, "do": "run", "argv": ["true"], "timeout": 60},
+    ]
+    agent = subprocess.Popen(boot.argv(sys.executable, boot.ATTACHED), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with agent:
+        assert agent.stdin is not None and agent.stdout is not None
+        agent.stdin.write(alone + b"".join(map(encode, requests)))
+        agent.stdin.flush()
+        decoder, heard = Decoder(), list[Any]()
+        assert agent.stdout.read(len(MAGIC)) == MAGIC
+        while not any("returncode" in header for header, _ in heard):
+            said = agent.stdout.read1()  # type: ignore[attr-defined]
+            assert said
+            heard += decoder.feed(said)
+        agent.stdin.close()
+    assert agent.returncode == 0 and {"returncode": 0}.items() <= heard[-1][0].items()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no prctl elsewhere")
+def test_prctl_is_the_same_however_it_is_called() -> None:
+    for make in (prctl._c, prctl._python):
+        assert make()(3, 0, 0, 0, 0) in (0, 1)  # PR_GET_DUMPABLE
+        assert make()(-1, 0, 0, 0, 0) == -1
 
 
 @pytest.mark.parametrize("magic", [MAGIC_NUMBER, b"none"])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness_ssh.known_hosts import Trust, add, fingerprint, judge, parse, read, types
+from harness_ssh.known_hosts import Trust, add, fingerprint, hash_name, judge, parse, read, types
 
 KEY, OTHER = b"\0\0\0\x0bssh-ed25519-one", b"\0\0\0\x0bssh-ed25519-two"
 FILE = Path("known_hosts")
@@ -77,6 +77,19 @@ def test_any_text_is_read(text: str) -> None:
     judge(parse(text, FILE), "node01", "ssh-ed25519", KEY)
 
 
+@pytest.mark.parametrize("name", ["node01", "NODE01", "[node01]:2222", "10.0.0.1", "node02", "[node02]:2222"])
+def test_what_is_read_of_a_host_judges_it_as_all_does(tmp_path: Path, name: str) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text(line("*,!node02", OTHER, "ssh-rsa") + line("Node01,10.0.0.1") + line("node03") + line("node01"))
+    second.write_text(line(hash_name("node02", b"salt")) + line("node0?", marker="@revoked") + line("[node01]:2222"))
+    some = read([first, second], name)
+    every = (*parse(first.read_text(), first), *parse(second.read_text(), second))
+    assert len(some) < len(every)
+    for key in (KEY, OTHER, b"third"):
+        assert judge(some, name, "ssh-ed25519", key) == judge(every, name, "ssh-ed25519", key)
+    assert types(some, name) == types(every, name)
+
+
 def test_what_is_added_is_found_by_us_and_by_ssh(tmp_path: Path) -> None:
     file = tmp_path / "ssh" / "known_hosts"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
@@ -87,7 +100,7 @@ def test_what_is_added_is_found_by_us_and_by_ssh(tmp_path: Path) -> None:
     add(file, "[Node02]:2222", type, key, hashed=True)
     assert "02" not in file.read_text()
     for name in ("node01", "[node02]:2222"):
-        assert judge(read([file, tmp_path / "none"]), name, type, key).trust is Trust.KNOWN
+        assert judge(read([file, tmp_path / "none"], name), name, type, key).trust is Trust.KNOWN
         found = subprocess.run(["ssh-keygen", "-F", name, "-f", str(file)], capture_output=True, text=True)
         assert blob in found.stdout
     assert file.stat().st_mode & 0o777 == 0o600
