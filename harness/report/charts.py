@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.record.state import FaultState, RunState
+from harness.record.tables import NONE
 from harness.record.text import counted, one_line
 from harness.report.chart import STYLES, Band, Chart, Line, Mark
 from harness.report.observed import Observed
@@ -19,6 +21,8 @@ RATE_STRETCHES = 90
 _MAX_BANDS = 150
 _MAX_MARKS = 40
 _MAX_DOTS = 1500
+_LONGEST = 1e7
+_FOREVER = 1e12
 _LAG_TIMES = 300
 _WORKLOADS = 8
 FAINT = "faint"
@@ -49,7 +53,7 @@ def fault_bands(state: RunState) -> tuple[Band, ...]:
 
 def fault_label(fault: FaultState) -> str:
     targets = f" of {', '.join(fault.targets)}" if fault.targets else ""
-    held = f" for {format_duration(fault.held)}" if fault.held is not None else ""
+    held = f" for {span(fault.held)}" if fault.held is not None else ""
     return one_line(f"{fault.id} {fault.fault}{targets}{held} ({fault.stage})", 160)
 
 
@@ -58,12 +62,29 @@ def _end(fault: FaultState, state: RunState) -> float:
     return next((end for end in ends if end is not None), state.t)
 
 
+def span(value: float | None) -> str:
+    """A duration in a sentence or a table."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    return format_duration(value) if value > 0 else "0s"
+
+
+def end_of(state: RunState) -> float:
+    """Where the axis of time ends."""
+    return state.t if 1.0 < state.t < _FOREVER else 1.0
+
+
 def drive_of(state: RunState) -> tuple[float, float] | None:
     """When the workloads ran."""
     for phase in state.phases:
         if phase.phase == "drive":
-            return phase.started_at, state.t if phase.seconds is None else phase.started_at + phase.seconds
+            end = state.t if phase.seconds is None else phase.started_at + phase.seconds
+            return _within(phase.started_at, state), _within(end, state)
     return None
+
+
+def _within(t: float, state: RunState) -> float:
+    return min(end_of(state), max(0.0, t))
 
 
 def charts_of(observed: Observed, samples: SampleReading) -> tuple[Chart, ...]:
@@ -83,7 +104,8 @@ def _chart(observed: Observed, title: str, lines: Sequence[Line], **more: object
     bands = fault_bands(state)
     if (drive := drive_of(state)) is not None:
         bands = (Band(*drive, "drive", "drive"), *bands)
-    end = max(state.t, 1.0)
+    bands = (*bands, *(Band(start, end, "workloads paused", "pause") for start, end in observed.pauses))
+    end = end_of(state)
     return Chart(title, tuple(lines), 0.0, end, bands=bands, marks=marks, **more)  # type: ignore[arg-type]
 
 
@@ -97,7 +119,9 @@ def _intervals(observed: Observed) -> Chart:
         longest = seconds(ordered[-1])
         note = f"p50 {p50}, p99 {p99}, longest {longest} of {counted(len(points), 'interval')}. {note}"
     promised = (
-        (run.block_interval, f"promised {seconds(run.block_interval)}") if run and run.block_interval > 0 else None
+        (run.block_interval, f"promised {seconds(run.block_interval)}")
+        if run and 0 < run.block_interval < _LONGEST
+        else None
     )
     line = Line("interval", points if len(points) <= _MAX_DOTS else thinned(points, _MAX_DOTS // 3), 0, dots=True)
     return _chart(observed, "Block intervals", [line], value=seconds, level=promised, note=note)
@@ -116,7 +140,7 @@ def _heights(observed: Observed) -> Chart:
 
 
 def _behind(observed: Observed) -> Chart:
-    times = grid(0.0, max(observed.state.t, 1.0), _LAG_TIMES)
+    times = grid(0.0, end_of(observed.state), _LAG_TIMES)
     highest = list(stepped(_top(observed.heights), times))
     lagging: dict[str, Points] = {}
     for node, heights in observed.heights.items():

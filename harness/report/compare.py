@@ -134,7 +134,7 @@ def _levels(name: str, a: Points, b: Points, width: float, *, lower_is_better: b
 def _width(state: RunState) -> float:
     start, end = drive_of(state) or (0.0, state.t)
     interval = state.run.block_interval if state.run else 1.0
-    return max(_INTERVALS_PER_STRETCH * max(interval, 0.1), (end - start) / MAX_STRETCHES)
+    return max(_INTERVALS_PER_STRETCH * max(0.1, interval), (end - start) / MAX_STRETCHES)
 
 
 def _driven(points: Points, state: RunState) -> list[Point]:

@@ -9,10 +9,9 @@ from markupsafe import Markup
 
 from harness.record.state import FaultState, RunState
 from harness.record.text import one_line
-from harness.report.charts import fault_label
+from harness.report.charts import end_of, fault_label, span
 from harness.report.observed import Moment, Observed
 from harness.report.svg import Scale, clock, element, time_ticks
-from harness.spec.units import format_duration
 
 WIDTH = 1240.0
 _LEFT, _RIGHT, _ROW, _TOP = 230.0, 16.0, 22.0, 6.0
@@ -42,9 +41,15 @@ def draw_timeline(observed: Observed) -> tuple[Markup, int]:
     """The picture, and how many lanes of faults had no room."""
     state = observed.state
     faults = list(_fault_lanes(state))
-    lanes = [*_phase_lanes(state), *faults[:_MAX_LANES], *_step_lane(state), *_moment_lanes(observed)]
+    lanes = [
+        *_phase_lanes(state),
+        *faults[:_MAX_LANES],
+        *_step_lane(state),
+        *_pause_lane(observed),
+        *_moment_lanes(observed),
+    ]
     height = _TOP + _ROW * len(lanes) + 22
-    x = Scale(0.0, max(state.t, 1.0), _LEFT, WIDTH - _RIGHT)
+    x = Scale(0.0, end_of(state), _LEFT, WIDTH - _RIGHT)
     parts = list(_axis(x, height))
     for index, lane in enumerate(lanes):
         parts += _drawn(lane, _TOP + index * _ROW, x)
@@ -60,7 +65,7 @@ def _phase_lanes(state: RunState) -> Iterator[_Lane]:
     inner: list[_Bar] = []
     for phase in state.phases:
         end = state.t if phase.seconds is None else phase.started_at + phase.seconds
-        took = format_duration(max(0.0, end - phase.started_at))
+        took = span(max(0.0, end - phase.started_at))
         went = "goes on" if phase.ok is None else "done" if phase.ok else f"failed: {phase.error}"
         told = f"{phase.phase} {took}, {went}"
         look = "phase failed" if phase.ok is False else f"phase {'drive' if phase.phase == 'drive' else 'other'}"
@@ -112,8 +117,14 @@ def _step_lane(state: RunState) -> Iterator[_Lane]:
         yield _Lane("steps", tuple(bars))
 
 
+def _pause_lane(observed: Observed) -> Iterator[_Lane]:
+    bars = [_Bar(start, end, "paused", "workloads paused", "phase other") for start, end in observed.pauses]
+    if bars:
+        yield _Lane("workloads", tuple(bars))
+
+
 def _moment_lanes(observed: Observed) -> Iterator[_Lane]:
-    for kind, name in (("exit", "unasked exits"), ("violation", "violations")):
+    for kind, name in (("exit", "unasked exits"), ("violation", "violations"), ("steered", "by hand")):
         moments = tuple(moment for moment in observed.moments if moment.kind == kind)
         if moments:
             yield _Lane(name, moments=moments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.record.events import (
@@ -13,10 +13,11 @@ from harness.record.events import (
     FaultStaged,
     NodeChanged,
     Recorded,
+    Steered,
     ViolationSeen,
     WorkloadProgress,
 )
-from harness.record.reduce import reduce
+from harness.record.reduce import reduce, reduce_all
 from harness.record.state import RunState
 from harness.report.series import Points, Series
 
@@ -35,7 +36,7 @@ _REFUSED = ("rejected", "dropped", "failed", "timed_out")
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Something that happened at `t`: `kind` is exit or violation."""
+    """Something that happened at `t`: `kind` is exit, violation or steered (somebody who watched asked for it)."""
 
     t: float
     kind: str
@@ -46,11 +47,17 @@ class Moment:
 class Observed:
     """A run, and what was seen over time.
 
-    `intervals`: seconds between the headers of consecutive heights, when the second was first seen: every one of the
-    first MAX_INTERVALS, not thinned as the others are. `heights` by node.
-    `counts` by workload and figure, as they grew; `refused` are those not accepted, together. `caught_up` by fault:
-    seconds from its end until each of its nodes had shown a block anew that was as high as the highest then.
-    `seen_blocks` are the different heights seen; `thinned` whether a series has points that are not shown."""
+    intervals   seconds between the headers of consecutive heights, when the second was first seen: every one of the
+                first MAX_INTERVALS, not thinned as the others are
+    heights     by node
+    counts      by workload and figure, as they grew; `refused` are those not accepted, together
+    caught_up   by fault: seconds from its end until each of its nodes had shown a block anew that was as high as the
+                highest then
+    pauses      when somebody held the workloads
+    seen_blocks different heights that were seen
+    thinned     whether a series has points that are not shown
+    left_out    what is not in here, and how much of it
+    """
 
     state: RunState
     intervals: Points = ()
@@ -58,19 +65,36 @@ class Observed:
     counts: Mapping[str, Mapping[str, Points]] = field(default_factory=dict)
     moments: tuple[Moment, ...] = ()
     caught_up: Mapping[str, float] = field(default_factory=dict)
+    pauses: tuple[tuple[float, float], ...] = ()
     seen_blocks: int = 0
     thinned: bool = False
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def observe(events: Iterable[Recorded]) -> Observed:
-    """Total, as `reduce` is: any sequence of events gives something."""
+    """Total, as `reduce` is: any sequence of events gives something.
+
+    Of the blocks that change nothing but how high their node is, which are nearly all events, the state needs each
+    node's last one only: a run of hours is read in half the time."""
     watcher = _Watcher()
-    state = RunState()
+    state, latest = RunState(), None
+    passed: dict[str, Recorded] = {}
     for recorded in events:
+        latest, event = recorded, recorded.event
+        watcher.see(recorded.t, event)
+        if isinstance(event, BlockObserved):
+            highest = state.highest
+            if highest is not None and event.height <= highest.height and event.node in state.nodes:
+                passed[event.node] = recorded
+                continue
+            passed.pop(event.node, None)
         state = reduce(state, recorded)
-        watcher.see(recorded.t, recorded.event)
-    return watcher.observed(state)
+    state = reduce_all(sorted(passed.values(), key=_place), state)
+    return watcher.observed(state if latest is None else replace(state, seq=latest.seq, t=latest.t))
+
+
+def _place(recorded: Recorded) -> int:
+    return recorded.seq
 
 
 class _Watcher:
@@ -86,6 +110,8 @@ class _Watcher:
         self._lost_moments = self._lost_intervals = self._odd = 0
         self._awaited: dict[str, tuple[float, float, set[str]]] = {}  # fault → healed at, height to reach, nodes
         self._caught_up: dict[str, float] = {}
+        self._pauses: list[tuple[float, float]] = []
+        self._paused_at: float | None = None
         self._blocks = 0
 
     def see(self, t: float, event: Event) -> None:
@@ -98,6 +124,9 @@ class _Watcher:
                 self._moment(t, "exit", f"{node} exited unasked: {why or 'no reason known'}")
             case ViolationSeen(expectation, message):
                 self._moment(t, "violation", f"{expectation}: {message}")
+            case Steered(what, by, detail):
+                self._moment(t, "steered", f"{what} by {by}" + (f": {detail}" if detail else ""))
+                self._steered(t, what)
             case FaultStaged(id, _, targets, "healed"):
                 if waiting := self._seen.intersection(targets):
                     self._awaited[id] = (t, self._top, waiting)
@@ -156,6 +185,14 @@ class _Watcher:
         refused = [count for name in _REFUSED if (count := _count(figures.get(name))) is not None]
         series.setdefault("refused", Series()).add(t, sum(refused))
 
+    def _steered(self, t: float, what: str) -> None:
+        if what == "pause" and self._paused_at is None:
+            self._paused_at = t
+        elif what == "resume" and self._paused_at is not None:
+            if len(self._pauses) < MAX_MARKS:
+                self._pauses.append((self._paused_at, t))
+            self._paused_at = None
+
     def _moment(self, t: float, kind: str, text: str) -> None:
         if len(self._moments) < MAX_MARKS:
             self._moments.append(Moment(t, kind, text))
@@ -179,6 +216,7 @@ class _Watcher:
             {name: {key: one.points() for key, one in series.items()} for name, series in self._counts.items()},
             tuple(self._moments),
             self._caught_up,
+            tuple(self._pauses) if self._paused_at is None else (*self._pauses, (self._paused_at, state.t)),
             self._blocks,
             any(series.is_thinned for series in every),
             left_out,

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup, escape
 
+from harness.record.tables import NONE
 from harness.record.text import one_line
 
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+_TELLABLE = 1e-9
 _TIME_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 
 
@@ -43,8 +45,8 @@ class Scale:
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Round values from `low` to `high`, about `count` of them."""
-    if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
-        return [low] if math.isfinite(low) else []
+    if not high - low > _TELLABLE * max(1.0, abs(low), abs(high)):
+        return [low]
     rough = (high - low) / count
     magnitude = 10.0 ** math.floor(math.log10(rough))
     step = next((s * magnitude for s in _STEPS if s * magnitude >= rough * 0.999), 10 * magnitude)
@@ -67,6 +69,8 @@ def _multiples(low: float, high: float, step: float) -> list[float]:
 
 def clock(t: float) -> str:
     """Seconds since the run began: `42s`, `3:05`, `1:02:05`."""
+    if not math.isfinite(t):
+        return NONE
     sign, t = ("-" if t < 0 else ""), abs(t)
     if t < 60:
         return f"{sign}{t:g}s" if t < 10 else f"{sign}{t:.0f}s"

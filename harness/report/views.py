@@ -11,9 +11,9 @@ from harness.record.state import ExpectationState, FaultState, NodeStatus, RunSt
 from harness.record.summary import moment
 from harness.record.tables import NONE, Mood, Row, Table, mood_of
 from harness.record.text import counted, figure, one_line
+from harness.report.charts import span
 from harness.report.observed import Observed
 from harness.report.samples import SampleReading
-from harness.spec.units import format_duration
 
 MAX_ROWS = 250
 """Rows of a table, faults and nodes alike."""
@@ -175,11 +175,11 @@ def _fault(fault: FaultState, caught_up: float | None) -> Row:
         ", ".join(fault.targets) or NONE,
         fault.by or NONE,
         moment(reached.get("injected")),
-        "holds" if fault.active and fault.held is None else _duration(fault.held),
+        "holds" if fault.active and fault.held is None else span(fault.held),
         proven,
         _proof(fault),
         healed,
-        _duration(caught_up),
+        span(caught_up),
     )
     return Row(cells, Mood.BAD if fault.broken else Mood.DOUBTFUL if fault.doubtful else Mood.PLAIN)
 
@@ -187,7 +187,7 @@ def _fault(fault: FaultState, caught_up: float | None) -> Row:
 def _after(reached: Mapping[str, float], start: str, end: str) -> str:
     if end not in reached:
         return NONE
-    return f"in {_duration(max(0.0, reached[end] - reached[start]))}" if start in reached else "yes"
+    return f"in {span(max(0.0, reached[end] - reached[start]))}" if start in reached else "yes"
 
 
 def _proof(fault: FaultState) -> str:
@@ -197,10 +197,6 @@ def _proof(fault: FaultState) -> str:
     told = short or dict(list(seen.items())[:_MAX_PROOF])
     more = f", … and {len(seen) - _MAX_PROOF} more" if not short and len(seen) > _MAX_PROOF else ""
     return one_line("; ".join(f"{key}: {figure(value)}" for key, value in told.items()), _MAX_CELL) + more or NONE
-
-
-def _duration(seconds: float | None) -> str:
-    return NONE if seconds is None else format_duration(seconds) if seconds > 0 else "0s"
 
 
 def node_table(state: RunState, alive: bool) -> Table:
@@ -240,7 +236,7 @@ def workload_table(state: RunState, samples: SampleReading) -> Table:
         latency = samples.latencies.get(workload.workload)
         whole = latency.whole if latency else None
         times = (whole.p50, whole.p90, whole.p99, whole.max) if whole else (None,) * 4
-        rows.append(Row((workload.workload, *cells, *map(_duration, times))))
+        rows.append(Row((workload.workload, *cells, *map(span, times))))
     columns = ("workload", *map(_words, shown), "p50", "p90", "p99", "longest")
     return Table("workloads", columns, tuple(rows), frozenset(columns[1:]))
 
@@ -251,7 +247,7 @@ def step_table(state: RunState) -> Table:
         begun = step.reached.get("begun", min(step.reached.values(), default=0.0))
         took = max(step.reached.values(), default=begun) - begun
         mood = Mood.BAD if step.stage == "failed" else Mood.DOUBTFUL if step.stage == "skipped" else Mood.PLAIN
-        cells = (step.step, step.what, moment(begun), _duration(took), step.stage, step.detail or NONE, step.source)
+        cells = (step.step, step.what, moment(begun), span(took), step.stage, step.detail or NONE, step.source)
         rows.append(Row(cells, mood))
     columns = ("step", "what", "at", "took", "came to", "detail", "asked for at")
     return Table("steps", columns, tuple(rows[:MAX_ROWS]), frozenset({"at", "took"}), frozenset({"detail"}))
@@ -296,7 +292,7 @@ def _tiles(observed: Observed, samples: SampleReading) -> Iterator[Tile]:
                 f"of {figure(offered)} offered",
             )
     for name, latency in list(samples.latencies.items())[:2]:
-        yield Tile(f"{name}: p99", _duration(latency.whole.p99), f"p50 {_duration(latency.whole.p50)}")
+        yield Tile(f"{name}: p99", span(latency.whole.p99), f"p50 {span(latency.whole.p50)}")
     if state.faults:
         faults = list(state.faults.values())
         proven = sum("proven" in fault.reached for fault in faults)
@@ -310,7 +306,7 @@ def _tiles(observed: Observed, samples: SampleReading) -> Iterator[Tile]:
         )
         yield Tile("faults", f"{len(faults):,}", f"{proven:,} proven, {healed:,} proven to be gone", mood)
         if observed.caught_up:
-            yield Tile("slowest recovery", _duration(max(observed.caught_up.values())), "from the end of a fault")
+            yield Tile("slowest recovery", span(max(observed.caught_up.values())), "from the end of a fault")
     exits = sum(node.exits for node in state.nodes.values())
     yield Tile(
         "nodes", f"{len(state.nodes):,}", f"{exits} unasked exits" if exits else "", Mood.BAD if exits else Mood.PLAIN
@@ -323,7 +319,7 @@ def _is_bad(one: ExpectationState) -> bool:
 
 def list_of_phases(state: RunState) -> Sequence[str]:
     return [
-        f"{phase.phase} {_duration(phase.seconds)}"
+        f"{phase.phase} {span(phase.seconds)}"
         + (f" (failed: {one_line(phase.error, 200)})" if phase.ok is False else "")
         for phase in state.phases
     ]

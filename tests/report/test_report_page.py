@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from harness.record.events import BlockObserved, Event, FaultStaged, NodeChanged, PhaseStarted, RunFinished, RunStarted
+from harness.record.events import (
+    BlockObserved,
+    Event,
+    FaultStaged,
+    NodeChanged,
+    PhaseEnded,
+    PhaseStarted,
+    Recorded,
+    RunFinished,
+    RunStarted,
+    Steered,
+    WorkloadProgress,
+)
+from harness.record.reduce import reduce_all
 from harness.report.charts import charts_of
 from harness.report.compare import Side, compare
 from harness.report.matrix import MatrixRun, summarize_matrix
@@ -78,6 +93,35 @@ def test_recovery_is_a_block_anew_not_one_remembered(record: Any) -> None:
     assert observe(record([*timeline, (7.0, BlockObserved("a", 6, "6", "5", 7.0))])).caught_up == {"f": 4.0}
 
 
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    blocks=st.lists(
+        st.tuples(st.sampled_from("abc"), st.integers(0, 6), st.sampled_from(["", "x", "y"]), st.booleans()),
+        max_size=25,
+    )
+)
+def test_its_state_is_that_of_reduce(record: Any, blocks: list[tuple[str, int, str, bool]]) -> None:
+    timeline: list[tuple[float, Event]] = []
+    for t, (node, height, hash, is_block) in enumerate(blocks):
+        event = BlockObserved(node, height, hash, "", float(t)) if is_block else NodeChanged(node, "paused", None, hash)
+        timeline.append((float(t), event))
+    recorded = record(timeline)
+    assert observe(recorded).state == reduce_all(recorded)
+
+
+def test_who_steered_is_shown_and_pauses_are_shaded(events: Any, record: Any) -> None:
+    steered: list[tuple[float, Event]] = [
+        (10.0, Steered("pause", "ops@here")),
+        (14.0, Steered("resume", "ops@here")),
+        (50.0, Steered("pause", "ops@here")),
+    ]
+    observed = observe(record(sorted([*events(), *steered], key=lambda pair: pair[0])))
+    assert observed.pauses == ((10.0, 14.0), (50.0, 64.0))
+    html = _page(observed)
+    assert html.count('class="band pause"') == 2 * html.count('<figure class="card">\n<figcaption>')
+    assert "pause by ops@here" in html
+
+
 def test_intervals_and_heights_are_those_that_were_seen(record: Any) -> None:
     seen: list[tuple[float, Event]] = [
         (1.0, BlockObserved("a", 1, "1", "0", 100.0)),
@@ -126,10 +170,11 @@ def test_hostile_texts_stay_texts(events: Any, record: Any, parse: Any) -> None:
     assert {tag for tag, _ in parse(pages["run"]).tags} <= known | {"pre", "summary"}
 
 
+_PHASES = [Phase.explicit, Phase.reuse, Phase.generate]  # shrinking pages takes minutes
 _ANY = st.floats() | st.integers(-5, 10**30) | st.text(max_size=4)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, phases=_PHASES)
 @given(data=st.data())
 def test_no_journal_makes_it_raise(record: Any, data: st.DataObject) -> None:
     """Times, heights and figures that no run has."""
@@ -138,6 +183,8 @@ def test_no_journal_makes_it_raise(record: Any, data: st.DataObject) -> None:
     event = st.one_of(
         st.builds(BlockObserved, name, st.integers(), st.text(max_size=3), st.text(max_size=3), number),
         st.builds(PhaseStarted, st.sampled_from(["drive", "settle"])),
+        st.builds(PhaseEnded, st.sampled_from(["drive", "settle"]), st.booleans(), number),
+        st.builds(WorkloadProgress, name, st.dictionaries(st.sampled_from(["offered", "included"]), _ANY)),
         st.builds(NodeChanged, name, st.just("exited"), st.none(), st.text(max_size=5), st.just(False)),
         st.builds(FaultStaged, name, name, st.lists(name, max_size=2).map(tuple), st.sampled_from(
             ["intended", "injected", "proven", "healing", "healed", "not-healed", "unproven", "nonsense"])),
@@ -147,7 +194,7 @@ def test_no_journal_makes_it_raise(record: Any, data: st.DataObject) -> None:
                   st.just(("w",)), st.just(("e",)), st.dictionaries(name, _ANY),
                   matrix=st.dictionaries(st.sampled_from(["id", "number", "of"]), _ANY)),
     )  # fmt: skip
-    timeline = data.draw(st.lists(st.tuples(st.floats(-1e3, 1e12), event), max_size=12))
+    timeline = data.draw(st.lists(st.tuples(st.floats(), event), max_size=12))
     observed = observe(record(timeline))
     assert _page(observed)
     assert matrix_page(summarize_matrix([MatrixRun(observed, NO_SAMPLES, "r")]))
@@ -174,6 +221,23 @@ def test_a_long_run_of_many_nodes_has_a_small_page(events: Any, record: Any) -> 
     assert sum(len(line.points) for line in heights.lines) < 30_000
     assert {line.label: line.points[-1][1] for line in heights.lines} == dict.fromkeys(nodes, 399)
     assert len(heights.legend) == 8
+
+
+def test_a_journal_of_any_length_is_read_in_bounded_memory() -> None:
+    def journal(blocks: int) -> Iterator[Recorded]:
+        for number in range(blocks):
+            height, t = number // 20, number / 20
+            yield Recorded(number + 1, t, t, BlockObserved(f"node-{number % 20}", height, f"{height:064x}", "", t))
+
+    def most(blocks: int) -> int:
+        tracemalloc.start()
+        try:
+            observe(journal(blocks))
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert most(60_000) < 1.6 * most(20_000) < 20_000_000
 
 
 def test_thinning_is_said(record: Any) -> None:
