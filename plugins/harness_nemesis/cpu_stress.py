@@ -20,6 +20,7 @@ from harness.api import (
     MachineCapability,
     Node,
     Proof,
+    file_name,
 )
 from harness_nemesis.scripts import ask
 from harness_nemesis.together import each
@@ -68,12 +69,16 @@ class CpuStress(Fault[CpuStressConfig]):
             if node.name not in self._working or self._working[node.name].done():
                 self._working[node.name] = asyncio.create_task(self._work(node, ctx.clock))
 
+    def _token_of(self, node: Node) -> str:
+        """By which its processes are known: several nodes may share a machine."""
+        return f"{self._token}-{file_name(node.name)}"
+
     async def _work(self, node: Node, clock: Clock) -> None:
         """Until it is cancelled. A container ends them with its node, which another fault may have started again."""
         while True:
             try:
                 pid = await self._to_join(node)
-                request = ("work", self._token, self.config.workers, pid)
+                request = ("work", self._token_of(node), self.config.workers, pid)
                 await ask(node, SCRIPT, *request, timeout=LONGEST, become=pid != 0)
             except HarnessError as error:  # the proof says whether it matters
                 self._errors[node.name] = str(error)
@@ -101,7 +106,7 @@ class CpuStress(Fault[CpuStressConfig]):
 
         async def one(node: Node) -> None:
             try:
-                await ask(node, SCRIPT, "stop", self._token)
+                await ask(node, SCRIPT, "stop", self._token_of(node))
             except InfrastructureError:
                 # A container ends with its node, and all that is in it.
                 if await node.process_state() != "gone":
@@ -125,7 +130,7 @@ class CpuStress(Fault[CpuStressConfig]):
             await ctx.clock.sleep(AGAIN)
 
     async def _look(self, seen: dict[str, Any], node: Node) -> None:
-        workers = await ask(node, SCRIPT, "look", self._token, node.pid or 0)
+        workers = await ask(node, SCRIPT, "look", self._token_of(node), node.pid or 0)
         seen[node.name] = {
             "workers": [[pid, start] for pid, start, *_ in workers],
             "running": len(workers),

@@ -100,7 +100,7 @@ targets = "validator-1"
 run = ["sh", "-c", "echo $PPID >> {marker}; echo done"]
 [[steps]]
 at = "300ms"
-targets = "validator-0"
+targets = "all"
 fault = "cpu-stress"
 workers = 1
 hold = "500ms"
