@@ -9,7 +9,8 @@ import ast
 import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 
 GROUP = "harness"
@@ -60,11 +61,15 @@ class Candidate:
 
 def installed() -> list[Candidate]:
     """Candidates of every installed distribution."""
-    return [_from_entry_point(point) for point in entry_points(group=GROUP)]
+    shown = cache(_shown)  # it is read out of a distribution's README and all anew each time that it is asked for
+    return [_from_entry_point(point, shown(point.dist)) for point in entry_points(group=GROUP)]
 
 
-def _from_entry_point(point: EntryPoint) -> Candidate:
-    dist = f"{point.dist.name} {point.dist.version}" if point.dist else "?"
+def _shown(distribution: Distribution | None) -> str:
+    return f"{distribution.name} {distribution.version}" if distribution else "?"
+
+
+def _from_entry_point(point: EntryPoint, dist: str) -> Candidate:
     kind, dot, name = point.name.partition(".")
     try:
         return Candidate(Kind(kind), name, dist, entry_point=point, problem="" if dot and name else _misnamed(point))

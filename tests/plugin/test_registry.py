@@ -116,7 +116,7 @@ def test_an_entry_point_without_a_kind_is_broken_not_fatal() -> None:
     point = EntryPoint("calm", "somewhere", "harness")
     from harness.plugin.discovery import _from_entry_point
 
-    assert "is not named KIND.NAME" in _from_entry_point(point).problem
+    assert "is not named KIND.NAME" in _from_entry_point(point, "somebody").problem
 
 
 def test_a_missing_module_names_its_distribution() -> None:
