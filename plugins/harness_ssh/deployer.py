@@ -349,7 +349,8 @@ async def _take(holds: Sequence[Hold | agents.LockedMachine], forks: int) -> Non
         try:
             await hold.take()
         except HarnessError as error:
-            reasons.append(f"host {hold.host.name}: {agents.told(hold.host, error)}")
+            told = agents.told(hold.host, error).replace(f"{hold.host.name} is", "it is", 1)
+            reasons.append(f"host {hold.host.name}: {told}")
 
     for some in (holds[:1], holds[1:]):
         await _for_all(some, forks, take)
