@@ -59,7 +59,7 @@ from harness.plugin.contract.deployer import (
     PlannedNode,
 )
 from harness.plugin.contract.expectation import Expectation, Judgement, Violation
-from harness.plugin.contract.fault import Fault, FaultContext, FaultRecord, FaultTurn, Proof, Reach
+from harness.plugin.contract.fault import Fault, FaultContext, FaultRecord, FaultTurn, Proof, Reach, Throughput
 from harness.plugin.contract.fault_use import FaultUse
 from harness.plugin.contract.inventory_source import InventorySource
 from harness.plugin.contract.machine import (
@@ -105,7 +105,8 @@ __all__ = [
     "NodeView", "NotReadyError", "Outcome", "Owner", "PeerAddress", "Placement", "PlanView", "PlannedNode", "Plugin",
     "PluginUse", "Proof", "Rate", "Reach", "Receipt", "RoleInfo", "Secret", "Service", "ServiceSpec", "Size",
     "SourceRef", "Span", "SpecError", "Summary", "SystemClock", "Task", "TaskContext", "TaskResult", "TeardownError",
-    "Ticket", "Timing", "Topology", "TopologySpec", "Tracker", "Transaction", "TransactionFactory", "Unreachable",
-    "Unsupported", "Usage", "UsageError", "Verdict", "Violation", "Wallet", "WalletsSpec", "Window", "Workload", "clock_offset",
-    "file_name", "format_duration", "hookimpl", "introduced", "jump_hosts", "redact", "select_nodes",
+    "Throughput", "Ticket", "Timing", "Topology", "TopologySpec", "Tracker", "Transaction", "TransactionFactory",
+    "Unreachable", "Unsupported", "Usage", "UsageError", "Verdict", "Violation", "Wallet", "WalletsSpec", "Window",
+    "Workload", "clock_offset", "file_name", "format_duration", "hookimpl", "introduced", "jump_hosts",
+    "redact", "select_nodes",
 ]  # fmt: skip

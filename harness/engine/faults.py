@@ -24,7 +24,7 @@ from harness.errors import FaultError, HarnessError
 from harness.plugin.contract.base import Config
 from harness.plugin.contract.chain import Artifact, Chain, Network
 from harness.plugin.contract.context import FaultControl
-from harness.plugin.contract.fault import Fault, FaultContext, FaultRecord, FaultTurn, Proof, Reach
+from harness.plugin.contract.fault import Fault, FaultContext, FaultRecord, FaultTurn, Proof, Reach, Throughput
 from harness.plugin.contract.node import Node, NodeState
 from harness.record.events import Event, FaultSkipped, FaultsScheduled, FaultStaged
 from harness.spec.links import Flow, LinkShape
@@ -108,6 +108,9 @@ class InjectionContext(FaultContext):
 
     async def reach(self, links: Iterable[Link], patience: float) -> Mapping[Link, Reach]:
         return await self._wiring.reach(links, patience)
+
+    async def throughput(self, links: Iterable[Link], size: int, patience: float) -> Mapping[Link, Throughput]:
+        return await self._wiring.throughput(links, size, patience)
 
     async def provide(self, node: Node, artifact: Artifact) -> PurePosixPath:
         return await self._wiring.provide(node, artifact)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -13,13 +14,16 @@ from harness.engine.tasks import all_of
 from harness.errors import FaultError, InfrastructureError, Unsupported
 from harness.plugin.contract.chain import Artifact
 from harness.plugin.contract.deployer import Deployment
-from harness.plugin.contract.fault import Reach
+from harness.plugin.contract.fault import Reach, Throughput
+from harness.plugin.contract.machine import Address
 from harness.plugin.contract.node import Node
 from harness.spec.links import PLAIN, Flow, LinkShape
 from harness.spec.topology import Link
 
 SCRIPT_TAKES = 20.0
 """Seconds that a machine may take to start Python and tell what it saw, beyond the patience of the dials."""
+PORTS = range(20000, 32000)
+"""Where a port is taken for a moment: below those that kernels give to who dials."""
 
 
 class Wiring:
@@ -33,6 +37,7 @@ class Wiring:
         self._shapes: dict[str, Mapping[Flow, LinkShape]] = {}
         self._shaping = anyio.Lock()
         self._source = Path(__file__).with_name("reach_script.py").read_text()
+        self._rates = Path(__file__).with_name("rate_script.py").read_text()
 
     async def shape(self, owner: str, shapes: Mapping[Flow, LinkShape]) -> None:
         """See FaultContext.shape. What could not be done stays wanted, so that taking it back is tried as well."""
@@ -64,6 +69,19 @@ class Wiring:
         await all_of(partial(ask, name, dialled) for name, dialled in by_source.items())
         return found
 
+    async def throughput(self, links: Iterable[Link], size: int, patience: float) -> Mapping[Link, Throughput]:
+        """See FaultContext.throughput."""
+        found: dict[Link, Throughput] = {}
+
+        async def measure(link: Link) -> None:
+            try:
+                found[link] = await self._measure(link, size, patience)
+            except (InfrastructureError, Unsupported) as error:
+                found[link] = Throughput(error=str(error))
+
+        await all_of(partial(measure, link) for link in links)
+        return found
+
     async def provide(self, node: Node, artifact: Artifact) -> PurePosixPath:
         """See FaultContext.provide."""
         return await self._deployed.provide(node.machine, artifact)
@@ -80,6 +98,30 @@ class Wiring:
             return [Reach(*answer) for answer in json.loads(ran.stdout)]
         except InfrastructureError as error:
             return [Reach(None, None, f"{machine.name} could not be asked: {error}")] * len(links)
+
+    async def _measure(self, link: Link, size: int, patience: float) -> Throughput:
+        ends = {name: self._nodes[name].machine for name in (link.src, link.dst)}
+        port, token = secrets.choice(PORTS), secrets.token_hex(8)
+        bind = self._deployed.placements[link.dst].bind
+        answer = b""
+
+        async def run(name: str, what: str, host: str, port: int) -> bytes:
+            argv = (ends[name].python, "-I", "-S", "-c", self._rates, what)
+            ran = await ends[name].run(
+                (*argv, json.dumps([host, port, token, size, patience])), timeout=patience + SCRIPT_TAKES
+            )
+            if ran.returncode != 0:
+                raise InfrastructureError(f"{ends[name].name}: {ran.stderr.decode(errors='replace').strip()[-300:]}")
+            return ran.stdout
+
+        async def send(at: Address) -> None:
+            nonlocal answer
+            answer = await run(link.src, "send", at.host, at.port)
+
+        async with self._deployed.passage(link, port) as at:
+            await all_of((partial(send, at), partial(run, link.dst, "sink", bind, port)))
+        there, back, error = json.loads(answer)
+        return Throughput(size / there if there else None, size / back if back else None, error)
 
     @property
     def _deployed(self) -> Deployment:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import PurePosixPath
 
 import anyio
@@ -54,6 +55,13 @@ class DockerDeployment(Deployment):
         if self._shaper is None:
             raise Unsupported("nothing was put between these nodes that could shape their links: none was needed")
         await self._shaper.shape(shapes)
+
+    @asynccontextmanager
+    async def passage(self, link: Link, port: int) -> AsyncIterator[Address]:
+        if self._shaper is None:
+            raise Unsupported("there is nothing that shapes the links of these nodes: none was needed")
+        async with self._shaper.passage(link, port) as through:
+            yield Address(self.link_address(link).host, through)
 
     def close(self) -> None:
         """What is there is about to be taken down."""

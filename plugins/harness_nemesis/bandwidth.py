@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from pydantic import Field
 
-from harness.api import FaultContext, Flow, LinkShape, MachineCapability, Size
-from harness_nemesis.looking import both_ways
+from harness.api import PLAIN, FaultContext, Flow, Link, LinkShape, MachineCapability, Proof, Size
+from harness_nemesis.looking import Look, both_ways, comparable, live_nodes, look
 from harness_nemesis.shaping import LinkConfig, LinkFault
+
+TAKES = 1.5
+"""Seconds for which bytes are sent each way, at the rate that is asked for."""
+MOST_BYTES = 32 << 20
+"""That are sent over one link at most, each way."""
+LINKS = 3
+"""Links at most that are measured."""
+TOLERANCE = 0.25
+"""Share by which what is measured may exceed the rate: a bucket that is full at first holds a tenth of a second."""
+SLOW = 0.5
+"""Share of the rate below which something else slows the link down: nodes, which share the rate, or a busy machine."""
+FASTER = 2.0
+"""Times the rate that must have passed before, for less to be this fault's doing."""
+BESIDE = 15.0
+"""Seconds that a measurement may take beyond what the bytes need."""
 
 
 class BandwidthConfig(LinkConfig):
@@ -20,11 +37,17 @@ class BandwidthConfig(LinkConfig):
 class Bandwidth(LinkFault[BandwidthConfig]):
     """No more than `rate` bytes a second pass, each way of each link of the targets.
 
-    Not proven: to measure a rate takes bytes that the nodes themselves would have to take in, and no protocol of peers
-    does that for a stranger. A run with this fault is therefore `unknown` at best."""
+    Proven by sending: programs of ours on the nodes' machines send one another, by the way of up to three of the links,
+    what takes a second and a half at this rate, each way. Where at least twice the rate passed before, half the rate
+    to a quarter more than it proves it, and more disproves it; less is others' doing, and tells nothing. It is gone
+    when more than a quarter above the rate passes."""
 
     name = "bandwidth"
     Config = BandwidthConfig
+
+    def __init__(self, config: BandwidthConfig) -> None:
+        super().__init__(config)
+        self._measured: tuple[Link, ...] | None = None
 
     def requires_machine(self) -> frozenset[MachineCapability]:
         return frozenset({MachineCapability.LINK_RATE})
@@ -33,3 +56,66 @@ class Bandwidth(LinkFault[BandwidthConfig]):
         targets = {node.name for node in ctx.targets}
         links = [link for link in ctx.links if targets & {link.src, link.dst}]
         return {flow: LinkShape(rate=self.config.rate) for link in links for flow in both_ways(link)}
+
+    def judge(self, ctx: FaultContext, before: Look, now: Look) -> Proof:
+        rates = list(self._rates(before, now))
+        fast = [rate for rate in rates if rate > self._limit]
+        held = [rate for rate in rates if SLOW * self.config.rate <= rate <= self._limit]
+        return Proof(False if fast else True if held else None, self._seen(before, now))
+
+    def judge_healed(self, before: Look, now: Look) -> Proof:
+        rates = list(self._rates(before, now))
+        slow = [rate for rate in rates if rate <= self._limit]
+        return Proof(not slow if rates else None, self._seen(before, now))
+
+    @property
+    def _limit(self) -> float:
+        return (1 + TOLERANCE) * self.config.rate
+
+    def _rates(self, before: Look, now: Look) -> Iterator[float]:
+        """Of each way that was fast enough before, and of which both looks can be compared."""
+        for link in comparable(before, now):
+            for flow, then, rate in zip(both_ways(link), _ways(before, link), _ways(now, link), strict=True):
+                others = now.others.get(flow, PLAIN).rate
+                if then is not None and rate is not None and then >= FASTER * self.config.rate <= FASTER * others:
+                    yield rate
+
+    def _seen(self, before: Look, now: Look) -> dict[str, object]:
+        ways = {flow: (link, way) for link in now.passed for way, flow in enumerate(both_ways(link))}
+        return {
+            "bytes a second asked": self.config.rate,
+            "bytes a second measured": {
+                f"{flow.src} → {flow.dst}": {
+                    "before": _told(_ways(before, link)[way]),
+                    "now": _told(_ways(now, link)[way], now.passed[link].error),
+                }
+                for flow, (link, way) in ways.items()
+            },
+        }
+
+    async def _look(self, ctx: FaultContext, links: Iterable[Link]) -> Look:
+        chosen, others = tuple(links), ctx.shaped_by_others()
+        if self._measured is None:
+            self._measured = self._sample(ctx, chosen)
+        size = max(1, min(MOST_BYTES, math.ceil(TAKES * self.config.rate)))
+        live = live_nodes(ctx)
+        measured = [link for link in self._measured if {link.src, link.dst} <= live]
+        passed = await ctx.throughput(measured, size, BESIDE + 4 * size / self.config.rate)
+        looked = await look(ctx, chosen, self.patience())
+        unsteady = {f for f in {*others, *looked.others} if others.get(f, PLAIN) != looked.others.get(f, PLAIN)}
+        return replace(looked, passed=passed, live={*looked.live} & live, unsteady=unsteady | {*looked.unsteady})
+
+    def _sample(self, ctx: FaultContext, links: Iterable[Link]) -> tuple[Link, ...]:
+        """Some of those that it disturbs, no two of the same nodes: these have one rate together."""
+        pairs = {frozenset((link.src, link.dst)): link for link in links if set(both_ways(link)) & self.shapes.keys()}
+        return tuple(ctx.rng.sample(list(pairs.values()), min(LINKS, len(pairs))))
+
+
+def _ways(look: Look, link: Link) -> tuple[float | None, float | None]:
+    """Bytes a second, there and back."""
+    passed = look.passed.get(link)
+    return (passed.there, passed.back) if passed is not None else (None, None)
+
+
+def _told(rate: float | None, error: str = "") -> int | str:
+    return error or "not measured" if rate is None else round(rate)

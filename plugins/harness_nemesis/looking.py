@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from harness.api import PLAIN, FaultContext, Flow, Link, LinkShape, NodeState, Reach
+from harness.api import PLAIN, FaultContext, Flow, Link, LinkShape, NodeState, Reach, Throughput
 
 LIVE = frozenset({NodeState.RUNNING, NodeState.STARTING})
 SHOWN = 40
@@ -19,12 +19,13 @@ SHOWN = 40
 class Look:
     """What was seen of links in one or more dials each. `live` are the nodes that ran from its begin to its end;
     `others` is what other faults did to traffic, and `unsteady` the flows to which they did something else at its end
-    than at its begin."""
+    than at its begin. `passed` is how fast bytes went over some of the links, where that was looked at, too."""
 
     seen: Mapping[Link, Sequence[Reach]]
     live: Collection[str]
     others: Mapping[Flow, LinkShape] = field(default_factory=dict)
     unsteady: Collection[Flow] = ()
+    passed: Mapping[Link, Throughput] = field(default_factory=dict)
 
     def openness(self, link: Link) -> int:
         """The best of its dials: 0, no connection came to be; 1, one did; 2, and its other side answered. A relay may
@@ -53,14 +54,14 @@ class Look:
 async def look(ctx: FaultContext, links: Iterable[Link], patience: float, times: int = 1) -> Look:
     """Dial all these links so many times, one time after the other."""
     chosen = tuple(links)
-    live, others = _live(ctx), ctx.shaped_by_others()
+    live, others = live_nodes(ctx), ctx.shaped_by_others()
     seen: dict[Link, list[Reach]] = {link: [] for link in chosen}
     for _ in range(times):
         for link, reach in (await ctx.reach(chosen, patience)).items():
             seen[link].append(reach)
     after = ctx.shaped_by_others()
     unsteady = {flow for flow in {*others, *after} if others.get(flow, PLAIN) != after.get(flow, PLAIN)}
-    return Look(seen, live & _live(ctx), others, unsteady)
+    return Look(seen, live & live_nodes(ctx), others, unsteady)
 
 
 def comparable(before: Look, now: Look) -> list[Link]:
@@ -100,5 +101,6 @@ def named(links: Iterable[Link]) -> list[str]:
     return [f"{link.src} → {link.dst}" for link in links]
 
 
-def _live(ctx: FaultContext) -> frozenset[str]:
+def live_nodes(ctx: FaultContext) -> frozenset[str]:
+    """Nodes that run, or are about to."""
     return frozenset(name for name, node in ctx.nodes.items() if node.state in LIVE)

@@ -115,6 +115,13 @@ class ProcessDeployment(Deployment):
             raise Unsupported("nothing was put between these nodes that could shape their links: none was needed")
         await self._shaper.shape(shapes)
 
+    @asynccontextmanager
+    async def passage(self, link: Link, port: int) -> AsyncIterator[Address]:
+        if self._shaper is None:
+            raise Unsupported("there is nothing that shapes the links of these nodes: none was needed")
+        async with self._shaper.passage(link, port) as through:
+            yield Address(self.link_address(link).host, through)
+
     def close(self) -> None:
         """What is there is about to be taken down."""
         if self._shaper is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -65,6 +66,13 @@ class SshDeployment(Deployment):
         if self._shaper is None:
             raise Unsupported("there is nothing that could shape the links of these nodes: none was needed")
         await self._shaper.shape(shapes)
+
+    @asynccontextmanager
+    async def passage(self, link: Link, port: int) -> AsyncIterator[Address]:
+        if self._shaper is None:
+            raise Unsupported("there is nothing that shapes the links of these nodes: none was needed")
+        async with self._shaper.passage(link, port) as through:
+            yield Address(self.link_address(link).host, through)
 
     def close(self) -> None:
         """What is there is about to be taken down."""

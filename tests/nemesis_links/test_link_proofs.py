@@ -24,6 +24,7 @@ from harness.api import (
     NodeSpec,
     NodeState,
     Reach,
+    Throughput,
 )
 from harness_nemesis.bandwidth import Bandwidth, BandwidthConfig
 from harness_nemesis.block_peer import BlockPeer, BlockPeerConfig
@@ -57,6 +58,7 @@ class World(FaultContext):
         self.rng = random.Random(1)
         self.time = 0.0
         self.noise = 0.0005
+        self.usual: float | None = 1e6
         self.obeys = self.undoes = True
         self.mute: set[str] = set()
         self.theirs: dict[Flow, LinkShape] = {}
@@ -74,6 +76,15 @@ class World(FaultContext):
 
     async def reach(self, links: Iterable[Link], patience: float) -> Mapping[Link, Reach]:
         return {link: self._dial(link, patience) for link in links}
+
+    async def throughput(self, links: Iterable[Link], size: int, patience: float) -> Mapping[Link, Throughput]:
+        def rate(flow: Flow) -> float:
+            shape = self.mine.get(flow, PLAIN) & self.theirs.get(flow, PLAIN)
+            return min(self.usual or 0.0, 1.07 * shape.rate)
+
+        if self.usual is None:
+            return {link: Throughput(error="no way") for link in links}
+        return {link: Throughput(rate(Flow(link.src, link.dst)), rate(Flow(link.dst, link.src))) for link in links}
 
     async def provide(self, node: Node, artifact: Artifact) -> PurePosixPath:
         raise AssertionError("no fault on links needs a file")
@@ -272,8 +283,33 @@ async def test_a_small_loss_cannot_be_told() -> None:
     assert (await fault.prove(world)).holds is None
 
 
-async def test_a_rate_is_not_proven() -> None:
-    assert await through(Bandwidth(BandwidthConfig(rate=1000)), World()) == (None, None)
+@pytest.mark.parametrize(
+    ("usual", "obeys", "undoes", "told"),
+    [
+        (1e6, True, True, (True, True)),
+        (1e6, False, True, (False, True)),
+        (1e6, True, False, (True, False)),
+        (1500.0, True, True, (None, None)),  # it was hardly faster before
+        (None, True, True, (None, None)),  # it cannot be measured
+    ],
+)
+async def test_a_rate_is_proven_by_what_passes(
+    usual: float | None, obeys: bool, undoes: bool, told: tuple[bool | None, bool | None],
+) -> None:
+    world = World()
+    world.usual, world.obeys, world.undoes = usual, obeys, undoes
+    assert await through(Bandwidth(BandwidthConfig(rate=1000)), world) == told
+
+
+async def test_a_rate_that_others_bring_about_tells_nothing() -> None:
+    world, fault = World(), Bandwidth(BandwidthConfig(rate=1000))
+    await fault.inject(world)
+    world.usual = 300.0
+    assert (await fault.prove(world)).holds is None, "slower than was asked"
+    world.theirs = {Flow(link.src, link.dst): LinkShape(rate=1000) for link in world.links}
+    world.theirs |= {Flow(link.dst, link.src): LinkShape(rate=1000) for link in world.links}
+    world.usual = 1e6
+    assert (await fault.prove(world)).holds is None, "another fault does the same"
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,12 @@ class Deployment(ABC):
         as it is to be."""
         raise Unsupported("this deployer has no link control")
 
+    def passage(self, link: Link, port: int) -> AbstractAsyncContextManager[Address]:
+        """The address by which `link.src` reaches this port of the machine of `link.dst`, instead of that node's own:
+        whatever is done to the link's traffic is done to what goes there. As long as the context is open. Entering it
+        raises InfrastructureError."""
+        raise Unsupported("this deployer has no other way than the nodes' own")
+
 
 class Deployer(Plugin[ConfigT], ABC):
     """Puts a network's nodes on machines."""

@@ -55,6 +55,16 @@ class Reach:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """How fast bytes passed a link, in bytes a second: `there` from its source to its destination, and `back`. None
+    where that could not be measured, for which `error` is the reason: untrusted text."""
+
+    there: float | None = None
+    back: float | None = None
+    error: str = ""
+
+
 class FaultContext(ABC):
     """One injection's view of the run. All its targets, and all nodes."""
 
@@ -87,6 +97,11 @@ class FaultContext(ABC):
     async def reach(self, links: Iterable[Link], patience: float) -> Mapping[Link, Reach]:
         """Dial each link's peer port at the address that its node dials, from that node's machine: all at once, none
         longer than `patience` seconds."""
+
+    async def throughput(self, links: Iterable[Link], size: int, patience: float) -> Mapping[Link, Throughput]:
+        """Send `size` bytes over each link, and as many back, all links at once, none longer than `patience` seconds:
+        between programs of ours on the nodes' machines, by the way that the links' traffic takes."""
+        return {link: Throughput(error="it cannot be measured here") for link in links}
 
     @abstractmethod
     async def provide(self, node: Node, artifact: Artifact) -> PurePosixPath:

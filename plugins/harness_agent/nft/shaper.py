@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from harness.api import (
     FaultError,
     Flow,
     InfrastructureError,
+    Link,
     LinkShape,
     Machine,
     MachineCapability,
@@ -21,7 +23,7 @@ from harness.api import (
 )
 from harness_agent.nft.rules import IP, Session, clashes, loses, removal, ruleset, table_of
 from harness_agent.nft.survey import Survey
-from harness_agent.relay import LinkShaper
+from harness_agent.relay import LinkShaper, straight
 
 RULES = frozenset({MachineCapability.LINK_CONTROL, MachineCapability.LINK_LOSS})
 """What rules can do to links."""
@@ -105,6 +107,9 @@ class NftShaper:
         if problems:
             raise FaultError(f"links are not as they were to be: {'; '.join(sorted(problems))}")
 
+    def passage(self, link: Link, port: int) -> AbstractAsyncContextManager[int]:
+        return straight(port)
+
     def close(self) -> None:
         """Tables go by the machines' ledgers, as everything else does."""
 
@@ -150,6 +155,9 @@ class Split:
                 failed.append(error)
         if failed:
             raise failed[0] if len(failed) == 1 else FaultError("; ".join(map(str, failed)))
+
+    def passage(self, link: Link, port: int) -> AbstractAsyncContextManager[int]:
+        return self._relays.passage(link, port)
 
     def close(self) -> None:
         self._rules.close()

@@ -6,6 +6,18 @@ from __future__ import annotations
 
 from harness_agent.relay.control import SOURCE, Door, Line, Relay, argv
 from harness_agent.relay.held import spawn
-from harness_agent.relay.shaper import SHAPES, LinkShaper, RelayShaper, wants_links
+from harness_agent.relay.shaper import SHAPES, LinkShaper, RelayShaper, straight, wants_links
 
-__all__ = ["SHAPES", "SOURCE", "Door", "Line", "LinkShaper", "Relay", "RelayShaper", "argv", "spawn", "wants_links"]
+__all__ = [
+    "SHAPES",
+    "SOURCE",
+    "Door",
+    "Line",
+    "LinkShaper",
+    "Relay",
+    "RelayShaper",
+    "argv",
+    "spawn",
+    "straight",
+    "wants_links",
+]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -57,6 +58,7 @@ class Relay:
         self._watching: asyncio.Task[None] | None = None
         self._asking = anyio.Lock()
         self._asked = 0
+        self._doors: dict[Link, Door] = {}
         self._answer: asyncio.Future[dict[str, Any]] | None = None
 
     async def listen(self, doors: Sequence[Door]) -> Sequence[int]:
@@ -64,7 +66,25 @@ class Relay:
         told = [(d.at.host, d.at.port, d.target.host, d.target.port, d.link.src, d.link.dst) for d in doors]
         answer = await self._ask(repeatable=False, listen=told)
         ports: Sequence[int] = answer["ports"]
+        self._doors.update((door.link, door) for door in doors)
         return ports
+
+    def has(self, link: Link) -> bool:
+        """Whether it has a door of this link."""
+        return link in self._doors
+
+    @asynccontextmanager
+    async def passage(self, link: Link, port: int) -> AsyncIterator[int]:
+        """Another door of a link that it has, as long as the context is open, that leads to this port of the same
+        machine: the door's own port. Raises InfrastructureError."""
+        door = self._doors[link]
+        told = (door.at.host, 0, door.target.host, port, link.src, link.dst)
+        [opened] = (await self._ask(repeatable=False, listen=[told]))["ports"]
+        try:
+            yield opened
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._ask(repeatable=True, close=[opened])
 
     async def shape(self, shapes: Mapping[Flow, LinkShape]) -> None:
         """Do exactly this, as far as it passes here. Raises InfrastructureError when it is not certain that it is so:

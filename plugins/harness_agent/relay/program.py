@@ -8,6 +8,8 @@ itself. Standard library only, one file, Python 3.11 and newer.
                                             as traffic from "a" to "b", and what comes back as traffic from "b" to "a"
     {"id": 1, "shape": [["a", "b", {"cut": true}], ["b", "a", {"delay": 0.1, "jitter": 0.01, "rate": 1e6}]]}
         → {"id": 1}                         do exactly this, to all links at which it happens, and nothing to the others
+    {"id": 2, "close": [40001]}
+        → {"id": 2}                         listen there no longer; connections that are there go on
     a request that cannot be met            → {"id": 1, "error": "…"}
 
 It is a process of its own, so that bytes between nodes cost the controller's event loop nothing. It leaves when its
@@ -276,6 +278,13 @@ class _Link:
             self._mend()
         return None
 
+    def close(self) -> None:
+        """Listen no longer."""
+        asyncio.get_running_loop().remove_reader(self._socket)
+        for filler in self._fillers:
+            filler.close()
+        self._socket.close()
+
     def _open(self) -> None:
         self._mended.set()
         asyncio.get_running_loop().add_reader(self._socket, self._accept)
@@ -357,6 +366,8 @@ class _Relay:
             try:
                 if "listen" in request:
                     answer["ports"] = [self._listen(*each) for each in request["listen"]]
+                elif "close" in request:
+                    self._close(request["close"])
                 else:
                     await self._shape({(src, dst): shape for src, dst, shape in request["shape"]})
             except OSError as error:
@@ -369,6 +380,11 @@ class _Relay:
         link = _Link((host, port), (to_host, to_port), there, back)
         self._links.append(link)
         return link.port
+
+    def _close(self, ports: list[int]) -> None:
+        for link in [link for link in self._links if link.port in ports]:
+            self._links.remove(link)
+            link.close()
 
     async def _shape(self, shapes: dict[tuple[str, str], dict[str, Any]]) -> None:
         """Does all that it can before it raises the first OSError."""

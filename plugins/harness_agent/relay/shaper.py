@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 import anyio
 
-from harness.api import FaultError, Flow, InfrastructureError, LinkShape, MachineCapability
+from harness.api import FaultError, Flow, InfrastructureError, Link, LinkShape, MachineCapability
 from harness_agent.relay.control import Relay
 
 SHAPES = frozenset({MachineCapability.LINK_CONTROL, MachineCapability.LINK_DELAY, MachineCapability.LINK_RATE})
@@ -25,8 +26,18 @@ class LinkShaper(Protocol):
     async def shape(self, shapes: Mapping[Flow, LinkShape]) -> None:
         """Exactly this. See Deployment.shape_links. Raises FaultError."""
 
+    def passage(self, link: Link, port: int) -> AbstractAsyncContextManager[int]:
+        """The port in whose place the link's source is to dial this one of its destination's machine, so that it goes
+        as the link's traffic does. See Deployment.passage."""
+
     def close(self) -> None:
         """It is about to be removed, with all else."""
+
+
+@asynccontextmanager
+async def straight(port: int) -> AsyncIterator[int]:
+    """A passage where nothing stands between the machines."""
+    yield port
 
 
 class RelayShaper:
@@ -42,6 +53,9 @@ class RelayShaper:
     def close(self) -> None:
         for relay in self._relays:
             relay.release()
+
+    def passage(self, link: Link, port: int) -> AbstractAsyncContextManager[int]:
+        return next((relay.passage(link, port) for relay in self._relays if relay.has(link)), straight(port))
 
     async def shape(self, shapes: Mapping[Flow, LinkShape]) -> None:
         lossy = sorted(f"{flow.src} to {flow.dst}" for flow, shape in shapes.items() if shape.loss)
