@@ -32,7 +32,7 @@ class PartitionConfig(LinkConfig):
     """`shape`: how the targets are parted, those who are no targets being with the first of them:
 
     - "isolate": each target from all other nodes (a nemesis draws one)
-    - "halves": one half from the other
+    - "halves": one half of their voting power from the other, as nearly as that can be
     - "majority-minority": so many that they have less than a third of the voting power, one at least, from the others
     - "bridge": halves, and one node that sees both
     - "majorities-ring": each sees a majority, no two the same

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from harness.cli.fault_view import show_faults
+from harness.engine.by_hand import BY_HAND
 from harness.errors import ExitCode, PluginLoadError, SpecError, UsageError
 from harness.plugin.discovery import Candidate, Kind
 from harness.plugin.registry import Registry
@@ -285,6 +286,20 @@ async def test_what_cannot_be_injected_again_leaves_the_verdict_unknown(run_chao
     assert again.verdict_of("faults-replayed") == "unknown"
     assert (
         "of chaos.kill: validator-1 does not run: it is stopped" in again.state.expectations["faults-replayed"].measured
+    )
+
+
+async def test_faults_by_hand_that_cannot_be_played_again_are_told(run_chaos: Run) -> None:
+    mists = nemesis("chaos.mist", 'duration = "5ms"')
+    first = await run_chaos(mists)
+    by_hand = {"kind": "fault-staged", "id": "f99", "fault": "mist", "targets": ["validator-2"], "by": BY_HAND}
+    with first.directory.journal.open("a") as journal:
+        journal.write(json.dumps({"seq": 10**6, "at": 0.0, "t": 1.0, "stage": "intended", **by_hand}) + "\n")
+    again = await run_chaos(mists, faults_from=first.directory, duration="4s")
+    assert again.outcome.exit_code is ExitCode.UNKNOWN
+    [told] = again.state.expectations["faults-replayed"].evidence["missed"]
+    assert re.fullmatch(
+        rf"mist of validator-2, by hand at \w+ in {first.directory.run_id}: it was of no schedule", told
     )
 
 

@@ -106,7 +106,7 @@ async def test_a_deployment_that_undoes_nothing(stage: Any, fault: str, monkeypa
     finished = await stage.run(fault, *ALL, healed_within="1s", **options)
     assert finished.outcome.exit_code == 3
     assert "was not healed" in finished.outcome.reason
-    assert stage.stages == [*WHOLE[:-1], "not-healed"]
+    assert stage.stages == [*WHOLE[:-1], "not-healed", "healing", "not-healed"], "it is tried once more before judging"
 
 
 async def test_a_partition_that_cuts_no_link(stage: Any) -> None:
