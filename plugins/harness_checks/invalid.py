@@ -75,7 +75,7 @@ def _kinds(summaries: Iterable[Summary]) -> dict[str, dict[str, int]]:
     for mark, number in sorted(found.items()):
         kind, _, what = mark.rpartition(" ")
         kinds[kind][what] = number
-    return kinds
+    return dict(kinds)
 
 
 def _ended(ctx: Context) -> list[str]:

@@ -56,7 +56,7 @@ class Safety(NoForks):
             self._signed[key] = (header.hash, seen.node)
             if len(self._signed) > KEPT:
                 del self._signed[next(iter(self._signed))]
-        elif first[0] != header.hash and key not in self._twice:
+        elif first[0] != header.hash and key not in self._twice and len(self._twice) < KEPT:
             evidence = {
                 "proposer": header.proposer,
                 "height": header.height,

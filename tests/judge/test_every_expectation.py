@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -227,3 +227,24 @@ def test_every_expectation_has_nodes_for_each_verdict() -> None:
     for verdict, cases in (("fail", FAIL), ("unknown", UNKNOWN), ("pass", PASS)):
         shown = {name for case in cases.values() for name in case.says}
         assert every - shown - ELSEWHERE[verdict] == set(), verdict
+
+
+WATCHED = {
+    "nodes-healthy": Case({"nodes-healthy": "validator-2 ended unasked"}, "", {"validator-2": "panic@20"}),
+    "rejects-invalid": Case(
+        {"rejects-invalid": "bad-signature accepted"},
+        INVALID + "mix = { bad-signature = 1 }\n",
+        dict.fromkeys((*validators(""), "executor-0"), "accept-bad-signature"),
+    ),
+    "recovery": Case({"recovery": "validator-1: caught up never"}, RESTART, {"validator-1": "stay-behind"}),
+    "safety": Case({"safety": "validator-0 signed two blocks"}, TRAFFIC, {"validator-0": "sign-twice"}),
+}
+
+
+@pytest.mark.parametrize("name", WATCHED)
+async def test_a_violation_ends_the_run(network: Network, name: str) -> None:
+    case = WATCHED[name]
+    options = {"catch_up_within": "8s"} if name == "recovery" else {}
+    rest = case.rest + use(name, abort=True, **options)
+    finished = await replace(case, rest=rest, duration="10m").run(network, "fail")
+    assert finished.outcome.reason.startswith(f"ended early by {name}"), finished.outcome
