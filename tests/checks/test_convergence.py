@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
+import anyio
 import pytest
 
 from harness.api import NodeState, Verdict
 from harness_checks.convergence import Convergence, ConvergenceConfig
-from tests.observe.fakes import World
+from tests.observe.fakes import VirtualLoop, World
 
 pytestmark = pytest.mark.anyio
 MakeWorld = Callable[..., World]
@@ -42,6 +44,26 @@ async def test_what_was_common_before_the_fault_is_not_enough(make_world: MakeWo
     assert judgement.verdict is Verdict.FAIL
     assert sorted(map(len, judgement.evidence["branches"].values())) == [1, 2]
     assert judgement.evidence["heads"]["validator-1"]["height"] == 7
+
+
+async def test_nodes_apart_while_the_harness_was_held_up_are_unknown(make_world: MakeWorld) -> None:
+    world, check = make_world(), Convergence(ConvergenceConfig())
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+
+    async def slow() -> None:
+        while True:
+            loop.jump(0.3)
+            await anyio.sleep(0.25)
+
+    async with world.live():
+        await partition(world, check)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(slow)
+            judgement = await world.evaluate(check, making=False)
+            tasks.cancel_scope.cancel()
+    assert judgement.verdict is Verdict.UNKNOWN, judgement
+    assert "not observed all along" in judgement.measured
 
 
 async def test_too_late_fails(make_world: MakeWorld) -> None:
