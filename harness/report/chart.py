@@ -64,8 +64,8 @@ class Mark:
 class Chart:
     """`value` and `place` make text of what is measured and of where on the axis it was; `level` is a value at which a
     line is drawn across, with its name. `listed` are the lines in the legend, all where it is None. `has_steps`: a
-    value holds until the next. `ticks` are the places named on the axis, round ones where there are none. `note` is a
-    sentence beneath."""
+    value holds until the next. `is_whole`: there is nothing between whole numbers. `ticks` are the places named on the
+    axis, round ones where there are none. `note` is a sentence beneath."""
 
     title: str
     lines: tuple[Line, ...]
@@ -81,6 +81,7 @@ class Chart:
     from_zero: bool = True
     listed: tuple[Line, ...] | None = None
     has_steps: bool = False
+    is_whole: bool = False
     ticks: tuple[float, ...] = ()
 
     @property
@@ -131,13 +132,13 @@ def _range(chart: Chart) -> tuple[float, float]:
         low, high = min(0.0, low), max(0.0, high)
     if high <= low:
         high = low + 1.0
-    steps = ticks(low, high)
+    steps = ticks(low, high, least=1.0 if chart.is_whole else 0.0)
     step = steps[1] - steps[0] if len(steps) > 1 else high - low
     return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
 
 
 def _axes(chart: Chart, x: Scale, y: Scale) -> Iterator[Markup]:
-    for value in ticks(y.low, y.high):
+    for value in ticks(y.low, y.high, least=1.0 if chart.is_whole else 0.0):
         yield element("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=y(value), y2=y(value), class_="grid")
         yield element("text", chart.value(value), x=_LEFT - 6, y=y(value) + 3.5, class_="tick end")
     for place in chart.ticks or (time_ticks(x.low, x.high) if chart.is_time else ticks(x.low, x.high, 6)):

@@ -11,7 +11,7 @@ from harness.record.text import counted, one_line
 from harness.report.chart import STYLES, Band, Chart, Line, Mark
 from harness.report.observed import Observed
 from harness.report.samples import SampleReading
-from harness.report.series import Point, Points, grid, percentile, rates, stepped, thinned
+from harness.report.series import Points, grid, percentile, rates, thinned
 from harness.spec.units import format_duration
 
 POINTS = 24_000
@@ -23,7 +23,6 @@ _MAX_MARKS = 40
 _MAX_DOTS = 1500
 _LONGEST = 1e7
 _FOREVER = 1e12
-_LAG_TIMES = 300
 _WORKLOADS = 8
 FAINT = "faint"
 
@@ -135,36 +134,27 @@ def _heights(observed: Observed) -> Chart:
     if len(ends) > STYLES:
         note = f"{note} In colour, of {counted(len(ends), 'node')}: the {STYLES} that were lowest at the end."
     return _chart(
-        observed, "Heights", lines, value=whole, from_zero=False, has_steps=True, note=note, listed=_listed(lines)
+        observed,
+        "Heights",
+        lines,
+        value=whole,
+        is_whole=True,
+        from_zero=False,
+        has_steps=not observed.thinned,
+        note=note,
+        listed=_listed(lines),
     )
 
 
 def _behind(observed: Observed) -> Chart:
-    times = grid(0.0, end_of(observed.state), _LAG_TIMES)
-    highest = list(stepped(_top(observed.heights), times))
-    lagging: dict[str, Points] = {}
-    for node, heights in observed.heights.items():
-        known = zip(times, highest, stepped(heights, times), strict=True)
-        lagging[node] = [(t, max(0.0, best - own)) for t, best, own in known if best is not None and own is not None]
-    farthest = {node: max((value for _, value in points), default=0.0) for node, points in lagging.items()}
-    lines = _node_lines(lagging, sorted(farthest, key=lambda node: (-farthest[node], node)))
-    note = "The greatest height seen anywhere by then, less the node's own."
+    farthest = {node: max((value for _, value in points), default=0.0) for node, points in observed.behind.items()}
+    lines = _node_lines(observed.behind, sorted(farthest, key=lambda node: (-farthest[node], node)))
+    note = "The greatest height seen anywhere by then, less the node's own; between its blocks the line is straight."
     if len(lines) > STYLES:
         note = f"{note} In colour: the {STYLES} that were farthest behind."
     return _chart(
-        observed, "Blocks behind the highest", lines, value=whole, has_steps=True, note=note, listed=_listed(lines)
+        observed, "Blocks behind the highest", lines, value=whole, is_whole=True, note=note, listed=_listed(lines)
     )
-
-
-def _top(heights: Mapping[str, Points]) -> list[Point]:
-    """The greatest height seen at any node by then."""
-    best = float("-inf")
-    top: list[Point] = []
-    for t, height in sorted(point for points in heights.values() for point in points):
-        if height > best:
-            best = height
-            top.append((t, height))
-    return top
 
 
 def _node_lines(series: Mapping[str, Points], noteworthy: Sequence[str]) -> list[Line]:

@@ -19,7 +19,7 @@ from harness.record.events import (
 )
 from harness.record.reduce import reduce, reduce_all
 from harness.record.state import RunState
-from harness.report.series import Points, Series
+from harness.report.series import Point, Points, Series
 
 MAX_NODES = 256
 MAX_WORKLOADS = 24
@@ -31,6 +31,8 @@ _ENOUGH_NODES = 16
 _COARSE = 120
 _HEIGHT_KEPT = 4096
 _LONGEST = 1e7
+_TELLING = 2
+_AFTERWARDS = 1e-3
 _REFUSED = ("rejected", "dropped", "failed", "timed_out")
 
 
@@ -50,6 +52,7 @@ class Observed:
     intervals   seconds between the headers of consecutive heights, when the second was first seen: every one of the
                 first MAX_INTERVALS, not thinned as the others are
     heights     by node
+    behind      by node: blocks that it was behind the highest seen anywhere by then
     counts      by workload and figure, as they grew; `refused` are those not accepted, together
     caught_up   by fault: seconds from its end until each of its nodes had shown a block anew that was as high as the
                 highest then
@@ -62,6 +65,7 @@ class Observed:
     state: RunState
     intervals: Points = ()
     heights: Mapping[str, Points] = field(default_factory=dict)
+    behind: Mapping[str, Points] = field(default_factory=dict)
     counts: Mapping[str, Mapping[str, Points]] = field(default_factory=dict)
     moments: tuple[Moment, ...] = ()
     caught_up: Mapping[str, float] = field(default_factory=dict)
@@ -104,6 +108,7 @@ class _Watcher:
         self._intervals: list[tuple[float, float]] = []
         self._heights: dict[str, Series] = {}
         self._seen: set[str] = set()  # nodes with a block
+        self._lags: dict[str, _Lag] = {}
         self._counts: dict[str, dict[str, Series]] = {}
         self._moments: list[Moment] = []
         self._left_out: dict[str, set[str]] = {}
@@ -141,9 +146,12 @@ class _Watcher:
         elif len(self._heights) < MAX_NODES:
             series = Series() if len(self._heights) < _ENOUGH_NODES else Series(_COARSE)
             self._heights[block.node] = series
+            self._lags[block.node] = _Lag(Series(series.limit))
             series.add(t, block.height)
         else:
             self._left_out.setdefault("nodes", set()).add(block.node)
+        if (lag := self._lags.get(block.node)) is not None:
+            lag.see(t, block.height, self._top)
         self._seen.add(block.node)
         if block.height > self._top:
             self._top = block.height
@@ -213,6 +221,7 @@ class _Watcher:
             state,
             tuple(self._intervals),
             {node: series.points() for node, series in self._heights.items()},
+            {node: lag.end(state.t, self._top) for node, lag in self._lags.items()},
             {name: {key: one.points() for key, one in series.items()} for name, series in self._counts.items()},
             tuple(self._moments),
             self._caught_up,
@@ -221,6 +230,41 @@ class _Watcher:
             any(series.is_thinned for series in every),
             left_out,
         )
+
+
+class _Lag:
+    """By how many blocks a node is behind the highest, from each of its blocks to the next.
+
+    Whenever another node was faster it is one behind, for a moment: just before a block that does not count."""
+
+    def __init__(self, series: Series) -> None:
+        self.series = series
+        self._height: int | None = None
+        self._at = self._behind = 0.0
+        self._is_told = True
+
+    def see(self, t: float, height: int, top: float) -> None:
+        """The node showed this block, when `top` was the highest anywhere."""
+        was_behind = self._until(t, top)
+        behind = max(0.0, top - height)
+        self._is_told = was_behind or behind > 0 or self._behind > 0 or self._height is None
+        self._at, self._behind, self._height = (t + _AFTERWARDS if was_behind else t), behind, height
+        if self._is_told:
+            self.series.add(self._at, behind)
+
+    def end(self, t: float, top: float) -> list[Point]:
+        """All of it, to the end of the run."""
+        self._until(t, top)
+        return self.series.points()
+
+    def _until(self, t: float, top: float) -> bool:
+        before = 0.0 if self._height is None else top - self._height
+        if before < _TELLING:
+            return False
+        if not self._is_told:
+            self.series.add(self._at, self._behind)
+        self.series.add(t, before)
+        return True
 
 
 def _count(value: object) -> float | None:

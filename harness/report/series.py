@@ -26,7 +26,7 @@ class Series:
     def __init__(self, limit: int = MAX_BUCKETS) -> None:
         self.count = 0
         self.width = _FINEST
-        self._limit = limit
+        self.limit = limit
         self._buckets: dict[int, tuple[Point, Point, Point]] = {}  # smallest, greatest, last
 
     def add(self, t: float, value: float) -> None:
@@ -35,7 +35,7 @@ class Series:
         self.count += 1
         point = (t, value)
         self._put(int(t // self.width), (point, point, point))
-        while len(self._buckets) > self._limit:
+        while len(self._buckets) > self.limit:
             self._double()
 
     def points(self) -> list[Point]:

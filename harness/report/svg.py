@@ -43,11 +43,11 @@ class Scale:
         return self.start + (self.end - self.start) * min(1.0, max(0.0, share))
 
 
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round values from `low` to `high`, about `count` of them."""
+def ticks(low: float, high: float, count: int = 5, least: float = 0.0) -> list[float]:
+    """Round values from `low` to `high`, about `count` of them, and at least so far apart."""
     if not high - low > _TELLABLE * max(1.0, abs(low), abs(high)):
         return [low]
-    rough = (high - low) / count
+    rough = max((high - low) / count, least)
     magnitude = 10.0 ** math.floor(math.log10(rough))
     step = next((s * magnitude for s in _STEPS if s * magnitude >= rough * 0.999), 10 * magnitude)
     return _multiples(low, high, step)

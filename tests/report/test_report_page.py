@@ -122,6 +122,22 @@ def test_who_steered_is_shown_and_pauses_are_shaded(events: Any, record: Any) ->
     assert "pause by ops@here" in html
 
 
+def test_who_is_behind_is_behind_and_who_is_slow_for_a_moment_is_not(record: Any) -> None:
+    seen: list[tuple[float, Event]] = []
+    for height in range(1, 2001):  # long enough to be thinned
+        t = float(height)
+        seen.append((t, BlockObserved("fast", height, "h", "p", t)))
+        if not 500 < height < 510:
+            seen.append((t + 0.1, BlockObserved("slow", height, "h", "p", t)))
+        if height <= 1900:
+            seen.append((t + 0.2, BlockObserved("gone", height, "h", "p", t)))
+    behind = observe(record(seen)).behind
+    assert max(value for _, value in behind["fast"]) == 0
+    assert [(t, value) for t, value in behind["slow"] if value] == [(510.1, 10)]
+    assert behind["slow"][:4] == [(1.1, 0), (500.1, 0), (510.1, 10), (510.101, 0)]
+    assert behind["gone"][-2:] == [(1900.2, 0), (2000.1, 100)]
+
+
 def test_intervals_and_heights_are_those_that_were_seen(record: Any) -> None:
     seen: list[tuple[float, Event]] = [
         (1.0, BlockObserved("a", 1, "1", "0", 100.0)),
