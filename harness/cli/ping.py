@@ -47,8 +47,9 @@ def ping_(
     """Connect to the hosts that match PATTERN, and show what they are; changes nothing there.
 
     LATENCY is the median round trip of a small command over the open connection. CLOCK says how far the machine's
-    clock is ahead of ours. SIZE has the disk that is free where runs keep what they have there. ROOT: whether one can become it. CAN: what is
-    there for faults and nodes; with a ? what only root could tell. Exits with 3 when a machine was not reached.
+    clock is ahead of ours. SIZE has the disk that is free where runs keep what they have there. ROOT: whether one can
+    become it. CAN: what is there for faults and nodes; with a ? what only root could tell. Exits with 3 when a machine
+    was not reached.
 
     \b
     Examples:

@@ -48,8 +48,8 @@ def adoption_of(host: HostSpec, role: RoleInfo) -> Adoption | None:
 
 
 def reports_of(nodes: Sequence[PlannedNode], seen: Sequence[HostReport]) -> tuple[HostReport, ...]:
-    """What deployers have seen of the nodes' hosts; how nodes are launched is ours to say, but for adopted ones: to these
-    what the inventory allows can be done."""
+    """What deployers have seen of the nodes' hosts; how nodes are launched is ours to say, but for adopted ones: to
+    these what the inventory allows can be done."""
     reports = {report.host: replace(report, capabilities=of_ours(report.capabilities)) for report in seen}
     for node in nodes:
         if node.adoption is not None:
