@@ -77,7 +77,7 @@ def _why_not(capability: MachineCapability, adoption: Adoption) -> str:
     """The end of "needs X, which …"."""
     if capability.startswith("link-"):
         return "cannot be had of an adopted node: its links are its own"
-    if capability is MachineCapability.LAUNCH:
+    if capability in (MachineCapability.LAUNCH, MachineCapability.CLOCK):
         return "cannot be had of an adopted node: how it is started is not the harness's to say"
     if capability is MachineCapability.OWN_DISK:
         return "cannot be had of an adopted node: its disk is whatever it was given"

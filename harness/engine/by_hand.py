@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from harness.control.protocol import BadRequest, FaultRequest
 from harness.engine.context import RunShared
 from harness.errors import FaultError, PluginLoadError, UnknownPluginError
+from harness.plugin.contract.base import MachineCapability
 from harness.plugin.contract.fault import Fault
 from harness.plugin.contract.fault_use import FAULTS
 from harness.plugin.contract.node import Node
@@ -75,10 +76,13 @@ class FaultsByHand:
             told = problems_from_validation(error, None, (), cls.Config, data=dict(request.options))
             raise BadRequest(f"{request.fault}: {'; '.join(f'{one.path}: {one.message}' for one in told)}") from None
 
+    SEEN_BY_IT = frozenset({MachineCapability.OWN_DISK, MachineCapability.CLOCK})
+    """What a fault looks for itself, and no node says of itself."""
+
     def _lacking(self, fault: Fault[Any], targets: Sequence[Node]) -> str:
         """Why these nodes cannot have it in this run, "" when they can. Links are controlled only where that was asked
         for when the network was deployed."""
-        for capability in sorted(fault.requires_machine()):
+        for capability in sorted(fault.requires_machine() - self.SEEN_BY_IT):
             if capability.name.startswith("LINK_"):
                 if capability not in self._shared.plan.machine_needs:
                     return f"the network was deployed without {capability}: nothing in the playbook needs it"

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import anyio
 import anyio.to_thread
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from harness.api import (
     Access,
@@ -39,15 +39,17 @@ from harness.api import (
     UsageError,
     file_name,
 )
+from harness_agent import clocks
 from harness_agent.disks import LEAST, reported, size_for
 from harness_agent.nft import RULES
 from harness_agent.ports import PortLeases
 from harness_agent.relay import SHAPES
 from harness_docker import disks, images, pods, python, record, sweep
-from harness_docker.containers import LOOPBACK, ROOT, Attachment, Blueprint, safe
+from harness_docker.containers import LOOPBACK, ROOT, Attachment, Blueprint, Helper, run_helper, safe
 from harness_docker.deployment import DockerDeployment
 from harness_docker.engine import Engine, NoEngine
 from harness_docker.images import Source
+from harness_docker.limits import LEAST_MEMORY, limit_problems, limits_of
 from harness_docker.links import Closing, Links, Stage, lay, offered
 from harness_docker.machine import DockerMachine
 from harness_docker.networks import make_network
@@ -56,9 +58,7 @@ from harness_docker.reaper import Reaper
 ANY = "0.0.0.0"
 FIRST_PORT = 26000
 """The ports of a node in its container: each has an address of its own, so they are the same in all."""
-LEAST_MEMORY = 6 << 20
-"""Bytes: engines refuse to limit a container to less."""
-CAPABILITIES = DockerMachine.capabilities | {MachineCapability.OWN_DISK}
+CAPABILITIES = DockerMachine.capabilities | {MachineCapability.OWN_DISK, MachineCapability.CLOCK}
 NODES = ROOT / "nodes"
 
 
@@ -90,13 +90,6 @@ class DockerConfig(Config):
     )
 
 
-class Limits(Config):
-    """What a host's or group's variables harness_cpus and harness_memory say."""
-
-    harness_cpus: float | None = Field(None, ge=0.01)
-    harness_memory: Size | None = Field(None, ge=LEAST_MEMORY)
-
-
 class DockerDeployer(Deployer[DockerConfig]):
     """Nodes in containers of a Docker engine: one container a node, in a network of the run's own. Their ports are
     published on 127.0.0.1; images are built from what the chain brings, or named.
@@ -119,11 +112,12 @@ class DockerDeployer(Deployer[DockerConfig]):
         try:
             problems = await self._image_problems(engine, chain)
             links, unlinked = offered(self.config.links, await self._why_no_rules(engine))
-            facts, lacks = await anyio.to_thread.run_sync(_facts, engine.info), {**_lacks(engine.info), **unlinked}
+            lacks = {**_lacks(engine.info), **unlinked, **await self._clockless(engine, chain)}
+            facts = await anyio.to_thread.run_sync(_facts, engine.info)
             reports = []
             for name, host in hosts.items():
                 diskful, diskless = reported(host, self.config.disk, "")
-                limits = (*self._limit_problems(host, engine.info), *diskful)
+                limits = (*limit_problems(host, self.config.cpus, self.config.memory, engine.info), *diskful)
                 missing, refused = {**lacks, **diskless}, (ADOPTS_NOT,) if name in adopted else ()
                 can = (CAPABILITIES | links) - missing.keys()
                 reports.append(HostReport(name, can, (*problems, *limits, *refused), missing, facts))
@@ -148,6 +142,19 @@ class DockerDeployer(Deployer[DockerConfig]):
         except InfrastructureError as error:
             return str(error)
 
+    async def _clockless(self, engine: Engine, chain: Chain[Any]) -> Mapping[MachineCapability, str]:
+        """Nothing of an image that is yet to be made: the fault says it then."""
+        try:
+            image = await images.find(engine, self._source(engine, chain), chain.name)
+            if image is None:
+                return {}
+            name, labels = await _trial()
+            look = Helper(name, image.id, ("sh", "-c", clocks.LOOK), None, labels)
+            status, _ = await engine.stream(lambda _: run_helper(engine.client, look))
+        except (UsageError, InfrastructureError):  # which is a problem of its own, or of everything
+            return {}
+        return {MachineCapability.CLOCK: clocks.NO_LIBRARY.format("the nodes' image")} if status else {}
+
     def _pod_source(self) -> Source:
         """Nodes' own images need have no nft."""
         return Source(
@@ -165,35 +172,6 @@ class DockerDeployer(Deployer[DockerConfig]):
             arguments=config.build_args,
             python=config.python,
         )
-
-    def _limits(self, host: HostSpec) -> tuple[float | None, int | None]:
-        """CPUs and bytes of memory for each node of this host. Raises ValueError with a sentence."""
-        given = {key: host.vars[key] for key in Limits.model_fields if key in host.vars}
-        try:
-            limits = Limits.model_validate(given)
-        except ValidationError as error:
-            told = [
-                f"{problem['loc'][0]}: {problem['msg'].removeprefix('Value error, ')}" for problem in error.errors()
-            ]
-            raise ValueError("; ".join(told)) from error
-        return (
-            self.config.cpus if limits.harness_cpus is None else limits.harness_cpus,
-            self.config.memory if limits.harness_memory is None else limits.harness_memory,
-        )
-
-    def _limit_problems(self, host: HostSpec, info: Mapping[str, Any]) -> list[str]:
-        try:
-            cpus, memory = self._limits(host)
-        except ValueError as error:
-            return [str(error)]
-        problems = []
-        if cpus is not None and cpus > info["NCPU"]:
-            problems.append(f"each node is to have {cpus:g} CPUs, and this engine has {info['NCPU']}")
-        if cpus is not None and not info.get("CpuCfsQuota", True):
-            problems.append("the kernel of this engine cannot limit CPUs (no CFS quota)")
-        if memory is not None and not info.get("MemoryLimit", True):
-            problems.append("the kernel of this engine cannot limit memory")
-        return problems
 
     @asynccontextmanager
     async def deploy(self, request: DeployRequest) -> AsyncIterator[Deployment]:
@@ -239,7 +217,7 @@ class DockerDeployer(Deployer[DockerConfig]):
         run_dir = request.run_dir.absolute()
         try:
             source = await anyio.to_thread.run_sync(self._source, engine, request.chain)
-            limits = {node.host.name: self._limits(node.host) for node in request.nodes}
+            limits = {n.host.name: limits_of(n.host, self.config.cpus, self.config.memory) for n in request.nodes}
             sizes = {node.spec.name: size_for(node.host, self.config.disk) for node in request.nodes}
         except (UsageError, ValueError) as error:
             raise DeployError(f"docker: {error}") from error

@@ -48,25 +48,37 @@ def words(path: str) -> "list[bytes]":
         return file.read().split(b"\0")[:-1]
 
 
-def look(argv: "list[str]") -> "list[tuple[int, bool | None, str]]":
+def parent_of(pid: int) -> int:
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[1])
+
+
+def started_as(argv: "list[str]") -> "list[int]":
+    """The processes with these arguments. A script's interpreter stands before them; so does a container's init, which
+    is none of them: it is the parent of one and has more words."""
     wanted = [os.fsencode(word) for word in argv]
-    found: list[tuple[int, bool | None, str]] = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    lines: dict[int, list[bytes]] = {}
+    parents: dict[int, int] = {}
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         try:
-            line = words(f"/proc/{name}/cmdline")
-            if line[len(line) - len(wanted) :] != wanted:
-                continue
-            try:
-                with open(f"/proc/{name}/maps", "rb") as file:
-                    found.append(
-                        (
-                            int(name),
-                            b"libfaketime" in file.read(),
-                            obstacle_in(os.readlink(f"/proc/{name}/exe"), f"/proc/{name}/exe"),
-                        )
-                    )
-            except PermissionError:
-                found.append((int(name), None, ""))
+            line = words(f"/proc/{pid}/cmdline")
+            if line[len(line) - len(wanted) :] == wanted:
+                lines[pid], parents[pid] = line, parent_of(pid)
+        except OSError:
+            continue
+    wrappers = {above for pid, above in parents.items() if above in lines and len(lines[above]) > len(lines[pid])}
+    return [pid for pid in lines if pid not in wrappers]
+
+
+def look(argv: "list[str]") -> "list[tuple[int, bool | None, str]]":
+    found: list[tuple[int, bool | None, str]] = []
+    for pid in started_as(argv):
+        try:
+            with open(f"/proc/{pid}/maps", "rb") as file:
+                inside = b"libfaketime" in file.read()
+            found.append((pid, inside, obstacle_in(os.readlink(f"/proc/{pid}/exe"), f"/proc/{pid}/exe")))
+        except PermissionError:
+            found.append((pid, None, ""))
         except OSError:
             continue
     return found

@@ -27,6 +27,8 @@ from harness_nemesis.together import each
 from harness_nemesis.upgrade import run_as
 
 SCRIPT = "clock_script"
+WITHOUT = {"LD_PRELOAD": ""}
+"""Whatever commands in a node's container have of its environment."""
 CLOSE = 2.0
 """Seconds by which a clock may be off what was asked for: reading two takes a moment."""
 
@@ -70,7 +72,8 @@ class ClockSkew(Fault[ClockSkewConfig]):
         self._env: dict[str, dict[str, str]] = {}
 
     def requires_machine(self) -> frozenset[MachineCapability]:
-        return frozenset({MachineCapability.NODE_CONTROL, MachineCapability.COMMANDS, MachineCapability.LAUNCH})
+        always = frozenset({MachineCapability.NODE_CONTROL, MachineCapability.COMMANDS, MachineCapability.LAUNCH})
+        return always if self.config.library else always | {MachineCapability.CLOCK}
 
     async def inject(self, ctx: FaultContext) -> None:
         await each(ctx.targets, self._inject)
@@ -102,7 +105,7 @@ class ClockSkew(Fault[ClockSkewConfig]):
 
         async def one(node: Node) -> None:
             env = self._env.get(node.name, {})
-            offset = await self._told(node, env) - await self._told(node, {})
+            offset = await self._told(node, env) - await self._told(node, WITHOUT)
             seen[node.name] = {"processes": await ask(node, SCRIPT, "look", node.launch.argv), "offset": offset}
 
         return await self._seen(ctx, seen, one, skewed=True)

@@ -40,7 +40,7 @@ from harness.api import (
     UsageError,
     file_name,
 )
-from harness_agent import AgentClient, disks
+from harness_agent import AgentClient, clocks, disks
 from harness_agent.ports import PortLeases
 from harness_agent.relay import SHAPES, Door, LinkShaper, RelayShaper, spawn, wants_links
 from harness_agent.remote import files, leftovers
@@ -136,7 +136,7 @@ class ProcessDeployer(Deployer[ProcessConfig]):
     name = "process"
     Config = ProcessConfig
     capabilities: ClassVar[frozenset[MachineCapability]] = (
-        LocalMachine.capabilities | SHAPES | {MachineCapability.OWN_DISK}
+        LocalMachine.capabilities | SHAPES | {MachineCapability.OWN_DISK, MachineCapability.CLOCK}
     )
 
     async def inspect(self, nodes: Sequence[PlannedNode], chain: Chain[Any], access: Access) -> Sequence[HostReport]:
@@ -146,7 +146,8 @@ class ProcessDeployer(Deployer[ProcessConfig]):
     def _report(self, host: HostSpec) -> HostReport:
         unlinked = dict.fromkeys(SHAPES, NO_RELAY) if self.config.relay == "off" else {}
         problems, diskless = disks.reported(host, self.config.disk, disks.why_none_here())
-        lacks = {**unlinked, **diskless}
+        clockless = {MachineCapability.CLOCK: why} if (why := clocks.why_none_here()) else {}
+        lacks = {**unlinked, **diskless, **clockless}
         return HostReport(host.name, self.capabilities - lacks.keys(), (*_problems(host), *problems), lacks)
 
     @asynccontextmanager

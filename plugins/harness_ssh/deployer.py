@@ -33,7 +33,7 @@ from harness.api import (
     SpecError,
     TeardownError,
 )
-from harness_agent import AgentClient, KeeperSpec, SweepReport, disks, holder
+from harness_agent import AgentClient, KeeperSpec, SweepReport, clocks, disks, holder
 from harness_agent.nft import RULES, NftShaper, survey
 from harness_agent.relay import SHAPES
 from harness_agent.remote.state import BASE
@@ -109,7 +109,7 @@ class SshDeployer(Deployer[SshConfig]):
     name = "ssh"
     Config = SshConfig
     capabilities: ClassVar[frozenset[MachineCapability]] = (
-        agents.CAPABILITIES | SHAPES | RULES | {MachineCapability.OWN_DISK}
+        agents.CAPABILITIES | SHAPES | RULES | {MachineCapability.OWN_DISK, MachineCapability.CLOCK}
     )
 
     async def inspect(self, nodes: Sequence[PlannedNode], chain: Chain[Any], access: Access) -> Sequence[HostReport]:
@@ -320,8 +320,10 @@ class SshDeployer(Deployer[SshConfig]):
             why_not = told if isinstance(told, str) else ""
         links, lacks = firewall.capabilities(self.config.links, why_not)
         in_the_way, diskless = await disks.reported_on(machine, host, self.config.disk)
-        can = (agents.CAPABILITIES | {MachineCapability.OWN_DISK} | links) - diskless.keys()
-        return HostReport(host.name, can, (*problems, *in_the_way), {**lacks, **diskless}, facts)
+        clockless = {MachineCapability.CLOCK: why} if (why := await clocks.why_none_on(machine)) else {}
+        of_nodes = agents.CAPABILITIES | {MachineCapability.OWN_DISK, MachineCapability.CLOCK}
+        lacks = {**lacks, **diskless, **clockless}
+        return HostReport(host.name, (of_nodes | links) - lacks.keys(), (*problems, *in_the_way), lacks, facts)
 
     async def _sites(
         self, hosts: Sequence[HostSpec], pool: Pool, holds: Mapping[str, Hold], lookers: Mapping[str, Machine]

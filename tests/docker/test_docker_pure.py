@@ -21,8 +21,9 @@ from harness.api import HostSpec
 from harness_docker import images, sweep
 from harness_docker.archive import Entry, pack, unpack_one
 from harness_docker.containers import owner_of
-from harness_docker.deployer import DockerConfig, DockerDeployer, _alive
+from harness_docker.deployer import _alive
 from harness_docker.engine import Engine, NoEngine, unusable
+from harness_docker.limits import limits_of
 from harness_docker.links import offered
 from harness_docker.service import _moment
 from harness_docker.spool import Spool
@@ -242,12 +243,11 @@ def test_where_the_engine_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 def test_limits_of_hosts_win_over_options() -> None:
-    deployer = DockerDeployer(DockerConfig(cpus=2, memory="1GiB"))  # type: ignore[arg-type]
-    assert deployer._limits(HostSpec("h", {})) == (2, 1 << 30)
-    assert deployer._limits(HostSpec("h", {"harness_memory": "64MiB"})) == (2, 64 << 20)
-    assert deployer._limits(HostSpec("h", {"harness_cpus": 0.5, "ansible_host": "x"})) == (0.5, 1 << 30)
+    assert limits_of(HostSpec("h", {}), 2, 1 << 30) == (2, 1 << 30)
+    assert limits_of(HostSpec("h", {"harness_memory": "64MiB"}), 2, 1 << 30) == (2, 64 << 20)
+    assert limits_of(HostSpec("h", {"harness_cpus": 0.5, "ansible_host": "x"}), 2, 1 << 30) == (0.5, 1 << 30)
     with pytest.raises(ValueError, match=r"harness_cpus: .*; harness_memory: "):
-        deployer._limits(HostSpec("h", {"harness_cpus": "$(id)", "harness_memory": "lots"}))
+        limits_of(HostSpec("h", {"harness_cpus": "$(id)", "harness_memory": "lots"}), None, None)
 
 
 @pytest.mark.parametrize(

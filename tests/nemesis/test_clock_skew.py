@@ -1,65 +1,65 @@
-"""A wrong clock, as the node itself reads it; and programs on which it would have no effect."""
+"""A wrong clock on every deployer, as the node itself reads it; and programs on which it would have no effect."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fleet.deployers import OnDocker, OnMachines, OnProcess, OnSystemd
 from fleet.errors import FleetUnavailable
 from fleet.packages import ensure
-from harness.api import Deployer, FaultContext, FaultError
-from harness.testing.contracts.base import DeployerSuite
+from harness.api import FaultContext, FaultError, MachineCapability
 from harness.testing.contracts.bench import Bench, Net
 from harness_nemesis.clock_script import obstacle_in
 from harness_nemesis.clock_skew import ClockSkew
-from harness_process.deployer import ProcessConfig, ProcessDeployer
 
 pytestmark = pytest.mark.real
 
 
-@pytest.fixture
-def libfaketime() -> None:
-    """A test never passes by skipping: in CI, what is missing is an error."""
-    try:
-        ensure({"faketime": "faketime"})  # which needs the library's package
-    except FleetUnavailable as missing:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(missing))
+CLOSE = 5.0
+"""Seconds by which two looks at clocks may differ on a busy machine."""
+INSTALL = "apt-get install --yes --no-install-recommends libfaketime"
 
 
-class TestClockSkew(DeployerSuite):
+class Clocks(OnMachines):
     @pytest.fixture
-    def deployer(self) -> Deployer[Any]:
-        return ProcessDeployer(ProcessConfig())
+    def supplied(self, bench: Bench) -> Bench:
+        """With the library where the nodes are."""
+        raise NotImplementedError
 
-    @pytest.mark.parametrize("options", [{"ahead": "90s"}, {"behind": "1h"}])
+    @pytest.mark.parametrize("options", [{"ahead": "90s"}, {"behind": "1h"}], ids=["ahead", "behind"])
     async def test_the_node_reads_a_wrong_time_and_then_the_right_one(
-        self, bench: Bench, fault_context: Callable[[Net], FaultContext], options: dict[str, str], libfaketime: None
+        self, supplied: Bench, fault_context: Callable[[Net], FaultContext], options: dict[str, str]
     ) -> None:
         config = ClockSkew.Config.model_validate(options)
-        async with bench.up() as net:
-            ctx, one = fault_context(net), ClockSkew(config)
+        one = ClockSkew(config)
+        async with supplied.up() as net:
+            ctx = fault_context(net)
             assert (await one.prove(ctx)).holds is False
             for _ in range(2):
                 await one.inject(ctx)
                 proof = await one.prove(ctx)
                 assert proof.holds is True, proof.seen
-            assert abs((await net.ask(net.node.name, "facts"))["time"] - time.time() - config.offset) < 2.0
+            assert abs((await net.ask(net.node.name, "facts"))["time"] - time.time() - config.offset) < CLOSE
+            assert abs(float(self.shell(supplied, "LD_PRELOAD= date +%s")) - time.time()) < CLOSE, "the machine's is not touched"
             await net.node.kill()
             assert (await one.prove(ctx)).holds is False
             for _ in range(2):
                 await one.heal(ctx)
                 healed = await one.prove_healed(ctx)
                 assert healed.holds is True, healed.seen
-            assert abs((await net.ask(net.node.name, "facts"))["time"] - time.time()) < 2.0
+            assert abs((await net.ask(net.node.name, "facts"))["time"] - time.time()) < CLOSE
             assert (await one.prove(ctx)).holds is False
+            with pytest.raises(FileNotFoundError):
+                await net.machine.get(one._file(net.node))
+        (report,) = await supplied.deployer.inspect(supplied.planned(), supplied.chain, supplied.request().access)
+        assert one.requires_machine() <= report.capabilities | {MachineCapability.LAUNCH}, report.lacks
 
     async def test_a_machine_without_the_library_is_told(
         self, bench: Bench, fault_context: Callable[[Net], FaultContext]
@@ -71,6 +71,64 @@ class TestClockSkew(DeployerSuite):
                 await one.inject(fault_context(net))
             await one.heal(fault_context(net))
             assert net.node.pid == pid
+
+
+class Refused(Clocks):
+    async def test_plan_says_what_is_missing(self, bench: Bench) -> None:
+        async with bench.up():
+            """After which there is an image."""
+        (report,) = await bench.deployer.inspect(bench.planned(), bench.chain, bench.request().access)
+        needed = ClockSkew(ClockSkew.Config.model_validate({"ahead": "5s"})).requires_machine()
+        assert needed - report.capabilities == {MachineCapability.CLOCK, MachineCapability.LAUNCH}
+        assert "install the package libfaketime there" in report.lacks[MachineCapability.CLOCK]
+
+
+class TestProcess(OnProcess, Clocks):
+    @pytest.fixture
+    def supplied(self, bench: Bench) -> Bench:
+        """A test never passes by skipping: in CI, what is missing is an error."""
+        try:
+            ensure({"faketime": "faketime"})  # which needs the library's package
+        except FleetUnavailable as missing:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(str(missing))
+        return bench
+
+
+IMAGE = "harness-tests-faketime"
+
+
+class TestDocker(OnDocker, Refused):
+    @pytest.fixture
+    def supplied(self, bench: Bench) -> Bench:
+        dockerfile = f"FROM debian:bookworm-slim\nRUN apt-get update && {INSTALL}\n"
+        self.engine("build", "--tag", IMAGE, "-", input=dockerfile.encode())
+        return self.with_options(bench, base=IMAGE)
+
+
+class TestSystemd(OnSystemd, Refused):
+    @pytest.fixture(autouse=True)
+    def _lease(self, pool: Any) -> Iterator[None]:
+        """Thrown away, with what is installed there."""
+        with pool.lease(1, keep=False) as [host]:
+            self.machines = [host.as_user(self.user)]
+            yield
+
+    @pytest.fixture
+    def supplied(self, bench: Bench) -> Bench:
+        self.machines[0].exec("sh", "-c", f"apt-get update && {INSTALL}")
+        return bench
+
+
+class TestPlain(TestSystemd):
+    """No systemd, and a user who is not root."""
+
+    user = "deploy"
+
+    @pytest.fixture
+    def pool(self, ssh_hosts_plain: Any) -> Any:
+        return ssh_hosts_plain
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ class MachineCapability(enum.StrEnum):
     PAUSE = "pause"  # suspend and resume a node's processes
     COMMANDS = "commands"  # run commands and hold files
     LAUNCH = "launch"  # start a node otherwise, with other arguments or another environment: the core's doing
+    CLOCK = "clock"  # start a node with a clock of its own, by libfaketime
     OWN_DISK = "own-disk"  # a file system of its own, of a given size, for each node
     LINK_CONTROL = "link-control"  # cut and mend the traffic from one node to another
     LINK_DELAY = "link-delay"  # delay it
