@@ -176,12 +176,6 @@ async def test_it_fails_by_the_right_expectation_with_the_right_evidence(judge: 
     assert broken.shows(judged[broken.blamed]), text(judged[broken.blamed])
 
 
-@pytest.mark.parametrize("more", [TRAFFIC, BLOBS], ids=["traffic", "blobs"])
-async def test_the_same_network_unbroken_passes(judge: Callable[..., Any], more: str) -> None:
-    finished: Finished = await judge(Broken({}, "", bool, more=more))
-    assert finished.outcome.exit_code == 0, {k: (e.verdict, e.measured) for k, e in finished.state.expectations.items()}
-
-
 async def test_one_corrupt_share_is_detected_and_does_no_harm(judge: Callable[..., Any]) -> None:
     finished: Finished = await judge(Broken({"validator-0": "corrupt-shares"}, "", bool, more=BLOBS))
     assert finished.verdict_of("da-availability") == "pass"
