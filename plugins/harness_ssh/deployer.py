@@ -37,7 +37,8 @@ from harness_agent import AgentClient, KeeperSpec, SweepReport, clocks, disks, h
 from harness_agent.nft import RULES, NftShaper, survey
 from harness_agent.relay import SHAPES
 from harness_agent.remote.state import BASE
-from harness_ssh import agents, firewall, record
+from harness_agent.tc import TcShaper
+from harness_ssh import agents, firewall, record, traffic
 from harness_ssh.deployment import TUNNEL, Site, prepare
 from harness_ssh.heart import Heart
 from harness_ssh.hold import Hold, owner
@@ -74,8 +75,9 @@ class SshConfig(Config):
     )
     links: firewall.Links = Field(
         "auto",
-        description="what disturbs links: nft drops packets, on machines with root, nft and one node each; a "
-        "relay holds and delays what connections carry; auto is nft for cuts and loss where it can be, else a relay",
+        description="what disturbs links: nft drops packets, tc delays them and slows them down, on machines with root "
+        "and one node each; a relay holds and delays what connections carry; auto is nft and tc where they can be, "
+        "else a relay",
     )
     disk: Size | None = Field(
         None,
@@ -153,7 +155,11 @@ class SshDeployer(Deployer[SshConfig]):
                 tunnels = Tunnels(pool, tasks)
                 sites = await self._sites(hosts, pool, holds, lookers)
                 rules = await self._rules(request, sites, pool)
-                relayed = firewall.wants_relays(self.config.links, request.needs, ruled=rules is not None)
+                queues = await self._queues(request, sites, pool)
+                queued = queues.can if queues is not None else frozenset()
+                relayed = firewall.wants_relays(
+                    self.config.links, request.needs, ruled=rules is not None, queued=queued
+                )
                 prepared = await prepare(
                     request.nodes,
                     request.links,
@@ -163,6 +169,7 @@ class SshDeployer(Deployer[SshConfig]):
                     request.access,
                     request.run_dir if relayed else None,
                     rules,
+                    queues,
                 )
                 with closing(prepared):
                     await disks.mount_all(request.nodes, prepared.placements, self.config.disk, request.access.forks)
@@ -278,6 +285,13 @@ class SshDeployer(Deployer[SshConfig]):
         if self.config.links == "nft":
             raise firewall.refused(rules)
         return None
+
+    async def _queues(self, request: DeployRequest, sites: Mapping[str, Site], pool: Pool) -> TcShaper | None:
+        """None where relays are to do it all, or nothing is to be done."""
+        if not traffic.wants_queues(self.config.links, request.needs):
+            return None
+        queues = await traffic.queues(request.nodes, sites, pool, request.access.forks)
+        return queues if isinstance(queues, TcShaper) else None
 
     async def _look_at(
         self, host: HostSpec, pool: Pool, access: Access, crowded: str, filled: Collection[str]

@@ -19,13 +19,15 @@ from harness.api import (
     Link,
     LinkShape,
     Machine,
+    MachineCapability,
     Placement,
     PlannedNode,
     Unsupported,
     file_name,
 )
-from harness_agent.nft import Split
 from harness_agent.relay import Door, LinkShaper, Relay, RelayShaper, spawn
+from harness_agent.tc import Shared, TcShaper
+from harness_agent.tc.shaper import QUEUES
 from harness_ssh.artifacts import ArtifactStore
 from harness_ssh.hold import Hold
 from harness_ssh.tunnels import LOOPBACK, Tunnels
@@ -143,10 +145,11 @@ async def prepare(
     access: Access,
     relay_logs: Path | None,
     rules: LinkShaper | None,
+    queues: TcShaper | None,
 ) -> SshDeployment:
     """A place for every node, an address for every link and port; `sites` by the hosts' names, `between` the lowest and
     highest port to use, zeros for any. `relay_logs` is the folder for what relays have to say, None for having none;
-    `rules` shape links without them, or beside them. Raises InfrastructureError."""
+    `rules` and `queues` shape links without them, or beside them. Raises InfrastructureError."""
     ours = {node.spec.name: node for node in nodes if node.adoption is None}
     links = [link for link in links if link.dst in ours]  # who runs somebody else's node has told it whom to dial
     inbound: dict[str, list[Link]] = {ours[link.dst].host.name: [] for link in links}
@@ -166,17 +169,31 @@ async def prepare(
             endpoints[name, port] = through
     peers = {link: placements[link.dst].ports[ours[link.dst].peer_port] for link in links}
     addresses = {link: Address(placements[link.dst].advertise, doors.get(link, peers[link])) for link in links}
-    shaper = rules
+    relays = None
     if relay_logs is not None:
         behind = {
             host: [_door(link, placements[link.dst].bind, doors[link], peers[link]) for link in some]
             for host, some in inbound.items()
         }
         relays = await _relays(behind, sites, relay_logs, access)
-        shaper = Split(rules, relays) if rules is not None else relays
+    shaper = _shaper(rules, queues, relays)
     machines = {name: site.machine for name, site in sites.items()}
     folders = {name: site.hold.client.folder for name, site in sites.items() if site.hold is not None}
     return SshDeployment(machines, placements, addresses, endpoints, ArtifactStore(folders, access.forks), shaper)
+
+
+def _shaper(rules: LinkShaper | None, queues: TcShaper | None, relays: LinkShaper | None) -> LinkShaper | None:
+    """Who does what: dropping, delaying and slowing down. None where nobody does anything."""
+    found: dict[MachineCapability, LinkShaper] = {}
+    if (first := rules or relays) is not None:
+        found[MachineCapability.LINK_CONTROL] = first
+    for what in QUEUES:
+        if (some := queues if queues is not None and what in queues.can else relays) is not None:
+            found[what] = some
+    every = list(found.values())
+    if not every:
+        return None
+    return Shared(found, relays or every[0])
 
 
 async def _ports(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Literal
 
 import anyio
 
 from harness.api import DeployError, InfrastructureError, MachineCapability, PlannedNode
-from harness_agent.nft import RULES, NftShaper, Session, survey
+from harness_agent.nft import IP, RULES, NftShaper, Session, survey
 from harness_agent.nft.survey import Survey
 from harness_agent.relay import SHAPES
 from harness_ssh.connection import SshConnection
@@ -16,8 +16,8 @@ from harness_ssh.deployment import Site
 from harness_ssh.pool import Pool
 
 Links = Literal["auto", "relay", "nft"]
-"""What links are shaped by. auto: packets are dropped by nft where it can be, else streams held by relays; delays and
-rates are by relays."""
+"""What links are shaped by. auto: packets are dropped by nft, delayed and slowed down by tc, each where it can be; what
+is left is by relays, which hold streams."""
 
 ANSWERS_WITHIN = 15.0
 """Seconds for a machine to say who is connected with it."""
@@ -27,9 +27,11 @@ def wants_rules(links: Links, needs: frozenset[MachineCapability]) -> bool:
     return links != "relay" and not RULES.isdisjoint(needs)
 
 
-def wants_relays(links: Links, needs: frozenset[MachineCapability], *, ruled: bool) -> bool:
-    """`ruled`: what rules can do is done by them."""
-    return links != "nft" and not (SHAPES - RULES if ruled else SHAPES).isdisjoint(needs)
+def wants_relays(
+    links: Links, needs: frozenset[MachineCapability], *, ruled: bool, queued: Set[MachineCapability] = frozenset()
+) -> bool:
+    """`ruled`: what rules can do is done by them; `queued` is what queues do."""
+    return links != "nft" and not (SHAPES - (RULES if ruled else frozenset()) - queued).isdisjoint(needs)
 
 
 def capabilities(links: Links, why_not: str) -> tuple[frozenset[MachineCapability], dict[MachineCapability, str]]:
@@ -88,15 +90,16 @@ async def rules(
             tasks.start_soon(look, node, host)
     if problems:
         return min(problems)
-    if not all(sites[host].tunnelled for host in homes.values()) and (problem := beside(sessions, seen)):
+    addresses = {ip for told in seen.values() for pairs in told.peers.values() for both in pairs for ip in both}
+    if not all(sites[host].tunnelled for host in homes.values()) and (problem := beside(sessions, addresses)):
         return problem
     return NftShaper.of(run_id, {node: sites[host].machine for node, host in homes.items()}, seen, sessions)
 
 
-def beside(sessions: Iterable[Session], seen: Mapping[str, Survey]) -> str:
-    """Why rules would part us, too, from nodes that we call directly, "" if they do not."""
+def beside(sessions: Iterable[Session], nodes: Set[IP]) -> str:
+    """Why what is done between nodes, at these addresses, would be done to us, too, who call them directly; "" if it
+    would not."""
     clients = {session.client for session in sessions}
-    nodes = {ip for told in seen.values() for pairs in told.peers.values() for both in pairs for ip in both}
     return (
         'we are on the machine of a node, and call others from there: harness_api = "tunnel"' if clients & nodes else ""
     )

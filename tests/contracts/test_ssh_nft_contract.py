@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from harness.api import Deployer, HostSpec, MachineCapability
+from harness.api import Deployer, Flow, HostSpec, LinkShape, MachineCapability
 from harness.testing.contracts.bench import Bench
 from harness.testing.contracts.links import LinksSuite
 from harness.testing.contracts.shapes import ShapesSuite
@@ -34,11 +34,13 @@ class NftContract(LinksSuite, ShapesSuite):
     def _lease(self, pool: Any) -> Iterator[None]:
         with pool.lease(4) as hosts:
             self.machines = [host.as_user(self.user) for host in hosts]
+            before = [self.queues(host) for host in hosts]
             for host in hosts:
                 host.exec("nft", "add table inet bystander")
             try:
                 yield
                 assert all(self.tables(host) == ["inet bystander"] for host in hosts)
+                assert [self.queues(host) for host in hosts] == before
             finally:
                 for host in hosts:
                     host.exec("nft", "delete table inet bystander")
@@ -59,6 +61,10 @@ class NftContract(LinksSuite, ShapesSuite):
         """Looked at past ssh."""
         listed = json.loads(host.exec("nft", "--json", "list", "tables").stdout)["nftables"]
         return [f"{one['table']['family']} {one['table']['name']}" for one in listed if "table" in one]
+
+    @staticmethod
+    def queues(host: Any) -> str:
+        return str(host.exec("tc", "qdisc", "show").stdout)
 
     async def test_what_is_offered(self, bench: Bench) -> None:
         reports = await bench.deployer.inspect(bench.planned(4), bench.chain, bench.request().access)
@@ -90,3 +96,12 @@ class TestBesideRelays(NftContract):
     @pytest.fixture
     def pool(self, ssh_hosts_plain: Any) -> Any:
         return ssh_hosts_plain
+
+    async def test_rates_are_the_kernels(self, bench: Bench) -> None:
+        async with bench.up(3) as net:
+            a, b, _ = net.nodes
+            await net.deployment.shape_links({Flow(a, b): LinkShape(rate=100_000.0)})
+            assert sum("htb 4841: " in self.queues(host) for host in self.machines) == 1
+            await net.deployment.shape_links({})
+            assert not any("htb" in self.queues(host) for host in self.machines)
+            await net.deployment.shape_links({Flow(a, b): LinkShape(rate=100_000.0)})

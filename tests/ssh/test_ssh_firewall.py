@@ -8,7 +8,6 @@ import pytest
 
 from harness.api import Adoption, HostSpec, MachineCapability, NodeSpec, PlannedNode
 from harness_agent.nft import Session
-from harness_agent.nft.survey import Survey
 from harness_ssh.firewall import Links, beside, capabilities, crowded, wants_relays, wants_rules
 
 CONTROL, DELAY = MachineCapability.LINK_CONTROL, MachineCapability.LINK_DELAY
@@ -66,6 +65,5 @@ def test_addresses_tell_nodes_apart_where_each_has_a_machine() -> None:
 
 def test_a_controller_on_a_nodes_machine_is_seen() -> None:
     ours, theirs = ip_address("10.0.0.1"), ip_address("10.0.0.2")
-    seen = {"a": Survey("nft", {"b": ((theirs, ours),)})}
-    assert beside([Session.of("10.0.0.9 1 10.0.0.1 22")], seen) == ""
-    assert "tunnel" in beside([Session.of("10.0.0.1 1 10.0.0.2 22")], seen)
+    assert beside([Session.of("10.0.0.9 1 10.0.0.1 22")], {ours, theirs}) == ""
+    assert "tunnel" in beside([Session.of("10.0.0.1 1 10.0.0.2 22")], {ours, theirs})

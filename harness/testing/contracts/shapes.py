@@ -124,6 +124,12 @@ class ShapesSuite(DeployerSuite):
             slowly = SIZE / RATE
             assert await net.ask(a, "push", "ab", SIZE, timeout=60.0) >= 0.8 * slowly
             assert await net.ask(a, "push", "ac", SIZE, timeout=60.0) < slowly, "another link was slowed down with it"
+            wiring = Wiring(bench.links(net.nodes), net.nodes)
+            wiring.deployment = net.deployment
+            seen = await wiring.throughput([Link(a, b), Link(a, c)], SIZE, 60.0)
+            assert 0.5 * RATE <= (seen[Link(a, b)].there or 0.0) <= 1.25 * RATE, seen
+            assert (seen[Link(a, b)].back or 0.0) > 2 * RATE, f"the other way was slowed down with it: {seen}"
+            assert (seen[Link(a, c)].there or 0.0) > 2 * RATE, f"another link was slowed down with it: {seen}"
             await net.deployment.shape_links({})
             assert await net.ask(a, "push", "ab", SIZE, timeout=60.0) < slowly, "it is still slow"
 
