@@ -40,6 +40,18 @@ def whole(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def cores(value: float) -> str:
+    return f"{value:.2g}"
+
+
+def size(value: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(value) < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} TB"
+
+
 def fault_bands(state: RunState) -> tuple[Band, ...]:
     """The stretches in which faults were there, or may have been."""
     bands: list[Band] = []
@@ -94,6 +106,7 @@ def charts_of(observed: Observed, samples: SampleReading) -> tuple[Chart, ...]:
         _behind(observed),
         *_throughput(observed),
         *_latencies(observed, samples),
+        *_measures(observed),
     )
 
 
@@ -187,6 +200,20 @@ def _throughput(observed: Observed) -> Iterator[Chart]:
         if "refused" in names:
             note += " Refused: rejected, dropped, failed or timed out."
         yield _chart(observed, f"Throughput of {workload}", lines, value=per_second, note=note)
+
+
+def _measures(observed: Observed) -> Iterator[Chart]:
+    """What nodes used, where it was measured."""
+    for what, title, value, note in (
+        ("cpu", "CPU of nodes", cores, "Cores that a node's processes used, since the time before."),
+        ("memory", "Memory of nodes", size, "What a node's processes held."),
+    ):
+        if series := {node: points for node, points in observed.measures.get(what, {}).items() if points}:
+            most = {node: max(value for _, value in points) for node, points in series.items()}
+            lines = _node_lines(series, sorted(most, key=lambda node: (-most[node], node)))
+            if len(lines) > STYLES:
+                note = f"{note} In colour: the {STYLES} that had most of it."
+            yield _chart(observed, title, lines, value=value, note=note, listed=_listed(lines))
 
 
 def _latencies(observed: Observed, samples: SampleReading) -> Iterator[Chart]:

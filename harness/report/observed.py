@@ -12,6 +12,7 @@ from harness.record.events import (
     Event,
     FaultStaged,
     NodeChanged,
+    NodeMeasured,
     Recorded,
     Steered,
     ViolationSeen,
@@ -19,7 +20,7 @@ from harness.record.events import (
 )
 from harness.record.reduce import reduce, reduce_all
 from harness.record.state import RunState
-from harness.report.series import Point, Points, Series
+from harness.report.series import MAX_BUCKETS, Point, Points, Series
 
 MAX_NODES = 256
 MAX_WORKLOADS = 24
@@ -53,6 +54,7 @@ class Observed:
                 first MAX_INTERVALS, not thinned as the others are
     heights     by node
     behind      by node: blocks that it was behind the highest seen anywhere by then
+    measures    cpu (cores) and memory (bytes) by node
     counts      by workload and figure, as they grew; `refused` are those not accepted, together
     caught_up   by fault: seconds from its end until each of its nodes had shown a block anew that was as high as the
                 highest then
@@ -66,6 +68,7 @@ class Observed:
     intervals: Points = ()
     heights: Mapping[str, Points] = field(default_factory=dict)
     behind: Mapping[str, Points] = field(default_factory=dict)
+    measures: Mapping[str, Mapping[str, Points]] = field(default_factory=dict)
     counts: Mapping[str, Mapping[str, Points]] = field(default_factory=dict)
     moments: tuple[Moment, ...] = ()
     caught_up: Mapping[str, float] = field(default_factory=dict)
@@ -115,6 +118,7 @@ class _Watcher:
         self._lost_moments = self._lost_intervals = self._odd = 0
         self._awaited: dict[str, tuple[float, float, set[str]]] = {}  # fault → healed at, height to reach, nodes
         self._caught_up: dict[str, float] = {}
+        self._measures: dict[str, dict[str, Series]] = {}
         self._pauses: list[tuple[float, float]] = []
         self._paused_at: float | None = None
         self._blocks = 0
@@ -129,6 +133,9 @@ class _Watcher:
                 self._moment(t, "exit", f"{node} exited unasked: {why or 'no reason known'}")
             case ViolationSeen(expectation, message):
                 self._moment(t, "violation", f"{expectation}: {message}")
+            case NodeMeasured(node, _, _, cpu, memory):
+                self._measured(t, node, "cpu", cpu)
+                self._measured(t, node, "memory", memory)
             case Steered(what, by, detail):
                 self._moment(t, "steered", f"{what} by {by}" + (f": {detail}" if detail else ""))
                 self._steered(t, what)
@@ -193,6 +200,14 @@ class _Watcher:
         refused = [count for name in _REFUSED if (count := _count(figures.get(name))) is not None]
         series.setdefault("refused", Series()).add(t, sum(refused))
 
+    def _measured(self, t: float, node: str, what: str, value: float | None) -> None:
+        of_nodes = self._measures.setdefault(what, {})
+        count = _count(value)
+        if count is None or (node not in of_nodes and len(of_nodes) >= MAX_NODES):
+            return
+        limit = MAX_BUCKETS if len(of_nodes) < _ENOUGH_NODES else _COARSE
+        of_nodes.setdefault(node, Series(limit)).add(t, count)
+
     def _steered(self, t: float, what: str) -> None:
         if what == "pause" and self._paused_at is None:
             self._paused_at = t
@@ -222,7 +237,8 @@ class _Watcher:
             tuple(self._intervals),
             {node: series.points() for node, series in self._heights.items()},
             {node: lag.end(state.t, self._top) for node, lag in self._lags.items()},
-            {name: {key: one.points() for key, one in series.items()} for name, series in self._counts.items()},
+            _points(self._measures),
+            _points(self._counts),
             tuple(self._moments),
             self._caught_up,
             tuple(self._pauses) if self._paused_at is None else (*self._pauses, (self._paused_at, state.t)),
@@ -230,6 +246,10 @@ class _Watcher:
             any(series.is_thinned for series in every),
             left_out,
         )
+
+
+def _points(series: Mapping[str, Mapping[str, Series]]) -> dict[str, Mapping[str, Points]]:
+    return {name: {key: one.points() for key, one in inner.items()} for name, inner in series.items()}
 
 
 class _Lag:
@@ -247,7 +267,10 @@ class _Lag:
         """The node showed this block, when `top` was the highest anywhere."""
         was_behind = self._until(t, top)
         behind = max(0.0, top - height)
-        self._is_told = was_behind or behind > 0 or self._behind > 0 or self._height is None
+        is_new = was_behind or behind > 0 or self._behind > 0 or self._height is None
+        if is_new and not (self._is_told or was_behind):
+            self.series.add(self._at, self._behind)
+        self._is_told = is_new
         self._at, self._behind, self._height = (t + _AFTERWARDS if was_behind else t), behind, height
         if self._is_told:
             self.series.add(self._at, behind)

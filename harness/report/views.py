@@ -208,7 +208,7 @@ def node_table(state: RunState, alive: bool) -> Table:
     notes = [f"{node.name}: {node.last_error}" for node in nodes[:MAX_ROWS] if node.exits]
     if len(nodes) > MAX_ROWS:
         notes.append(f"… and {len(nodes) - MAX_ROWS:,} more in result.json")
-    columns = ("node", "role", "machine", "state", "height", "behind", "unasked exits", "faults")
+    columns = ("node", "role", "machine", "version", "state", "height", "behind", "unasked exits", "faults")
     numeric = frozenset({"height", "behind", "unasked exits", "faults"})
     return Table("nodes", columns, rows, numeric, notes=tuple(notes))
 
@@ -218,7 +218,7 @@ def _node(node: NodeStatus, state: RunState, alive: bool) -> Row:
     is_gone = not alive and state.finish is None and node.state in ("starting", "running", "paused")
     faults = sum(node.name in fault.targets for fault in state.faults.values())
     cells = (
-        node.name, node.role or NONE, node.machine or NONE, "gone" if is_gone else node.state, f"{node.height:,}",
+        node.name, node.role or NONE, node.machine or NONE, node.version or NONE, "gone" if is_gone else node.state, f"{node.height:,}",
         NONE if lag is None else f"{lag:,}", str(node.exits), str(faults),
     )  # fmt: skip
     return Row(cells, Mood.BAD if node.exits else Mood.PLAIN)

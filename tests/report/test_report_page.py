@@ -17,6 +17,7 @@ from harness.record.events import (
     Event,
     FaultStaged,
     NodeChanged,
+    NodeMeasured,
     PhaseEnded,
     PhaseStarted,
     Recorded,
@@ -131,11 +132,27 @@ def test_who_is_behind_is_behind_and_who_is_slow_for_a_moment_is_not(record: Any
             seen.append((t + 0.1, BlockObserved("slow", height, "h", "p", t)))
         if height <= 1900:
             seen.append((t + 0.2, BlockObserved("gone", height, "h", "p", t)))
+        if height == 1200:
+            seen.append((t - 0.5, BlockObserved("slow", height - 2, "h", "p", t)))
+    seen.sort(key=lambda pair: pair[0])
     behind = observe(record(seen)).behind
     assert max(value for _, value in behind["fast"]) == 0
-    assert [(t, value) for t, value in behind["slow"] if value] == [(510.1, 10)]
+    assert [(t, value) for t, value in behind["slow"] if value] == [(510.1, 10), (1199.5, 1), (1200.1, 2)]
     assert behind["slow"][:4] == [(1.1, 0), (500.1, 0), (510.1, 10), (510.101, 0)]
+    assert behind["slow"][4:7] == [(1199.1, 0), (1199.5, 1), (1200.1, 2)]
     assert behind["gone"][-2:] == [(1900.2, 0), (2000.1, 100)]
+
+
+def test_what_nodes_used_and_which_version_they_are_is_shown_where_it_was_measured(events: Any, record: Any) -> None:
+    assert "CPU of nodes" not in _page(observe(record(events())))
+    measured: list[tuple[float, Event]] = [
+        (float(t), NodeMeasured("validator-0", 3, "devnet 1.2.3", 0.25 if t > 5 else None, 50_000_000))
+        for t in range(5, 60)
+    ]
+    observed = observe(record(sorted([*events(), *measured], key=lambda pair: pair[0])))
+    assert list(observed.measures["cpu"]["validator-0"])[0] == (6.0, 0.25)
+    html = _page(observed)
+    assert "devnet 1.2.3" in html and "CPU of nodes: validator-0 from 0.25 to 0.25" in html and "50 MB" in html
 
 
 def test_intervals_and_heights_are_those_that_were_seen(record: Any) -> None:
