@@ -218,9 +218,16 @@ def _node(node: NodeStatus, state: RunState, alive: bool) -> Row:
     is_gone = not alive and state.finish is None and node.state in ("starting", "running", "paused")
     faults = sum(node.name in fault.targets for fault in state.faults.values())
     cells = (
-        node.name, node.role or NONE, node.machine or NONE, node.version or NONE, "gone" if is_gone else node.state, f"{node.height:,}",
-        NONE if lag is None else f"{lag:,}", str(node.exits), str(faults),
-    )  # fmt: skip
+        node.name,
+        node.role or NONE,
+        node.machine or NONE,
+        node.version or NONE,
+        "gone" if is_gone else node.state,
+        f"{node.height:,}",
+        NONE if lag is None else f"{lag:,}",
+        str(node.exits),
+        str(faults),
+    )
     return Row(cells, Mood.BAD if node.exits else Mood.PLAIN)
 
 

@@ -150,7 +150,7 @@ def test_what_nodes_used_and_which_version_they_are_is_shown_where_it_was_measur
         for t in range(5, 60)
     ]
     observed = observe(record(sorted([*events(), *measured], key=lambda pair: pair[0])))
-    assert list(observed.measures["cpu"]["validator-0"])[0] == (6.0, 0.25)
+    assert observed.measures["cpu"]["validator-0"][0] == (6.0, 0.25)
     html = _page(observed)
     assert "devnet 1.2.3" in html and "CPU of nodes: validator-0 from 0.25 to 0.25" in html and "50 MB" in html
 
