@@ -181,6 +181,8 @@ class RunApp(App[int]):
             self.merged.follow({name: directory.log(name) for name in recorded.event.nodes})
 
     def _tick(self) -> None:
+        if not self.screen_stack:
+            return  # it is being closed
         now = time.monotonic()
         more = self.watching.advance(now - self._ticked)
         self._ticked = now
@@ -201,6 +203,8 @@ class RunApp(App[int]):
 
     def draw(self) -> None:
         """Everything as it is at the moment that is looked at."""
+        if not self.screen_stack:
+            return
         moment = self.watching.moment
         for panel in self.screen_stack[0].query(Panel):
             if panel.display:

@@ -1,0 +1,332 @@
+"""What is on the screen, at three sizes, of recorded real runs; and what keys do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import anyio
+import pytest
+from syrupy.assertion import SnapshotAssertion
+from textual.widgets import Button, Input, OptionList
+
+from harness.control.client import ControlError
+from harness.control.protocol import FaultRequest
+from harness.record.owner import Owner
+from harness.record.rundir import RunDirectory
+from harness.tui.app import RunApp
+from harness.tui.lines import Lines
+from harness.tui.log_panel import LogPanel
+from harness.tui.moment import Mode
+from harness.tui.screens.choice import Choice
+from harness.tui.screens.faults import FaultScreen
+from harness.tui.screens.help import HelpScreen
+from harness.tui.screens.node import NodeScreen
+from harness.tui.screens.pick import Names, Pick
+
+pytestmark = pytest.mark.anyio
+Recording = Callable[[str], RunDirectory]
+SIZES = [(80, 24), (120, 36), (200, 60)]
+RUNS = ["healthy", "failing", "aborted", "partitioned"]
+
+
+def screen(app: RunApp) -> str:
+    """What a person reads, line by line."""
+    height = app.size.height
+    lines = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in lines[:height])
+
+
+async def settled(app: RunApp, pilot: Any) -> None:
+    """All of the journal is read and drawn."""
+    await pilot.pause()
+    while app.watching.advance(0.0) or app.query_one(LogPanel).advance(float("inf")):
+        pass
+    app.draw()
+    await pilot.pause()
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("name", RUNS)
+async def test_a_run_at_its_end(
+    recording: Recording, snapshot: SnapshotAssertion, name: str, size: tuple[int, int]
+) -> None:
+    app = RunApp(recording(name))
+    async with app.run_test(size=size) as pilot:
+        await settled(app, pilot)
+        assert screen(app) == snapshot
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_a_moment_amid_a_partition(
+    recording: Recording, snapshot: SnapshotAssertion, size: tuple[int, int]
+) -> None:
+    app = RunApp(recording("partitioned"))
+    async with app.run_test(size=size) as pilot:
+        await settled(app, pilot)
+        fault = next(iter(app.watching.history.state.faults.values()))
+        app.watching.seek(fault.reached["proven"] + 1.0)
+        app.draw()
+        app.query_one(LogPanel).advance(app.watching.moment.t)
+        await pilot.pause()
+        assert screen(app) == snapshot
+
+
+@pytest.mark.parametrize("panel", ["2", "3", "4"])
+async def test_one_panel_at_a_time_where_there_is_little_room(
+    recording: Recording, snapshot: SnapshotAssertion, panel: str
+) -> None:
+    app = RunApp(recording("failing"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(app, pilot)
+        await pilot.press(panel)
+        await settled(app, pilot)
+        assert screen(app) == snapshot
+
+
+async def test_help_tells_the_keys(recording: Recording, snapshot: SnapshotAssertion) -> None:
+    app = RunApp(recording("healthy"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("question_mark")
+        assert isinstance(app.screen, HelpScreen)
+        await pilot.pause()
+        assert screen(app) == snapshot
+        await pilot.press("escape")
+        assert not isinstance(app.screen, HelpScreen)
+
+
+class Asked:
+    """In the place of a run's control socket: remembers what was asked, or says no."""
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+        self.refuses = ""
+
+    async def _do(self, what: Any) -> None:
+        if self.refuses:
+            raise ControlError(self.refuses)
+        self.said.append(what)
+
+    async def pause(self) -> None:
+        await self._do("pause")
+
+    async def resume(self) -> None:
+        await self._do("resume")
+
+    async def abort(self) -> None:
+        await self._do("abort")
+
+    async def inject(self, request: FaultRequest) -> None:
+        await self._do(request)
+
+    async def faults(self) -> list[dict[str, Any]]:
+        return [
+            {"name": "kill", "about": "SIGKILL: each target's process ends.", "options": {}, "why": ""},
+            {"name": "partition", "about": "Parts.", "options": {}, "why": "deployed without link-control"},
+        ]
+
+
+@pytest.fixture
+def live(recording: Recording) -> tuple[RunApp, Asked]:
+    """A run that goes on, as far as can be told: this process controls it."""
+    directory = recording("healthy")
+    directory.controller.write_text(json.dumps(asdict(Owner.current())))
+    lines = directory.journal.read_bytes().splitlines(keepends=True)
+    directory.journal.write_bytes(b"".join(lines[:120]))
+    app, asked = RunApp(directory), Asked()
+    app.client = asked  # type: ignore[assignment]
+    return app, asked
+
+
+async def test_space_freezes_the_display_and_p_pauses_the_run(live: tuple[RunApp, Asked]) -> None:
+    app, asked = live
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        assert "LIVE" in screen(app)
+        await pilot.press("space")
+        await pilot.pause()
+        assert app.watching.mode is Mode.FROZEN and "FROZEN" in screen(app) and not asked.said
+        await pilot.press("space", "p")
+        await pilot.pause()
+        assert asked.said == ["pause"] and app.watching.mode is Mode.LIVE
+
+
+async def test_left_and_right_and_a_click_on_the_time_line_seek(recording: Recording) -> None:
+    app = RunApp(recording("healthy"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        end = app.watching.moment.t
+        await pilot.press("left")
+        assert app.watching.moment.t == pytest.approx(end - 5)
+        await pilot.press("right", "right")
+        assert app.watching.moment.t == pytest.approx(end)
+        await pilot.press("shift+left")
+        assert app.watching.moment.t == 0.0
+        await pilot.press("l")
+        assert app.watching.shows_all
+        await pilot.click("#timeline", offset=(60, 1))
+        assert 0.3 * end < app.watching.moment.t < 0.7 * end
+
+
+async def test_brackets_change_the_speed_of_a_replay(recording: Recording) -> None:
+    app = RunApp(recording("healthy"), replay=True)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("right_square_bracket", "right_square_bracket")
+        assert app.watching.speed == 4.0
+        await pilot.press("left_square_bracket")
+        assert app.watching.speed == 2.0
+
+
+async def test_aborting_is_asked_for_and_letting_go_on_is_the_default(live: tuple[RunApp, Asked]) -> None:
+    app, asked = live
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("a")
+        await pilot.pause()
+        assert isinstance(app.screen, Choice)
+        focused = app.focused
+        assert isinstance(focused, Button) and "Let it go on" in str(focused.label)
+        await pilot.press("enter")
+        assert not asked.said
+        await pilot.press("a", "a")
+        await pilot.pause()
+        assert asked.said == ["abort"]
+
+
+async def test_leaving_a_run_leaves_it_running_unless_told_otherwise(live: tuple[RunApp, Asked]) -> None:
+    app, asked = live
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("q")
+        await pilot.pause()
+        assert isinstance(app.screen, Choice)
+        await pilot.press("escape")
+        assert app.is_running and not app.is_left_running
+        await pilot.press("q", "enter")
+        await pilot.pause()
+    assert app.is_left_running and not asked.said
+
+
+async def test_a_run_that_is_over_is_left_at_once(recording: Recording) -> None:
+    app = RunApp(recording("healthy"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("p", "a", "f")  # there is nothing to steer: said, and nothing else
+        await pilot.pause()
+        assert len(app.screen_stack) == 1
+        await pilot.press("q")
+    assert not app.is_left_running and app.return_value == 0
+
+
+async def test_a_fault_is_chosen_spelled_out_and_asked_for(live: tuple[RunApp, Asked]) -> None:
+    app, asked = live
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("f")
+        await pilot.pause()
+        assert isinstance(app.screen, FaultScreen)
+        faults = app.screen.query_one("#fault", OptionList)
+        assert [option.disabled for option in faults.options] == [False, True]
+        faults.highlighted = 0
+        app.screen.query_one("#targets", Names).deselect_all()
+        await pilot.pause()
+        assert "choose the nodes" in screen(app)
+        app.screen.query_one("#targets", Names).select("validator-1")
+        app.screen.query_one("#duration", Input).value = "7s"
+        app.screen.query_one("#options", Input).value = "ready_timeout=20s"
+        await pilot.pause()
+        assert "kill of validator-1 for 7s, then healed" in screen(app)
+        await pilot.press("ctrl+s")
+        await pilot.pause()
+        await app.workers.wait_for_complete()
+    assert asked.said == [FaultRequest("kill", ("validator-1",), 7.0, {"ready_timeout": "20s"})]
+
+
+async def test_what_the_run_refuses_is_said(live: tuple[RunApp, Asked]) -> None:
+    app, asked = live
+    asked.refuses = "the budget [red]does not[/red] allow it"
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("p")
+        with anyio.fail_after(20):
+            while "[red]does not[/red]" not in screen(app):
+                await pilot.pause(0.05)
+
+
+async def test_enter_opens_the_node_under_the_cursor_with_its_log(recording: Recording) -> None:
+    directory = recording("healthy")
+    directory.log("executor-1").write_bytes(b"first\n\x1b[2J[bold]harmless[/bold]\n")
+    app = RunApp(directory)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("down", "enter")
+        await pilot.pause(0.1)
+        assert isinstance(app.screen, NodeScreen) and app.screen.node == "executor-1"
+        shown = screen(app)
+        assert r"\x1b[2J[bold]harmless[/bold]" in shown and "harness logs" in shown
+        await pilot.press("escape")
+        assert len(app.screen_stack) == 1
+
+
+async def test_the_log_is_searched_and_filtered(recording: Recording) -> None:
+    directory = recording("healthy")
+    began = json.loads(directory.journal.read_text().splitlines()[0])["at"]
+    directory.log("executor-1").write_text("".join(f"{began + i:.3f} INFO line {i}\n" for i in range(20)))
+    app = RunApp(directory)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("4", "slash", *"line 1[37]", "enter")
+        await settled(app, pilot)
+        lines = app.query_one("#log-lines", Lines)
+        assert "line 17" in lines.source.line(lines.cursor, 120).plain
+        await pilot.press("N")
+        await settled(app, pilot)
+        assert "line 13" in lines.source.line(lines.cursor, 120).plain
+        await pilot.press("n")
+        await settled(app, pilot)
+        assert "line 17" in lines.source.line(lines.cursor, 120).plain
+        await pilot.press("ampersand", *"line 1.", "enter")
+        await settled(app, pilot)
+        assert len(lines.source) == 10
+        await pilot.press("o")
+        await pilot.pause()
+        assert isinstance(app.screen, Pick)
+        app.screen.query_one(Names).deselect("executor-1")
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert len(lines.source) == 0
+
+
+async def test_s_saves_a_picture_in_the_runs_folder(recording: Recording) -> None:
+    app = RunApp(recording("healthy"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("s")
+        await pilot.pause()
+    [picture] = app.watching.directory.path.glob("*.svg")
+    assert "quickstart" in picture.read_text()
+
+
+async def test_a_line_of_a_run_is_never_markup(recording: Recording) -> None:
+    directory = recording("healthy")
+    hostile = r"[red]x[/red] \u001b]0;t\u0007 [@click=app.quit]y[/]"
+    with directory.journal.open("ab") as file:
+        for kind in (
+            f'"kind":"note","component":"{hostile}","level":"error","message":"{hostile}"',
+            f'"kind":"node-changed","node":"executor-1","state":"exited","why":"{hostile}","expected":false',
+            f'"kind":"node-measured","node":"executor-0","peers":3,"version":"{hostile}"',
+            f'"kind":"violation-seen","expectation":"{hostile}","message":"{hostile}"',
+            f'"kind":"phase-started","phase":"{hostile}"',
+        ):
+            file.write(b'{"seq":9999,"at":1,"t":900.0,' + kind.encode() + b"}\n")
+    app = RunApp(directory)
+    async with app.run_test(size=(200, 60)) as pilot:
+        await settled(app, pilot)
+        shown = screen(app)
+        assert "[red]x[/red]" in shown and "\x1b" not in shown
+        await pilot.press("enter")
+        await pilot.pause(0.1)
+        assert "[red]x[/red]" in screen(app) and "\x1b" not in screen(app)
