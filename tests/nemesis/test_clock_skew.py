@@ -15,6 +15,10 @@ from fleet.deployers import OnDocker, OnMachines, OnProcess, OnSystemd
 from fleet.errors import FleetUnavailable
 from fleet.packages import ensure
 from harness.api import FaultContext, FaultError, MachineCapability
+from harness.plugin.registry import Registry
+from harness.record.events import BlockObserved, FaultStaged
+from harness.record.journal import read_journal
+from harness.testing import run_playbook
 from harness.testing.contracts.bench import Bench, Net
 from harness_nemesis.clock_script import obstacle_in
 from harness_nemesis.clock_skew import ClockSkew
@@ -47,7 +51,8 @@ class Clocks(OnMachines):
                 proof = await one.prove(ctx)
                 assert proof.holds is True, proof.seen
             assert abs((await net.ask(net.node.name, "facts"))["time"] - time.time() - config.offset) < CLOSE
-            assert abs(float(self.shell(supplied, "LD_PRELOAD= date +%s")) - time.time()) < CLOSE, "the machine's is not touched"
+            of_machine = float(self.shell(supplied, "LD_PRELOAD= date +%s"))
+            assert abs(of_machine - time.time()) < CLOSE
             await net.node.kill()
             assert (await one.prove(ctx)).holds is False
             for _ in range(2):
@@ -83,17 +88,54 @@ class Refused(Clocks):
         assert "install the package libfaketime there" in report.lacks[MachineCapability.CLOCK]
 
 
+@pytest.fixture
+def libfaketime() -> None:
+    """A test never passes by skipping: in CI, what is missing is an error."""
+    try:
+        ensure({"faketime": "faketime"})  # which needs the library's package
+    except FleetUnavailable as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(missing))
+
+
 class TestProcess(OnProcess, Clocks):
     @pytest.fixture
-    def supplied(self, bench: Bench) -> Bench:
-        """A test never passes by skipping: in CI, what is missing is an error."""
-        try:
-            ensure({"faketime": "faketime"})  # which needs the library's package
-        except FleetUnavailable as missing:
-            if os.environ.get("CI"):
-                raise
-            pytest.skip(str(missing))
+    def supplied(self, bench: Bench, libfaketime: None) -> Bench:
         return bench
+
+
+PLAYBOOK = """
+name = "a wrong clock"
+chain = { use = "devnet", slot_duration = "200ms" }
+duration = "9s"
+settle = "0s"
+budget = "unlimited"
+[topology]
+layout = "full"
+validators = 1
+[[steps]]
+at = "3s"
+fault = "clock-skew"
+targets = "validator-0"
+ahead = "40s"
+hold = "4s"
+[[expectations]]
+use = "no-forks"
+"""
+
+
+@pytest.mark.anyio
+async def test_blocks_are_of_the_future(tmp_path: Path, libfaketime: None) -> None:
+    """What a node with a clock that is ahead signs, is: by the times in the headers of its blocks."""
+    finished = await run_playbook(PLAYBOOK, tmp_path, Registry())
+    journal = list(read_journal(finished.directory.journal))
+    [held] = [one.at for one in journal if isinstance(one.event, FaultStaged) and one.event.stage == "injected"]
+    ahead = [(one.at, one.event.time - one.at) for one in journal if isinstance(one.event, BlockObserved)]
+    before, after = ([by for at, by in ahead if (at > held) == later] for later in (False, True))
+    assert before
+    assert max(before) < CLOSE
+    assert 40 - CLOSE < max(after) < 40 + CLOSE
 
 
 IMAGE = "harness-tests-faketime"
