@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -14,6 +15,7 @@ from fleet.client import Fleet, HostPool
 from fleet.engine import Docker
 from fleet.errors import FleetUnavailable
 from fleet.light import LightFleet
+from fleet.other_kernel import run_in_other_kernel
 
 
 def _skip(missing: FleetUnavailable) -> NoReturn:
@@ -66,3 +68,16 @@ def light_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
                 _skip(missing)
 
         yield start
+
+
+@pytest.fixture
+def other_kernel(tmp_path: Path) -> Callable[..., str]:
+    """Runs a command as root of a kernel that has netem, in the test's folder; what it says."""
+
+    def run(argv: list[str], *modules: str) -> str:
+        try:
+            return run_in_other_kernel(tmp_path, argv, *modules)
+        except FleetUnavailable as missing:
+            _skip(missing)
+
+    return run
