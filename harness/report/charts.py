@@ -94,6 +94,11 @@ def drive_of(state: RunState) -> tuple[float, float] | None:
     return None
 
 
+def driven(state: RunState) -> tuple[float, float]:
+    """The same, or all of a run that did not come so far."""
+    return drive_of(state) or (0.0, end_of(state))
+
+
 def _within(t: float, state: RunState) -> float:
     return min(end_of(state), max(0.0, t))
 
@@ -185,7 +190,7 @@ def _listed(lines: Sequence[Line]) -> tuple[Line, ...] | None:
 
 def _throughput(observed: Observed) -> Iterator[Chart]:
     state = observed.state
-    start, end = drive_of(state) or (0.0, state.t)
+    start, end = driven(state)
     least = max(2.0, 2 * state.run.block_interval if state.run else 0.0)
     times = grid(start, max(end, start + 1.0), RATE_STRETCHES, least)
     for workload, counts in list(observed.counts.items())[:_WORKLOADS]:

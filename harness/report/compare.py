@@ -14,7 +14,7 @@ from harness.record.summary import summarize
 from harness.record.tables import NONE, Mood, Row, Table, mood_of
 from harness.record.text import figure
 from harness.report.chart import Chart, Line
-from harness.report.charts import drive_of, per_second, seconds
+from harness.report.charts import driven, per_second, seconds
 from harness.report.observed import Observed
 from harness.report.series import Point, Points, grid, percentile, rates
 from harness.report.statistics import (
@@ -132,18 +132,18 @@ def _levels(name: str, a: Points, b: Points, width: float, *, lower_is_better: b
 
 
 def _width(state: RunState) -> float:
-    start, end = drive_of(state) or (0.0, state.t)
+    start, end = driven(state)
     interval = state.run.block_interval if state.run else 1.0
     return max(_INTERVALS_PER_STRETCH * max(0.1, interval), (end - start) / MAX_STRETCHES)
 
 
 def _driven(points: Points, state: RunState) -> list[Point]:
-    start, end = drive_of(state) or (0.0, state.t)
+    start, end = driven(state)
     return [(t - start, value) for t, value in points if start <= t <= end]
 
 
 def _flow(observed: Observed, name: str, width: float) -> list[Point]:
-    start, end = drive_of(observed.state) or (0.0, observed.state.t)
+    start, end = driven(observed.state)
     return rates(observed.counts[name].get("included", ()), grid(start, end, MAX_STRETCHES, width))
 
 

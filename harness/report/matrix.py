@@ -11,12 +11,13 @@ from harness.record.summary import matrix_table, summarize
 from harness.record.tables import NONE, Mood, Row, Table
 from harness.record.text import counted, figure
 from harness.report.chart import Chart, Line
-from harness.report.charts import drive_of, per_second, seconds
+from harness.report.charts import driven, per_second, seconds
 from harness.report.observed import Observed
 from harness.report.samples import SampleReading
 from harness.report.series import Points, percentile, stepped
 
 _MAX_TRACKERS = 6
+_SHORTEST = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,8 @@ def _verdict(runs: Sequence[MatrixRun], planned: int) -> tuple[str, Mood]:
 def flows_of(run: MatrixRun) -> Mapping[str, Flow]:
     """By tracker."""
     state = run.observed.state
-    start, end = drive_of(state) or (0.0, state.t)
-    if end <= start:
+    start, end = driven(state)
+    if end - start < _SHORTEST:
         return {}
     flows = {}
     for name, counts in list(run.observed.counts.items())[:_MAX_TRACKERS]:

@@ -101,7 +101,7 @@ def rates(counts: Points, times: Sequence[float]) -> list[Point]:
         for (a, x), (b, y) in zip(
             zip(times, values, strict=True), zip(times[1:], values[1:], strict=True), strict=False
         )
-        if b > a
+        if b - a > _FINEST
     ]
 
 
