@@ -247,12 +247,12 @@ async def test_a_fault_is_chosen_spelled_out_and_asked_for(live: tuple[RunApp, A
 
 async def test_what_the_run_refuses_is_said(live: tuple[RunApp, Asked]) -> None:
     app, asked = live
-    asked.refuses = "the budget [red]does not[/red] allow it"
-    async with app.run_test(size=(120, 36)) as pilot:
+    asked.refuses = "[red]no[/red]"
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await settled(app, pilot)
         await pilot.press("p")
         with anyio.fail_after(20):
-            while "[red]does not[/red]" not in screen(app):
+            while "[red]no[/red]" not in screen(app):
                 await pilot.pause(0.05)
 
 
