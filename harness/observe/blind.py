@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 
@@ -25,30 +26,41 @@ class BlindSpots:
         self._loop: deque[Span] = deque(maxlen=KEPT)
         self._nodes: dict[str, deque[Span]] = {}
         self._open: dict[str, float] = {}
+        self._beat = self._since = math.inf  # when the present beat, and the slow ones in a row, began
+        self._behind = 0.0
 
     async def watch_loop(self) -> None:
         """Feel the pulse of the event loop, until cancelled. Unix time is looked at too: where a machine sleeps,
         monotonic time does."""
         clock = self._clock
-        since, behind = clock.now(), 0.0  # of the slow beats in a row
+        self._since = clock.now()
         while True:
-            before, wall = clock.now(), clock.wall()
+            self._beat, wall = clock.now(), clock.wall()
             await clock.sleep(BEAT)
             now = clock.now()
-            late = max(now - before, clock.wall() - wall) - BEAT
+            late = max(now - self._beat, clock.wall() - wall) - BEAT
             if late <= SLOW:
-                since, behind = now, 0.0
+                self._since, self._behind = now, 0.0
                 continue
-            behind += late
-            if behind > LATE:
-                if self._loop and self._loop[-1][0] == since:
-                    self._loop.pop()
-                self._loop.append((since, now))
+            self._behind += late
+            if self._behind > LATE:
+                self._add(self._loop, (self._since, now))
 
     @property
     def held_up(self) -> Sequence[Span]:
-        """When the loop itself was held up, in order."""
-        return tuple(self._loop)
+        """When the loop itself was held up, in order; now, too, where who asks comes before the beat that is due."""
+        spans, now = deque(self._loop), self._clock.now()
+        late = now - self._beat - BEAT
+        if late > SLOW and self._behind + late > LATE:
+            self._add(spans, (self._since, now))
+        return tuple(spans)
+
+    @staticmethod
+    def _add(spans: deque[Span], span: Span) -> None:
+        """The slow beats in a row are one span, which grows."""
+        if spans and spans[-1][0] == span[0]:
+            spans.pop()
+        spans.append(span)
 
     def lost(self, node: str) -> None:
         """From now on nothing is seen of this node; no news if that is so already."""
@@ -62,7 +74,7 @@ class BlindSpots:
 
     def of(self, node: str) -> Sequence[Span]:
         """The spans in which nothing was seen of this node, in no order; the one that still lasts ends now."""
-        spans = [*self._loop, *self._nodes.get(node, ())]
+        spans = [*self.held_up, *self._nodes.get(node, ())]
         if node in self._open:
             spans.append((self._open[node], self._clock.now()))
         return spans

@@ -469,6 +469,18 @@ async def test_a_loop_that_is_a_little_late_all_the_time_is_held_up() -> None:
         assert until - 0.6 <= end <= until + 0.3
 
 
+async def test_who_asks_before_the_beat_that_is_due_is_told_too() -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    async with Watched(a=ScriptedNode(chain_of("g"))).running() as watched:
+        await anyio.sleep(10.1)
+        held = anyio.current_time()
+        loop.jump(6)
+        [(start, end)] = watched.feed.held_up
+        assert held - 0.3 <= start <= held
+        assert end == held + 6
+
+
 async def test_time_in_which_the_loop_is_held_up_is_not_observed_at_any_node() -> None:
     a, b = ScriptedNode(chain_of("g")), ScriptedNode(chain_of("g"))
     loop = asyncio.get_running_loop()
