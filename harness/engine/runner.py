@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -51,6 +52,8 @@ FAULTS_REPLAYED = "faults-replayed"
 """As what it is told that faults of the run that is played again were not injected."""
 FIGURES_EVERY = 1.0
 """Seconds between two records of the trackers' figures."""
+LATENCIES_EVERY = 5
+"""One record in so many has percentiles too, which cost more."""
 
 
 Beside = Callable[[], Coroutine[Any, Any, None]]
@@ -294,20 +297,21 @@ class Runner:
         """Record how the trackers stand, again and again, and once more at the end."""
 
         async def record() -> None:
-            while True:
+            for number in itertools.count(1):
                 await self.clock.sleep(FIGURES_EVERY)
-                self._emit_figures(final=False)
+                self._emit_figures(with_latency=number % LATENCIES_EVERY == 0)
 
         with plain_errors():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(record)
                 yield
                 tasks.cancel_scope.cancel()
-        self._emit_figures(final=True)
+        self._emit_figures(final=True, with_latency=True)
 
-    def _emit_figures(self, *, final: bool) -> None:
+    def _emit_figures(self, *, final: bool = False, with_latency: bool) -> None:
         for name, tracker in self._shared.trackers.items():
-            self._shared.emit(WorkloadProgress(name, tracker.figures(), final))
+            latency = tracker.latency() if with_latency else {}
+            self._shared.emit(WorkloadProgress(name, tracker.figures(), final, tracker.target, latency))
 
     async def _settle(self) -> None:
         """Wait until what was made during the drive is final everywhere, in protocol time."""

@@ -52,6 +52,8 @@ class Tracker:
         """`canonical(hash, height)` says whether a block is on the network's chain; without it, every block is.
         `record` is told whenever something about a submission changes."""
         self.name = name
+        self.target: float | None = None
+        """How many a second are to be sent, where whoever sends them has said so."""
         self._clock = clock
         self._depth = finality_depth
         self._canonical = canonical or (lambda hash, height: True)
@@ -164,6 +166,10 @@ class Tracker:
             "reorganised": self._reorganised,
             **self._marks,
         }
+
+    def latency(self) -> Mapping[str, float]:
+        """From the intended send to the inclusion, of what is in final blocks: Latencies.summary. Costs milliseconds."""
+        return self._latency.summary()
 
     def summary(self, patience: float = 0.0) -> Summary:
         """The account now. What was accepted, is in no canonical block, and was to be sent `patience` seconds

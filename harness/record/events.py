@@ -115,11 +115,15 @@ class FeedChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class WorkloadProgress(Event):
-    """Figures of one workload so far. `final`: it has ended."""
+    """Figures of one workload so far. `final`: it has ended. `target` is how many a second were to be sent, None where
+    that is not said; `latency` is from the intended send to the final block so far, as Latencies.summary has it, left out
+    of most: the last one holds."""
 
     workload: str
     figures: Mapping[str, Any]
     final: bool = False
+    target: float | None = None
+    latency: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

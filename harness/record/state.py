@@ -80,12 +80,14 @@ class BlockRef:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadState:
-    """The last figures of a workload."""
+    """The last figures of a workload, as WorkloadProgress has them."""
 
     workload: str
     figures: Mapping[str, Any]
     t: float
     final: bool = False
+    target: float | None = None
+    latency: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

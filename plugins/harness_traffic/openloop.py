@@ -19,6 +19,7 @@ async def moments(ctx: Context, rate: Rate, tracker: Tracker) -> AsyncIterator[f
     none: the rest comes later by as long. Nothing is begun after the deadline: what was not reached by then goes into
     the tracker's account, as dropped."""
     start, per_second = ctx.window.start, rate.per_second(ctx.block_interval)
+    tracker.target = per_second
     if not per_second:
         return
     for number in itertools.count():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rich.text import Text
 
+from harness.record.state import WorkloadState
 from harness.tui.bars import LEVELS, chart
 from harness.tui.history import Track, percentile, spread
 from harness.tui.look import ACCENT, BAD, DIM, GOOD, cut, number, span
@@ -29,12 +31,16 @@ class Column:
     least: int = 0
 
 
+LATENCY = ("p50", "p99")
 _COLUMNS = (
+    Column("asked/s", "target", 8, least=60),
     Column("offered/s", "offered", 10, is_rate=True),
     Column("in block/s", "included", 11, is_rate=True),
-    Column("failed", "troubles", 8),
-    Column("accepted", "accepted", 10, least=56),
-    Column("included", "included", 10, least=66),
+    Column("failed", "troubles", 7),
+    Column("p50", "p50", 8, least=68),
+    Column("p99", "p99", 8, least=68),
+    Column("accepted", "accepted", 10, least=90),
+    Column("included", "included", 10, least=90),
 )
 
 
@@ -82,12 +88,23 @@ def workloads(moment: Moment, width: int, height: int = 0) -> Text:
             text.append(cut(own or "nothing to count yet", width - _NAME), DIM)
             continue
         for column in shown:
-            track = tracks[column.figure]
-            value = track.rate(moment.t - RATE_OVER, moment.t) if column.is_rate else track.at(moment.t)
-            is_trouble = column.figure == "troubles"
-            text.append(f"{number(value):>{column.width}}", "" if not is_trouble else BAD if value else DIM)
+            text.append(*_cell(column, tracks, state, moment))
         text.append("  " + _line(tracks["included"], moment.t, width - taken - 2), GOOD)
     return text
+
+
+def _cell(column: Column, tracks: Mapping[str, Track], state: WorkloadState, moment: Moment) -> tuple[str, str]:
+    """Its text and style."""
+    figure, width = column.figure, column.width
+    if figure in LATENCY:
+        seconds = state.latency.get(figure) if state.latency.get("n") else None
+        return f"{span(seconds):>{width}}", ""
+    if figure == "target":
+        return f"{number(state.target):>{width}}", DIM
+    track = tracks[figure]
+    value = track.rate(moment.t - RATE_OVER, moment.t) if column.is_rate else track.at(moment.t)
+    style = BAD if figure == "troubles" and value else DIM if figure == "troubles" else ""
+    return f"{number(value):>{width}}", style
 
 
 def _plain(value: object) -> float | None:
