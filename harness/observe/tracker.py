@@ -168,7 +168,7 @@ class Tracker:
         }
 
     def latency(self) -> Mapping[str, float]:
-        """From the intended send to the inclusion, of what is in final blocks: Latencies.summary. Costs milliseconds."""
+        """From the intended send to the inclusion, of what is in final blocks. Costs milliseconds."""
         return self._latency.summary()
 
     def summary(self, patience: float = 0.0) -> Summary:

@@ -116,7 +116,7 @@ class FeedChanged(Event):
 @dataclass(frozen=True, slots=True)
 class WorkloadProgress(Event):
     """Figures of one workload so far. `final`: it has ended. `target` is how many a second were to be sent, None where
-    that is not said; `latency` is from the intended send to the final block so far, as Latencies.summary has it, left out
+    that is not said; `latency`, from the intended send to the final block, is as Latencies.summary has it, and left out
     of most: the last one holds."""
 
     workload: str

@@ -68,8 +68,8 @@ def _apply(state: RunState, event: Event, recorded: Recorded) -> RunState:
         case BlockObserved():
             return _block(state, event)
         case WorkloadProgress():
-            before = state.workloads.get(event.workload)
-            latency = event.latency or (before.latency if before is not None else {})
+            known = state.workloads.get(event.workload)
+            latency = event.latency or (known.latency if known is not None else {})
             workload = WorkloadState(event.workload, event.figures, state.t, event.final, event.target, latency)
             return replace(state, workloads=_with(state.workloads, event.workload, workload))
         case NodeChanged():
