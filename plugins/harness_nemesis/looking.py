@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+import anyio
+
 from harness.api import PLAIN, FaultContext, Flow, Link, LinkShape, NodeState, Reach, Throughput
 
 LIVE = frozenset({NodeState.RUNNING, NodeState.STARTING})
@@ -51,14 +53,20 @@ class Look:
         return errors[-1] if errors else "connected" if self.openness(link) else "no connection"
 
 
-async def look(ctx: FaultContext, links: Iterable[Link], patience: float, times: int = 1) -> Look:
-    """Dial all these links so many times, one time after the other."""
+async def look(ctx: FaultContext, links: Iterable[Link], patience: float, times: int = 1, at_once: int = 1) -> Look:
+    """Dial all these links so many times, `at_once` of them together, which disturb one another's round trips."""
     chosen = tuple(links)
     live, others = live_nodes(ctx), ctx.shaped_by_others()
     seen: dict[Link, list[Reach]] = {link: [] for link in chosen}
-    for _ in range(times):
+
+    async def dial() -> None:
         for link, reach in (await ctx.reach(chosen, patience)).items():
             seen[link].append(reach)
+
+    for begun in range(0, times, at_once):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(min(at_once, times - begun)):
+                tasks.start_soon(dial)
     after = ctx.shaped_by_others()
     unsteady = {flow for flow in {*others, *after} if others.get(flow, PLAIN) != after.get(flow, PLAIN)}
     return Look(seen, live & live_nodes(ctx), others, unsteady)

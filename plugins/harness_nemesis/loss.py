@@ -32,10 +32,12 @@ class Loss(LinkFault[LossConfig]):
 
     Proven by counting: a lost packet makes a round trip longer by what TCP waits. Significantly more such ones than
     before (Fisher's exact test, one-sided, 0.1 %) prove it; significantly fewer than such a loss makes (binomial) prove
-    that it is not there; between the two it cannot be told. A loss below five in a hundred rarely can."""
+    that it is not there; between the two it cannot be told. A loss below five in a hundred rarely can. Six dials of a
+    link are made together: each packet is lost by itself, and a machine that is slow with so many was so before."""
 
     name = "loss"
     Config = LossConfig
+    at_once = 6
 
     def requires_machine(self) -> frozenset[MachineCapability]:
         return frozenset({MachineCapability.LINK_LOSS})

@@ -37,6 +37,8 @@ class LinkFault(Fault[LinkConfigT]):
 
     dials = 1
     """How often each link is dialled in a look."""
+    at_once = 1
+    """So many of these dials are made together: more where it does not matter that they take each other's time."""
 
     def __init__(self, config: LinkConfigT) -> None:
         super().__init__(config)
@@ -104,4 +106,4 @@ class LinkFault(Fault[LinkConfigT]):
         return self.config.patience
 
     async def _look(self, ctx: FaultContext, links: Iterable[Link]) -> Look:
-        return await look(ctx, links, self.patience(), self.dials)
+        return await look(ctx, links, self.patience(), self.dials, self.at_once)

@@ -16,7 +16,8 @@ from harness.api import Deployer, Fault, FaultContext, HostSpec, Link, Machine, 
 from harness.engine.faults import InjectionContext, Stage
 from harness.engine.wiring import Wiring
 from harness.testing.contracts.base import DeployerSuite
-from harness.testing.contracts.bench import Bench, Net, eventually
+from harness.testing.contracts.bench import Bench, Net
+from harness.testing.waiting import eventually
 from harness_docker.deployer import DockerConfig, DockerDeployer
 from harness_nemesis.block_peer import BlockPeer
 from harness_nemesis.latency import Latency
