@@ -41,7 +41,7 @@ def whole(value: float) -> str:
 
 
 def cores(value: float) -> str:
-    return f"{value:.2g}"
+    return f"{value:.3g}"
 
 
 def size(value: float) -> str:

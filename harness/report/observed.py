@@ -33,7 +33,7 @@ _COARSE = 120
 _HEIGHT_KEPT = 4096
 _LONGEST = 1e7
 _TELLING = 2
-_AFTERWARDS = 1e-3
+_AFTERWARDS = 1e-6
 _REFUSED = ("rejected", "dropped", "failed", "timed_out")
 
 
@@ -258,36 +258,42 @@ class _Lag:
     Whenever another node was faster it is one behind, for a moment: just before a block that does not count."""
 
     def __init__(self, series: Series) -> None:
-        self.series = series
+        self._series = series
         self._height: int | None = None
         self._at = self._behind = 0.0
+        self._latest = -math.inf
         self._is_told = True
 
     def see(self, t: float, height: int, top: float) -> None:
         """The node showed this block, when `top` was the highest anywhere."""
-        was_behind = self._until(t, top)
         behind = max(0.0, top - height)
-        is_new = was_behind or behind > 0 or self._behind > 0 or self._height is None
-        if is_new and not (self._is_told or was_behind):
-            self.series.add(self._at, self._behind)
-        self._is_told = is_new
-        self._at, self._behind, self._height = (t + _AFTERWARDS if was_behind else t), behind, height
-        if self._is_told:
-            self.series.add(self._at, behind)
+        is_new = self._until(t, top) or behind > 0 or self._behind > 0 or self._height is None
+        if is_new:
+            self._tell(self._at, self._behind)
+        self._at, self._behind, self._height, self._is_told = t, behind, height, False
+        if is_new:
+            self._tell(t, behind)
 
     def end(self, t: float, top: float) -> list[Point]:
         """All of it, to the end of the run."""
         self._until(t, top)
-        return self.series.points()
+        return self._series.points()
 
     def _until(self, t: float, top: float) -> bool:
         before = 0.0 if self._height is None else top - self._height
         if before < _TELLING:
             return False
-        if not self._is_told:
-            self.series.add(self._at, self._behind)
-        self.series.add(t, before)
+        self._tell(self._at, self._behind)
+        self._is_told = False
+        self._tell(t, before)
         return True
+
+    def _tell(self, t: float, behind: float) -> None:
+        """Blocks that come at once are told one after the other."""
+        if not self._is_told:
+            self._latest = max(t, self._latest + _AFTERWARDS)
+            self._series.add(self._latest, behind)
+            self._is_told = True
 
 
 def _count(value: object) -> float | None:

@@ -135,10 +135,11 @@ def test_who_is_behind_is_behind_and_who_is_slow_for_a_moment_is_not(record: Any
         if height == 1200:
             seen.append((t - 0.5, BlockObserved("slow", height - 2, "h", "p", t)))
     seen.sort(key=lambda pair: pair[0])
-    behind = observe(record(seen)).behind
+    found = observe(record(seen)).behind
+    behind = {node: [(round(t, 3), value) for t, value in points] for node, points in found.items()}
     assert max(value for _, value in behind["fast"]) == 0
     assert [(t, value) for t, value in behind["slow"] if value] == [(510.1, 10), (1199.5, 1), (1200.1, 2)]
-    assert behind["slow"][:4] == [(1.1, 0), (500.1, 0), (510.1, 10), (510.101, 0)]
+    assert behind["slow"][:4] == [(1.1, 0), (500.1, 0), (510.1, 10), (510.1, 0)]
     assert behind["slow"][4:7] == [(1199.1, 0), (1199.5, 1), (1200.1, 2)]
     assert behind["gone"][-2:] == [(1900.2, 0), (2000.1, 100)]
 
@@ -153,6 +154,14 @@ def test_what_nodes_used_and_which_version_they_are_is_shown_where_it_was_measur
     assert observed.measures["cpu"]["validator-0"][0] == (6.0, 0.25)
     html = _page(observed)
     assert "devnet 1.2.3" in html and "CPU of nodes: validator-0 from 0.25 to 0.25" in html and "50 MB" in html
+
+
+def test_who_catches_up_at_once_is_behind_before_and_not_afterwards(record: Any) -> None:
+    seen: list[tuple[float, Event]] = [(t, BlockObserved("a", int(t), "h", "p", t)) for t in (1.0, 2.0, 3.0, 4.0)]
+    seen += [(1.5, BlockObserved("b", 1, "h", "p", 1.0))]
+    seen += [(9.0 + n / 10_000, BlockObserved("b", n, "h", "p", 1.0)) for n in (1, 2, 3, 4)]
+    behind = observe(record(sorted(seen, key=lambda pair: pair[0]))).behind["b"]
+    assert [value for _, value in behind] == [0, 3, 0]
 
 
 def test_intervals_and_heights_are_those_that_were_seen(record: Any) -> None:
