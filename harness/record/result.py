@@ -4,7 +4,8 @@ The keys below are stable; new ones may be added, and `format` counts up when on
 
     format        1
     run           id, name, playbook, chain, deployer, seed, version, variables, duration (seconds asked for),
-                  block_interval, finality_depth, started_at (UTC, ISO 8601; null when not known)
+                  block_interval, finality_depth, started_at (UTC, ISO 8601; null when not known),
+                  matrix {id, number, of, varies} ({} for a run of its own)
     verdict       pass, unknown or fail; null for a run without an end
     exit_code     as `harness run` exits; null for a run without an end
     status        done, interrupted, not-usable, infrastructure-failed, teardown-incomplete, running or
@@ -100,6 +101,7 @@ def _run(state: RunState) -> dict[str, Any] | None:
         "duration": run.duration,
         "block_interval": run.block_interval,
         "finality_depth": run.finality_depth,
+        "matrix": run.matrix,
         "started_at": started.isoformat(timespec="milliseconds") if started else None,
     }
 
