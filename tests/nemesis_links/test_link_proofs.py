@@ -294,7 +294,10 @@ async def test_a_small_loss_cannot_be_told() -> None:
     ],
 )
 async def test_a_rate_is_proven_by_what_passes(
-    usual: float | None, obeys: bool, undoes: bool, told: tuple[bool | None, bool | None],
+    usual: float | None,
+    obeys: bool,
+    undoes: bool,
+    told: tuple[bool | None, bool | None],
 ) -> None:
     world = World()
     world.usual, world.obeys, world.undoes = usual, obeys, undoes
