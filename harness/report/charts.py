@@ -204,7 +204,9 @@ def _throughput(observed: Observed) -> Iterator[Chart]:
         note = f"Means over {width} each. Included: seen in a block, at the time when it was seen."
         if "refused" in names:
             note += " Refused: rejected, dropped, failed or timed out."
-        yield _chart(observed, f"Throughput of {workload}", lines, value=per_second, note=note)
+        asked = state.workloads[workload].target if workload in state.workloads else None
+        level = (asked, f"to be sent {per_second(asked)}") if asked is not None and 0 < asked < _LONGEST else None
+        yield _chart(observed, f"Throughput of {workload}", lines, value=per_second, level=level, note=note)
 
 
 def _measures(observed: Observed) -> Iterator[Chart]:

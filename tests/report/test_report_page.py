@@ -164,6 +164,14 @@ def test_who_catches_up_at_once_is_behind_before_and_not_afterwards(record: Any)
     assert [value for _, value in behind] == [0, 3, 0]
 
 
+def test_the_rate_that_was_to_be_sent_is_drawn_across_the_throughput(events: Any, record: Any) -> None:
+    asked = [
+        (t, replace(event, target=12.5)) if isinstance(event, WorkloadProgress) else (t, event) for t, event in events()
+    ]
+    assert "to be sent 12.5/s" in _page(observe(record(asked)))
+    assert "to be sent" not in _page(observe(record(events())))
+
+
 def test_intervals_and_heights_are_those_that_were_seen(record: Any) -> None:
     seen: list[tuple[float, Event]] = [
         (1.0, BlockObserved("a", 1, "1", "0", 100.0)),
