@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import PurePosixPath
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -14,6 +15,7 @@ from harness import __version__
 from harness.engine.adopted import AdoptedNode
 from harness.engine.adopting import adopt_network, on_machines
 from harness.engine.budget import budget_of
+from harness.engine.components import Component
 from harness.engine.context import RunShared
 from harness.engine.faults import Faults, Stage
 from harness.engine.holding import HeldDeployment
@@ -34,6 +36,7 @@ from harness.errors import HarnessError, InfrastructureError, NotReadyError, Unr
 from harness.observe.feed import BlockFeed
 from harness.plugin.contract.chain import ChainClient, Network, NetworkSpec, NodeSite, PeerAddress
 from harness.plugin.contract.deployer import Access, Deployment, DeployRequest, PlannedNode
+from harness.plugin.contract.expectation import Expectation
 from harness.plugin.contract.machine import CommandRecord, Machine
 from harness.plugin.contract.task import TaskResult
 from harness.plugin.registry import Registry
@@ -209,6 +212,7 @@ class Lifecycle:
             nodes=nodes,
             workloads=tuple(component.id for component in plan.workloads),
             expectations=tuple(component.id for component in plan.expectations),
+            watched=tuple(component.id for component in plan.expectations if _is_watched(component)),
             variables=plan.playbook.variables,
             command=self.recorder.command,
             deployer_options=self.target.deployer.config.model_dump(mode="json"),
@@ -377,3 +381,9 @@ def _dials(plan: Plan, name: str, deployment: Deployment) -> tuple[PeerAddress, 
         for link in plan.topology.links
         if link.src == name
     )
+
+
+def _is_watched(component: Component[Expectation[Any]]) -> bool:
+    """Whether it would see a violation while the run goes on."""
+    looks_at_blocks = component.cls.observe_block is not Expectation.observe_block
+    return component.cls.sees_violations and (component.continuous or looks_at_blocks)

@@ -39,6 +39,7 @@ class RunStarted(Event):
     command: tuple[str, ...] = ()
     deployer_options: Mapping[str, Any] = field(default_factory=dict)
     matrix: Mapping[str, Any] = field(default_factory=dict)
+    watched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from harness.record.events import (
     BlockObserved,
+    CommandRan,
     Event,
     ExpectationJudged,
     FaultStaged,
@@ -57,10 +58,97 @@ def reduce(state: RunState, recorded: Recorded) -> RunState:
 
 def reduce_all(events: Iterable[Recorded], state: RunState | None = None) -> RunState:
     """The state after all of them."""
-    state = state or RunState()
+    fold = Fold(state)
     for recorded in events:
-        state = reduce(state, recorded)
-    return state
+        fold.add(recorded)
+    return fold.state
+
+
+FREQUENT: frozenset[type[Event]] = frozenset({BlockObserved, NodeMeasured, WorkloadProgress, CommandRan})
+"""Events that a state is only the last of, and most of a journal. Nothing is told of them."""
+
+
+class Fold:
+    """What `reduce` does, for many events: frequent ones are gathered and put together when the state is asked for."""
+
+    def __init__(self, state: RunState | None = None) -> None:
+        self._state = state or RunState()
+        self._nodes: dict[str, _Latest] = {}
+        self._workloads: dict[str, WorkloadState] = {}
+        self._recent: list[BlockRef] = []
+        self._highest = self._state.highest
+        self._seq, self._t = self._state.seq, self._state.t
+
+    def add(self, recorded: Recorded) -> None:
+        event = recorded.event
+        if isinstance(event, BlockObserved):
+            self._latest(event.node).block = event
+            if self._highest is None or not event.height <= self._highest.height:
+                self._highest = BlockRef(event.height, event.hash, event.node, event.time, recorded.t)
+                self._recent.append(self._highest)
+        elif isinstance(event, NodeMeasured):
+            latest = self._latest(event.node)
+            latest.measured = event
+            latest.version = event.version or latest.version
+        elif isinstance(event, WorkloadProgress):
+            figures = WorkloadState(event.workload, event.figures, recorded.t, event.final)
+            self._workloads[event.workload] = figures
+        elif not isinstance(event, CommandRan):
+            self._state = reduce(self.state, recorded)
+            self._highest = self._state.highest
+        self._seq, self._t = recorded.seq, recorded.t
+
+    def _latest(self, node: str) -> _Latest:
+        latest = self._nodes.get(node)
+        if latest is None:
+            latest = self._nodes[node] = _Latest()
+        return latest
+
+    @property
+    def state(self) -> RunState:
+        """After all events so far."""
+        state = self._state
+        if state.seq is self._seq and state.t is self._t and not (self._nodes or self._workloads):
+            return state
+        nodes = dict(state.nodes)
+        for name, latest in self._nodes.items():
+            nodes[name] = latest.of(nodes.get(name) or NodeStatus(name))
+        self._state = replace(
+            state,
+            seq=self._seq,
+            t=self._t,
+            nodes=nodes if self._nodes else state.nodes,
+            recent=(*state.recent, *self._recent)[-RECENT_BLOCKS:] if self._recent else state.recent,
+            workloads={**state.workloads, **self._workloads} if self._workloads else state.workloads,
+        )
+        self._nodes, self._workloads, self._recent = {}, {}, []
+        return self._state
+
+
+class _Latest:
+    """What was heard last of a node."""
+
+    __slots__ = ("block", "measured", "version")
+
+    def __init__(self) -> None:
+        self.block: BlockObserved | None = None
+        self.measured: NodeMeasured | None = None
+        self.version = ""
+
+    def of(self, node: NodeStatus) -> NodeStatus:
+        block, measured = self.block, self.measured
+        height, hash_ = (node.height, node.hash) if block is None else (block.height, block.hash)
+        if measured is None:
+            return replace(node, height=height, hash=hash_)
+        return replace(
+            node,
+            height=height,
+            hash=hash_,
+            peers=measured.peers,
+            version=self.version or node.version,
+            cpu=measured.cpu,
+            memory=measured.memory,
+        )
 
 
 def _apply(state: RunState, event: Event, recorded: Recorded) -> RunState:
@@ -246,5 +334,8 @@ def _started(state: RunState, event: RunStarted, recorded: Recorded) -> RunState
         began=recorded.at - recorded.t,
         nodes={**state.nodes, **nodes},
         workloads={**{name: WorkloadState(name, {}, state.t) for name in event.workloads}, **state.workloads},
-        expectations={**{name: ExpectationState(name) for name in event.expectations}, **state.expectations},
+        expectations={
+            **{name: ExpectationState(name, watched=name in event.watched) for name in event.expectations},
+            **state.expectations,
+        },
     )

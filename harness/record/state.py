@@ -152,7 +152,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class ExpectationState:
-    """One expectation. `verdict` is "" until it is judged; `violations` are the first of `violation_count`."""
+    """One expectation. `verdict` is "" until it is judged; `violations` are the first of `violation_count`. `watched`:
+    it would see a violation while the run goes on."""
 
     expectation: str
     verdict: str = ""
@@ -162,6 +163,7 @@ class ExpectationState:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     violations: tuple[Seen, ...] = ()
     violation_count: int = 0
+    watched: bool = False
 
     @property
     def stage(self) -> str:

@@ -52,9 +52,11 @@ def of_node(node: NodeStatus) -> Look:
     return _NODES.get(node.state) or Look("?", one_line(node.state, 12), DOUBTFUL)
 
 
-def of_expectation(one: ExpectationState) -> Look:
-    """Silence is no evidence: one that has seen nothing wrong is pending until it is judged."""
-    key = one.verdict or ("violated" if one.violation_count else "pending")
+def of_expectation(one: ExpectationState, is_driven: bool = False) -> Look:
+    """Silence is no evidence: one that has seen nothing wrong is pending until it is judged, unless it looks all the
+    time (`is_driven`: there is something to look at)."""
+    silent = "holding" if one.watched and is_driven else "pending"
+    key = one.verdict or ("violated" if one.violation_count else silent)
     return _STAGES.get(key) or Look("?", one_line(key, 12), DOUBTFUL)
 
 

@@ -15,9 +15,10 @@ def expectations(state: RunState, width: int) -> Text:
     if not state.expectations:
         return Text("nothing is asked for", DIM)
     text = Text(no_wrap=True)
+    is_driven = any(phase.phase == "drive" for phase in state.phases)
     ordered = sorted(state.expectations.values(), key=lambda one: not _is_bad(one))
     for index, one in enumerate(ordered):
-        look = of_expectation(one)
+        look = of_expectation(one, is_driven)
         text.append("\n" if index else "")
         text.append(f"{look.glyph} {look.word:<9}", f"bold {look.style}")
         text.append(f"{cut(one.expectation, _NAME):<{_NAME}} ")
