@@ -20,7 +20,8 @@ class RunStarted(Event):
     """First line of every journal. `nodes` maps a node's name to {role, machine, links: [names]}. `command` are the
     words that started the run, where it was a command; `deployer_options` what its deployer can be made from again.
     `matrix` is {id, number, of, varies}: which of how many runs of one matrix this is, from 1, and the variables in
-    which they differ; empty for a run of its own."""
+    which they differ; empty for a run of its own. `watched`: the expectations that would see a violation while the run
+    goes on."""
 
     run_id: str
     name: str

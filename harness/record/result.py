@@ -12,13 +12,14 @@ The keys below are stable; new ones may be added, and `format` counts up when on
                   dead
     reason        one sentence
     seconds       the whole run's
+    paused_for    seconds for which somebody held the workloads
     phases        [{phase, ok, seconds, error}]
     prepare       {tasks: [name], hosts: {name: {ok, changed, error}}}
     expectations  [{id, verdict, measured, asked, source, evidence, violation_count, violations: [{t, message, evidence}]}]
     workloads     {id: {figure: value}}
     faults        [{id, fault, targets, by, stage, reached: {stage: t}, seen, error, options}]
     steps         [{step, what, stage, reached: {stage: t}, detail, source}]
-    nodes         {name: {role, machine, state, height, hash, lag, exits, last_error}}
+    nodes         {name: {role, machine, state, height, hash, lag, exits, version, last_error}}
     highest       {height, hash, node}; null when no block was seen
     warnings      [{t, component, level, message, count}]
 
@@ -28,7 +29,6 @@ Times called `t` are seconds since the run began. Texts are as nodes and plugins
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ def result_of(state: RunState, *, alive: bool = False) -> dict[str, Any]:
         "status": state.status(alive),
         "reason": finish.reason if finish else "",
         "seconds": finish.seconds if finish else state.t,
+        "paused_for": state.paused_for,
         "phases": [
             {"phase": phase.phase, "ok": phase.ok, "seconds": phase.seconds, "error": phase.error}
             for phase in state.phases
@@ -63,8 +64,8 @@ def result_of(state: RunState, *, alive: bool = False) -> dict[str, Any]:
         },
         "expectations": [_expectation(one) for one in state.expectations.values()],
         "workloads": {workload.workload: workload.figures for workload in state.workloads.values()},
-        "faults": [asdict(fault) for fault in state.faults.values()],
-        "steps": [asdict(step) for step in state.steps.values()],
+        "faults": list(state.faults.values()),
+        "steps": list(state.steps.values()),
         "nodes": {
             node.name: {
                 "role": node.role,
@@ -74,12 +75,13 @@ def result_of(state: RunState, *, alive: bool = False) -> dict[str, Any]:
                 "hash": node.hash,
                 "lag": state.lag(node.name),
                 "exits": node.exits,
+                "version": node.version,
                 "last_error": node.last_error,
             }
             for node in state.nodes.values()
         },
         "highest": {"height": highest.height, "hash": highest.hash, "node": highest.node} if highest else None,
-        "warnings": [asdict(remark) for remark in state.warnings.values()],
+        "warnings": list(state.warnings.values()),
     }
     plain: dict[str, Any] = jsonable(content)
     return plain
@@ -115,7 +117,7 @@ def _expectation(one: ExpectationState) -> dict[str, Any]:
         "source": one.source,
         "evidence": one.evidence,
         "violation_count": one.violation_count,
-        "violations": [asdict(seen) for seen in one.violations],
+        "violations": list(one.violations),
     }
 
 

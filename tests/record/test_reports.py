@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -214,6 +215,14 @@ def cases(path: Path) -> dict[str, tuple[str, str, str]]:
         about = ("passed", "", "") if problem is None else (problem.tag, problem.get("message", ""), problem.text or "")
         found[case.get("name", "")] = about
     return found
+
+
+def test_evidence_of_any_kind_is_in_the_result(record: Wrap, tmp_path: Path) -> None:
+    seen = defaultdict(int, {"a": 1})
+    state = reduce_all(record([(1.0, ViolationSeen("x", "odd", {"counts": seen, "odd": {1, 2}}))]))
+    write_result(tmp_path / "result.json", state)
+    [one] = json.loads((tmp_path / "result.json").read_text())["expectations"]
+    assert one["violations"][0]["evidence"] == {"counts": {"a": 1}, "odd": [1, 2]}
 
 
 def test_junit_xml(state: RunState, tmp_path: Path) -> None:
