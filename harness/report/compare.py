@@ -22,14 +22,14 @@ from harness.report.statistics import (
     RELEVANT,
     SIGNIFICANCE,
     Difference,
-    difference,
     holm,
-    p99,
+    level_difference,
     stretches,
+    tail_difference,
 )
 
 _INTERVALS_PER_STRETCH = 5
-_LEAST_P50, _LEAST_P99 = 3, 100
+_LEAST = 3
 _ECDF = 200
 _MAX_SETTINGS = 200
 SAME, DIFFERS, UNKNOWN = "within noise", "differs", "too short to say"
@@ -116,7 +116,7 @@ def _metrics(a: Side, b: Side) -> Iterator[Metric]:
     for name in sorted(a.observed.counts.keys() & b.observed.counts.keys()):
         flows = [_flow(side.observed, name, width) for side in (a, b)]
         values = [[value for _, value in flow] for flow in flows]
-        found = difference(*values)
+        found = level_difference(*values)
         yield Metric(f"included by {name}", "/s", sorted(values[0]), sorted(values[1]), found, lower_is_better=False)
 
 
@@ -124,9 +124,9 @@ def _levels(name: str, a: Points, b: Points, width: float, *, lower_is_better: b
     ours, theirs = (sorted(value for _, value in side) for side in (a, b))
     if not (ours and theirs):
         return
-    typical = difference(stretches(a, width, _LEAST_P50, median), stretches(b, width, _LEAST_P50, median))
-    yield Metric(f"{name}: p50", "s", ours, theirs, typical, lower_is_better=lower_is_better)
-    tail = difference(stretches(a, width, _LEAST_P99, p99), stretches(b, width, _LEAST_P99, p99))
+    level = level_difference(*([median(one) for one in stretches(side, width, _LEAST)] for side in (a, b)))
+    yield Metric(f"{name}: p50", "s", ours, theirs, level, lower_is_better=lower_is_better)
+    tail = tail_difference(stretches(a, width, 1), stretches(b, width, 1), 99)
     if tail is not None:
         yield Metric(f"{name}: p99", "s", ours, theirs, tail, lower_is_better=lower_is_better)
 
@@ -157,9 +157,10 @@ def _metric_table(metrics: Sequence[Metric]) -> Table:
     columns = ("measured", "A: p50 · p99 of n", "B: p50 · p99 of n", "change", "95 % interval", "p", "says")
     rows = tuple(Row(_metric_cells(metric), metric.mood) for metric in metrics)
     notes = (
-        f"Samples are gathered in stretches of time that count once each; change: of the median stretch, B against A, "
-        f"with a 95 % bootstrap interval; p: Mann–Whitney, corrected by Holm for {len(metrics)} comparisons. Differs: "
-        f"p < {SIGNIFICANCE:g}, an interval without 0, and at least {RELEVANT:.0%}.",
+        f"Samples are gathered in stretches of time, which are compared. p50: change of the median stretch, p by "
+        f"Mann–Whitney; p99: change of the percentile of all samples, p by bootstrap over stretches. 95 % intervals by "
+        f"bootstrap over stretches; p corrected by Holm for {len(metrics)} comparisons. Differs: p < {SIGNIFICANCE:g}, "
+        f"an interval without 0, and at least {RELEVANT:.0%}.",
         "Of two single runs this says that they differ, not why: repeat both before a conclusion is drawn from it.",
     )
     return Table("what was measured during the drive", columns, rows, frozenset(columns[1:-1]), notes=notes)

@@ -7,7 +7,16 @@ from statistics import median
 
 import pytest
 
-from harness.report.statistics import LEAST_STRETCHES, bootstrap, difference, holm, mann_whitney, stretches
+from harness.report.series import percentile
+from harness.report.statistics import (
+    LEAST_STRETCHES,
+    bootstrap,
+    holm,
+    level_difference,
+    mann_whitney,
+    stretches,
+    tail_difference,
+)
 
 
 def test_mann_whitney_is_that_of_the_textbooks() -> None:
@@ -38,12 +47,33 @@ def _noise(rng: random.Random, level: float = 1.0) -> list[tuple[float, float]]:
     return points
 
 
+def _levels(points: list[tuple[float, float]]) -> list[float]:
+    return [median(one) for one in stretches(points, 5, 3)]
+
+
+def test_the_tail_is_that_of_all_samples_and_its_noise_that_of_stretches() -> None:
+    rng = random.Random(5)
+    found = 0
+    for _ in range(20):
+        told = tail_difference(stretches(_noise(rng), 5, 1), stretches(_noise(rng), 5, 1), 99)
+        assert told is not None
+        found += told.p < 0.05 and not told.low <= 0 <= told.high
+    assert found <= 4
+    calm, burst = _noise(rng), _noise(rng)
+    burst = [(t, value + 10 * (int(t) % 20 == 0)) for t, value in burst]  # one second of twenty waits
+    told = tail_difference(stretches(calm, 5, 1), stretches(burst, 5, 1), 99)
+    assert told is not None and told.p < 0.01 and told.low > 5
+    assert told.a == percentile(sorted(value for _, value in calm), 99)
+    level = level_difference(_levels(calm), _levels(burst))
+    assert level is not None and level.low <= 0 <= level.high  # where the level says nothing of it
+
+
 def test_noise_is_not_taken_for_a_difference_though_samples_depend_on_each_other() -> None:
     rng = random.Random(3)
     found, naive, tries = 0, 0, 60
     for _ in range(tries):
         a, b = _noise(rng), _noise(rng)
-        told = difference(stretches(a, 5, 3, median), stretches(b, 5, 3, median))
+        told = level_difference(_levels(a), _levels(b))
         assert told is not None
         found += told.p < 0.05
         naive += mann_whitney([value for _, value in a], [value for _, value in b]) < 0.05
@@ -53,7 +83,7 @@ def test_noise_is_not_taken_for_a_difference_though_samples_depend_on_each_other
 
 def test_a_fifth_more_is_a_difference() -> None:
     rng = random.Random(4)
-    told = difference(stretches(_noise(rng), 5, 3, median), stretches(_noise(rng, 1.2), 5, 3, median))
+    told = level_difference(_levels(_noise(rng)), _levels(_noise(rng, 1.2)))
     assert told is not None and told.change is not None
     assert told.p < 0.001
     assert told.low > 0
@@ -61,8 +91,8 @@ def test_a_fifth_more_is_a_difference() -> None:
 
 
 def test_nothing_is_said_of_too_few() -> None:
-    assert difference([1.0] * (LEAST_STRETCHES - 1), [2.0] * 100) is None
-    assert difference([1.0] * LEAST_STRETCHES, [2.0] * LEAST_STRETCHES) is not None
+    assert level_difference([1.0] * (LEAST_STRETCHES - 1), [2.0] * 100) is None
+    assert level_difference([1.0] * LEAST_STRETCHES, [2.0] * LEAST_STRETCHES) is not None
 
 
 def test_the_same_runs_give_the_same_answer() -> None:
@@ -72,4 +102,4 @@ def test_the_same_runs_give_the_same_answer() -> None:
 
 def test_stretches_count_once_each_and_small_ones_not() -> None:
     points = [(0.0, 1.0), (0.5, 3.0), (1.0, 9.0), (5.0, 2.0), (5.1, 4.0)]
-    assert stretches(points, 1.0, 2, median) == [2.0, 3.0]
+    assert stretches(points, 1.0, 2) == [[1.0, 3.0], [2.0, 4.0]]
