@@ -12,7 +12,7 @@ from harness.record.codec import jsonable
 from harness.record.state import RunState
 from harness.record.summary import summarize
 from harness.record.tables import NONE, Mood, Row, Table, mood_of
-from harness.record.text import figure
+from harness.record.text import counted, figure
 from harness.report.chart import Chart, Line
 from harness.report.charts import driven, per_second, seconds
 from harness.report.observed import Observed
@@ -234,12 +234,11 @@ def _asked(side: Side) -> Mapping[str, Any]:
         return playbook
     machines = sorted({str(about.get("machine", "")) for about in run.nodes.values()})
     return {
-        **playbook,
+        **(playbook or {"vars": run.variables}),
         "harness": run.version,
         "deployer": {"name": run.deployer, **run.deployer_options},
         "seed": run.seed,
         "playbook file": run.playbook,
-        "variables": run.variables,
         "nodes": len(run.nodes),
         "machines": machines,
     }
@@ -253,7 +252,7 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
         for number, inner in enumerate(value):
             name = f"{number} {inner['use']}" if isinstance(inner.get("use"), str) else str(number)
             yield from _flat(inner, f"{path}[{name}]")
-    else:
+    elif value is not None:
         yield path, figure(jsonable(value)) if not isinstance(value, str) else value
 
 
@@ -274,7 +273,11 @@ def _told(expectations: Table, metrics: Sequence[Metric], settings: Table) -> It
         yield "what was measured does not differ by more than noise", Mood.PLAIN
     if not metrics:
         yield "nothing was measured in both", Mood.DOUBTFUL
-    differ = f"{len(settings.rows)} settings differ" if settings.rows else "the same was asked of both"
+    differ = (
+        f"{counted(len(settings.rows), 'setting')} asked for differently"
+        if settings.rows
+        else "the same was asked of both"
+    )
     yield differ, Mood.PLAIN
 
 
