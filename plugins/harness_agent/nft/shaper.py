@@ -43,6 +43,10 @@ class Ruled(Protocol):
     async def ledger_remove(self, entry: str) -> None: ...
 
 
+Fates = Mapping[str, LinkShape]
+"""What becomes of what a node hears, by who has sent it."""
+
+
 @dataclass(frozen=True, slots=True)
 class End:
     """Where a node's packets arrive, and those of no other one. `heard` are the addresses by which it knows packets of
@@ -64,6 +68,7 @@ class NftShaper:
         self._ends = ends
         self._sessions = sessions
         self._touched: set[str] = set()
+        self._done: dict[str, Fates] = {}
         self._shaping = anyio.Lock()
 
     @classmethod
@@ -90,20 +95,12 @@ class NftShaper:
         )
         if lacking:
             raise FaultError(f"packets from {', '.join(lacking)} cannot be delayed or slowed down by nft")
-        problems: list[str] = []
-
-        async def one(node: str) -> None:
-            flows = {flow.src: shape for flow, shape in shapes.items() if flow.dst == node}
-            try:
-                await self._apply(node, flows)
-            except InfrastructureError as error:
-                problems.append(str(error))
-
+        wanted = {node: self._fates(node, shapes) for node in self._ends}
         async with self._shaping:
             with anyio.CancelScope(shield=True):  # half a cut is what nobody could undo
-                async with anyio.create_task_group() as tasks:
-                    for node in self._ends:
-                        tasks.start_soon(one, node)
+                if between := overlap(self._done, wanted):
+                    await self._apply_all(between)  # what fails here is tried again below
+                problems = await self._apply_all(wanted)
         if problems:
             raise FaultError(f"links are not as they were to be: {'; '.join(sorted(problems))}")
 
@@ -113,18 +110,38 @@ class NftShaper:
     def close(self) -> None:
         """Tables go by the machines' ledgers, as everything else does."""
 
-    async def _apply(self, node: str, flows: Mapping[str, LinkShape]) -> None:
+    def _fates(self, node: str, shapes: Mapping[Flow, LinkShape]) -> Fates:
+        heard = self._ends[node].heard
+        return {f.src: shape for f, shape in shapes.items() if f.dst == node and f.src in heard and loses(shape)}
+
+    async def _apply_all(self, wanted: Mapping[str, Fates]) -> list[str]:
+        """What went wrong, machine by machine."""
+        problems: list[str] = []
+
+        async def one(node: str, fates: Fates) -> None:
+            try:
+                await self._apply(node, fates)
+            except InfrastructureError as error:
+                problems.append(str(error))
+
+        async with anyio.create_task_group() as tasks:
+            for node, fates in wanted.items():
+                tasks.start_soon(one, node, fates)
+        return problems
+
+    async def _apply(self, node: str, fates: Fates) -> None:
         end = self._ends[node]
-        heard = [(end.heard[src], shape) for src, shape in sorted(flows.items()) if src in end.heard and loses(shape)]
-        if heard:
+        if fates:
             undo = (end.nft, removal(self.table))
             await end.machine.ledger_add(self._entry, [undo], self._entry)
             self._touched.add(node)
+            heard = [(end.heard[src], shape) for src, shape in sorted(fates.items(), key=lambda one: one[0])]
             await self._nft(end, ruleset(self.table, self._sessions, heard))
         elif node in self._touched:
             await self._nft(end, removal(self.table))
             await end.machine.ledger_remove(self._entry)
             self._touched.discard(node)
+        self._done[node] = fates
 
     async def _nft(self, end: End, text: str) -> None:
         """All of it or nothing. Said again where a connection was lost on the way: twice is as once."""
@@ -135,6 +152,25 @@ class NftShaper:
             done = await end.machine.run(say, input=text.encode(), timeout=WITHIN, become=True)
         if done.returncode != 0:
             raise InfrastructureError(f"{end.machine.name}: nft: {done.stderr.decode(errors='replace')[:300].strip()}")
+
+
+def overlap(old: Mapping[str, Fates], new: Mapping[str, Fates]) -> Mapping[str, Fates]:
+    """What is to be done first, at these nodes, where some nodes lose more from now on and others less: machines do not
+    change all at once, and in between there must be no moment in which neither is lost. It is the old and the new
+    together, where anything new is."""
+    together = {node: _worse(old.get(node, {}), fates) for node, fates in new.items()}
+    more = {node for node, fates in together.items() if fates != old.get(node, {})}
+    less = {node for node, fates in together.items() if fates != new[node]}
+    return {node: together[node] for node in more} if more and less and len(more | less) > 1 else {}
+
+
+def _worse(one: Fates, other: Fates) -> Fates:
+    both = {**one, **other}
+    return {src: max(one.get(src, shape), other.get(src, shape), key=_lost) for src, shape in both.items()}
+
+
+def _lost(shape: LinkShape) -> float:
+    return 1.0 if shape.cut else shape.loss
 
 
 class Split:
