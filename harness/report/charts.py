@@ -18,12 +18,13 @@ POINTS = 24_000
 """Points of all the nodes' lines in one chart, together."""
 _LEAST_POINTS = 40
 RATE_STRETCHES = 90
-_MAX_BANDS = 150
-_MAX_MARKS = 40
+MAX_BANDS = 150
+MAX_MARKS = 40
+MAX_WORKLOADS = 8
+"""Faults, and exits and violations, that are in each chart, and workloads that have some. The page says of how many."""
 _MAX_DOTS = 1500
 _LONGEST = 1e7
 _FOREVER = 1e12
-_WORKLOADS = 8
 FAINT = "faint"
 
 
@@ -57,7 +58,7 @@ def fault_bands(state: RunState) -> tuple[Band, ...]:
     bands: list[Band] = []
     for fault in state.faults.values():
         start = fault.reached.get("injected")
-        if start is not None and len(bands) < _MAX_BANDS:
+        if start is not None and len(bands) < MAX_BANDS:
             bands.append(Band(start, _end(fault, state), fault_label(fault)))
     return tuple(bands)
 
@@ -117,7 +118,7 @@ def charts_of(observed: Observed, samples: SampleReading) -> tuple[Chart, ...]:
 
 def _chart(observed: Observed, title: str, lines: Sequence[Line], **more: object) -> Chart:
     state = observed.state
-    marks = tuple(Mark(moment.t, moment.text, moment.kind) for moment in observed.moments[:_MAX_MARKS])
+    marks = tuple(Mark(moment.t, moment.text, moment.kind) for moment in observed.moments[:MAX_MARKS])
     bands = fault_bands(state)
     if (drive := drive_of(state)) is not None:
         bands = (Band(*drive, "drive", "drive"), *bands)
@@ -193,7 +194,7 @@ def _throughput(observed: Observed) -> Iterator[Chart]:
     start, end = driven(state)
     least = max(2.0, 2 * state.run.block_interval if state.run else 0.0)
     times = grid(start, max(end, start + 1.0), RATE_STRETCHES, least)
-    for workload, counts in list(observed.counts.items())[:_WORKLOADS]:
+    for workload, counts in list(observed.counts.items())[:MAX_WORKLOADS]:
         names = ["offered", "accepted", "included"]
         if any(count for _, count in counts.get("refused", ())):
             names.append("refused")
@@ -224,7 +225,7 @@ def _measures(observed: Observed) -> Iterator[Chart]:
 
 
 def _latencies(observed: Observed, samples: SampleReading) -> Iterator[Chart]:
-    for tracker, latencies in list(samples.latencies.items())[:_WORKLOADS]:
+    for tracker, latencies in list(samples.latencies.items())[:MAX_WORKLOADS]:
         over = latencies.over_time
         lines = [
             Line("p50", [(one.t, one.p50) for one in over], "included"),

@@ -19,7 +19,7 @@ from harness.record.summary import Summary, summarize
 from harness.record.tables import Mood, Table
 from harness.record.text import block, one_line
 from harness.report.chart import Chart, draw, swatch
-from harness.report.charts import charts_of
+from harness.report.charts import MAX_BANDS, MAX_MARKS, MAX_WORKLOADS, charts_of
 from harness.report.compare import Comparison
 from harness.report.gantt import draw_timeline
 from harness.report.matrix import MatrixSummary
@@ -140,6 +140,12 @@ def _notes(observed: Observed, samples: SampleReading, playbook: str) -> list[st
     notes += [
         f"{count:,} {what} more are in the journal, not in the charts" for what, count in observed.left_out.items()
     ]
+    shown = (
+        ("faults", MAX_BANDS, sum("injected" in fault.reached for fault in observed.state.faults.values())),
+        ("exits and violations", MAX_MARKS, len(observed.moments)),
+        ("workloads", MAX_WORKLOADS, max(len(observed.counts), len(samples.latencies))),
+    )
+    notes += [f"Charts show the first {most} of {count:,} {what}." for what, most, count in shown if count > most]
     if len(playbook) > _LONGEST_PLAYBOOK:
         notes.append("The playbook is longer than is shown: see run.toml")
     return notes

@@ -293,6 +293,16 @@ def test_a_journal_of_any_length_is_read_in_bounded_memory() -> None:
     assert most(20_000) < 4_000_000 < held(20_000)
 
 
+def test_what_has_no_room_in_charts_is_said(record: Any) -> None:
+    faults: list[tuple[float, Event]] = [
+        (float(n), FaultStaged(f"f{n}", "restart", ("a",), "injected")) for n in range(400)
+    ]
+    page = _page(observe(record(faults)))
+    assert "Charts show the first 150 of 400 faults." in page
+    assert "… and 150 more in the journal" in page
+    assert "Charts show the first" not in _page(observe(record(faults[:100])))
+
+
 def test_thinning_is_said(record: Any) -> None:
     timeline: list[tuple[float, Event]] = [(float(t), BlockObserved("a", t, "h", "p", float(t))) for t in range(3000)]
     assert "no peak is lost" in _page(observe(record(timeline)))
