@@ -92,6 +92,10 @@ def test_recovery_is_a_block_anew_not_one_remembered(record: Any) -> None:
     ]
     assert observe(record(timeline)).caught_up == {}  # it has height 5 from before
     assert observe(record([*timeline, (7.0, BlockObserved("a", 6, "6", "5", 7.0))])).caught_up == {"f": 4.0}
+    lower: tuple[float, Event] = (5.0, BlockObserved("a", 4, "4", "3", 5.0))
+    again: tuple[float, Event] = (6.0, BlockObserved("a", 5, "5", "4", 6.0))
+    assert observe(record([*timeline, lower])).caught_up == {}
+    assert observe(record([*timeline, lower, again])).caught_up == {"f": 3.0}
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

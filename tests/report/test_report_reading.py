@@ -34,7 +34,12 @@ def test_percentiles_of_latencies_over_time(write_run: Any, events: Any) -> None
 def test_only_what_was_accepted_and_included_has_a_latency(write_run: Any, events: Any) -> None:
     run = write_run("chaos-7f3a", events(), rate=1)
     with sqlite3.connect(run.samples) as db:
-        rows = [("rejected", 5.0, 9.0), ("accepted", 5.0, None), ("accepted", "x", 9.0), ("accepted", 5e300, 9.0)]
+        rows = [
+            ("rejected", BEGAN + 5, BEGAN + 9),
+            ("accepted", BEGAN + 5, None),
+            ("accepted", "x", BEGAN + 9),
+            ("accepted", 5e300, BEGAN + 9),
+        ]
         for number, (outcome, sent, included) in enumerate(rows, 900):
             row = ("transactions", number, "x", outcome, sent, None, included, None, "v")
             db.execute("INSERT INTO submissions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
