@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -19,9 +20,11 @@ from harness.testing.contracts.bench import READY_WITHIN, Bench
 from harness.testing.contracts.deaths import die
 from harness.testing.contracts.elsewhere import described
 from harness.testing.waiting import eventually
+from harness_nemesis.clock_skew import ClockSkew
 from harness_nemesis.cpu_stress import CpuStress
 from harness_nemesis.disk_full import DiskFull
-from harness_nemesis.ending import Kill
+from harness_nemesis.ending import Kill, Restart, Stop
+from harness_nemesis.membership import Leave
 from harness_nemesis.pause import Pause
 from harness_nemesis.upgrade import Upgrade, UpgradeConfig
 
@@ -48,10 +51,14 @@ print(json.dumps(found))
 class Killed(OnMachines):
     dies_alone: float
     disk: ClassVar[bool] = True
+    clock: ClassVar[bool] = False
 
     def faults(self) -> Sequence[Fault[Any]]:
         upgrade = Upgrade(UpgradeConfig(env={"NEWER": "1"}))
-        ours = [Kill(Kill.Config()), Pause(Pause.Config()), CpuStress(CpuStress.Config(workers=1)), upgrade]
+        ours: list[Fault[Any]] = [Pause(Pause.Config()), CpuStress(CpuStress.Config(workers=1)), upgrade]
+        ours += [fault(fault.Config()) for fault in (Kill, Stop, Restart, Leave)]
+        if self.clock:
+            ours.append(ClockSkew(ClockSkew.Config.model_validate({"ahead": "1h"})))
         return [*ours, DiskFull(DiskFull.Config())] if self.disk else ours
 
     async def injected(self, bench: Bench) -> tuple[Bench, RunDirectory]:
@@ -96,6 +103,7 @@ class Killed(OnMachines):
 class TestProcess(OnProcess, Killed):
     dies_alone = 5.0
     disk = os.geteuid() == 0
+    clock = any(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 
 
 class TestDocker(OnDocker, Killed):
