@@ -69,7 +69,9 @@ class Target:
         for capability, needs in plan.machine_needs.items():
             who = {host: tuple(id for id, of in needs.items() if of & names) for host, names in there.items()}
             for (workloads, why), hosts in _without(capability, reachable, who).items():
-                lack = f"{', '.join(workloads)} needs {capability}, which {why or f'{self.deployer.name} cannot do'}"
+                need = "needs" if len(workloads) == 1 else "need"
+                reason = why or f"{self.deployer.name} cannot do"
+                lack = f"{', '.join(workloads)} {need} {capability}, which {reason}"
                 problems.append(self._problem(hosts[0], lack, also=hosts[1:]))
         if problems:
             raise SpecError(problems)

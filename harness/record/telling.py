@@ -43,7 +43,8 @@ def told(recorded: Recorded, state: RunState) -> tuple[str, Mood]:
         case PhaseEnded(phase, True, seconds):
             return f"{phase} done in {format_duration(seconds)}", Mood.PLAIN
         case PhaseEnded(phase, False, seconds, error):
-            return f"{phase} failed after {format_duration(seconds)}: {error}", Mood.BAD
+            problems = "; ".join(line.strip() for line in error.split("\n"))  # a line for each node that failed
+            return f"{phase} failed after {format_duration(seconds)}: {problems}", Mood.BAD
         case TaskRan(host, task, _, _, _, error) if error:
             return f"{host}: {task}: failed: {error}", Mood.BAD
         case TaskRan(host, task, True, detail):

@@ -159,6 +159,11 @@ async def test_a_command_needs_machines_that_run_commands(run_fake: Any) -> None
     assert "step 1 (true) needs commands, which fake cannot do" in finished.outcome.reason
 
 
+async def test_several_that_need_what_is_not_there_are_told_together(run_fake: Any) -> None:
+    finished = await run_fake(SAY + '[[steps]]\nrun = ["true"]\n[[steps]]\nrun = ["false"]\n')
+    assert "step 1 (true), step 2 (false) need commands, which fake cannot do" in finished.outcome.reason
+
+
 @pytest.mark.parametrize(
     ("steps", "complaint"),
     [

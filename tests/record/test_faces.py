@@ -17,7 +17,16 @@ from syrupy.assertion import SnapshotAssertion
 from harness.cli.faces.json_lines import JsonLinesFace
 from harness.cli.faces.plain import PlainFace
 from harness.cli.faces.writer import BackgroundWriter
-from harness.record.events import Event, FaultStaged, NodeChanged, Note, Recorded, RunFinished, ViolationSeen
+from harness.record.events import (
+    Event,
+    FaultStaged,
+    NodeChanged,
+    Note,
+    PhaseEnded,
+    Recorded,
+    RunFinished,
+    ViolationSeen,
+)
 from harness.record.journal import Journal
 
 Wrap = Callable[..., list[Recorded]]
@@ -52,6 +61,13 @@ def test_several_reasons_are_a_sentence(timeline: Any, record: Wrap) -> None:
     ended = RunFinished("", 3, "infrastructure-failed", reason, 1.0)
     out, _ = plain(record([*timeline[:-1], (184.0, ended)]), quiet=True)
     assert "a is not there; b\\x1b[2J is late" in out
+
+
+def test_a_phase_that_fails_for_several_nodes_says_so_in_a_line(record: Wrap) -> None:
+    error = "a is not there; the end of its log:\n    last words\nb\x1b[2J is late"
+    _, err = plain(record([PhaseEnded("deploy", False, 1.0, error)]))
+    told = "a is not there; the end of its log:; last words; b\\x1b[2J is late"
+    assert [line.split("  ")[-1] for line in err.splitlines()] == [f"deploy failed after 1s: {told}"]
 
 
 def test_what_repeats_is_told_a_few_times_only(record: Wrap) -> None:
