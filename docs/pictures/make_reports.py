@@ -1,4 +1,4 @@
-"""Makes the pictures of reports in this folder: `python docs/pictures/make_reports.py`. Needs Chromium, and five minutes.
+"""Makes the pictures of reports in this folder: `python docs/pictures/make_reports.py`. Needs Chromium, and minutes.
 
 With `--runs FOLDER` from the latest runs of the two playbooks in that folder, instead of new ones."""
 
