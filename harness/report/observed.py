@@ -276,7 +276,8 @@ class _Lag:
 
     def end(self, t: float, top: float) -> list[Point]:
         """All of it, to the end of the run."""
-        self._until(t, top)
+        if not self._until(t, top):
+            self._tell(self._at, self._behind)
         return self._series.points()
 
     def _until(self, t: float, top: float) -> bool:

@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from harness.record.rundir import RunDirectory
 from harness.record.summary import Summary, summarize
-from harness.record.tables import Mood, Table
+from harness.record.tables import NONE, Mood, Table
 from harness.record.text import block, one_line
 from harness.report.chart import Chart, draw, swatch
 from harness.report.charts import MAX_BANDS, MAX_MARKS, MAX_WORKLOADS, charts_of
@@ -166,7 +166,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(glyph=GLYPHS.__getitem__, swatch=swatch, version=version("harness"))
+    environment.globals.update(glyph=GLYPHS.__getitem__, none_said=NONE, swatch=swatch, version=version("harness"))
     environment.filters["toml"] = toml
     return environment
 

@@ -76,7 +76,7 @@ def _expectation(one: ExpectationState) -> ExpectationView:
         (*violations, *wrong),
         facts,
         tables,
-        mood is not Mood.GOOD,
+        mood is not Mood.GOOD and bool(violations or wrong or facts or tables),
     )
 
 

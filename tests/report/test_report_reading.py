@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from harness.report.reading import page_of, read_run
 from harness.report.samples import read_latencies, read_samples
 
 BEGAN = 1_769_860_800.0
+_RECORDED = Path(__file__).parents[1] / "tui" / "journals"
 
 
 def test_percentiles_of_latencies_over_time(write_run: Any, events: Any) -> None:
@@ -99,3 +102,17 @@ def test_a_directory_with_nothing_in_it(write_run: Any) -> None:
     run.journal.unlink()
     run.run_toml.unlink()
     assert "wrote nothing into its journal" in page_of(read_run(run))
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"), [("healthy", "PASS"), ("failing", "FAIL"), ("aborted", "INTERRUPTED"), ("partitioned", "PASS")]
+)
+def test_journals_of_real_runs_have_whole_pages(write_run: Any, parse: Any, name: str, verdict: str) -> None:
+    run = write_run("real-7f3a", [], rate=0)
+    run.journal.write_bytes(gzip.decompress((_RECORDED / f"{name}.jsonl.gz").read_bytes()))
+    record = read_run(run)
+    page = parse(page_of(record))
+    assert (record.skipped, page.wrong, page.unclosed) == (0, [], [])
+    assert page.text.split("·")[0].strip() == verdict  # the title
+    assert record.observed.intervals and len(record.observed.heights) == len(record.observed.state.nodes)
+    assert not record.observed.left_out
