@@ -148,7 +148,7 @@ def _intervals(observed: Observed) -> Chart:
 def _heights(observed: Observed) -> Chart:
     ends = {node: points[-1][1] for node, points in observed.heights.items() if points}
     lowest_first = sorted(ends, key=lambda node: (ends[node], node))
-    lines = _node_lines(observed.heights, lowest_first)
+    lines = _node_lines(observed, observed.heights, lowest_first)
     note = "The height last seen at each node."
     if len(ends) > STYLES:
         note = f"{note} In colour, of {counted(len(ends), 'node')}: the {STYLES} that were lowest at the end."
@@ -167,7 +167,7 @@ def _heights(observed: Observed) -> Chart:
 
 def _behind(observed: Observed) -> Chart:
     farthest = {node: max((value for _, value in points), default=0.0) for node, points in observed.behind.items()}
-    lines = _node_lines(observed.behind, sorted(farthest, key=lambda node: (-farthest[node], node)))
+    lines = _node_lines(observed, observed.behind, sorted(farthest, key=lambda node: (-farthest[node], node)))
     note = "The greatest height seen anywhere by then, less the node's own; between its blocks the line is straight."
     if len(lines) > STYLES:
         note = f"{note} In colour: the {STYLES} that were farthest behind."
@@ -176,13 +176,16 @@ def _behind(observed: Observed) -> Chart:
     )
 
 
-def _node_lines(series: Mapping[str, Points], noteworthy: Sequence[str]) -> list[Line]:
-    """A line for each node; where there are more than can be told apart, all but the most noteworthy are faint."""
+def _node_lines(observed: Observed, series: Mapping[str, Points], noteworthy: Sequence[str]) -> list[Line]:
+    """A line for each node, which looks the same in every chart; where there are more than can be told apart, all but
+    the most noteworthy are faint, and drawn first."""
     budget = max(_LEAST_POINTS, POINTS // max(1, len(series)) // 3)
-    ranks = {node: rank for rank, node in enumerate(noteworthy[:STYLES])} if len(series) > STYLES else {}
-    looks = ranks or {node: number for number, node in enumerate(series)}
-    lines = [Line(node, thinned(points, budget), looks.get(node, FAINT)) for node, points in series.items()]
-    return sorted(lines, key=lambda line: line.look != FAINT)  # those in colour are drawn over the others
+    places = {node: number for number, node in enumerate(observed.state.nodes)}
+    looks: Mapping[str, int] = places
+    if len(series) > STYLES:
+        looks = {node: rank for rank, node in enumerate(noteworthy[:STYLES])}
+    nodes = sorted(series, key=lambda node: (node in looks, places.get(node, 0)))
+    return [Line(node, thinned(series[node], budget), looks.get(node, FAINT)) for node in nodes]
 
 
 def _listed(lines: Sequence[Line]) -> tuple[Line, ...] | None:
@@ -218,7 +221,7 @@ def _measures(observed: Observed) -> Iterator[Chart]:
     ):
         if series := {node: points for node, points in observed.measures.get(what, {}).items() if points}:
             most = {node: max(value for _, value in points) for node, points in series.items()}
-            lines = _node_lines(series, sorted(most, key=lambda node: (-most[node], node)))
+            lines = _node_lines(observed, series, sorted(most, key=lambda node: (-most[node], node)))
             if len(lines) > STYLES:
                 note = f"{note} In colour: the {STYLES} that had most of it."
             yield _chart(observed, title, lines, value=value, note=note, listed=_listed(lines))

@@ -297,6 +297,19 @@ def test_a_journal_of_any_length_is_read_in_bounded_memory() -> None:
     assert most(20_000) < 4_000_000 < held(20_000)
 
 
+def test_a_node_looks_the_same_in_every_chart(events: Any, record: Any) -> None:
+    measured: list[tuple[float, Event]] = [
+        (0.5 + n, NodeMeasured(f"validator-{n}", cpu=0.1, memory=5)) for n in (3, 0, 2, 1)
+    ]
+    observed = observe(record(sorted([*events(), *measured], key=lambda pair: pair[0])))
+    charts = {chart.title: chart for chart in charts_of(observed, NO_SAMPLES)}
+    looks = [
+        [(line.label, line.look) for line in charts[title].lines]
+        for title in ("Heights", "Blocks behind the highest", "CPU of nodes", "Memory of nodes")
+    ]
+    assert looks == 4 * [[(f"validator-{n}", n) for n in range(4)]]
+
+
 def test_what_has_no_room_in_charts_is_said(record: Any) -> None:
     faults: list[tuple[float, Event]] = [
         (float(n), FaultStaged(f"f{n}", "restart", ("a",), "injected")) for n in range(400)
