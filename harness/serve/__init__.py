@@ -1,0 +1,1 @@
+"""Runs in a browser: a list, their reports, and the screen to look at."""
