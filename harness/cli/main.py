@@ -26,6 +26,7 @@ _COMMANDS = {
     "report": ("harness.cli.report:report", "Write a page that shows what a run came to."),
     "watch": ("harness.cli.watch:watch", "Watch a run on the screen, and steer it, from any terminal."),
     "replay": ("harness.cli.watch:replay", "Play a run again on the screen."),
+    "serve": ("harness.cli.serve:serve", "Show runs, their reports and their screens in a browser."),
     "logs": ("harness.cli.logs:logs", "Show the logs of a run's nodes, also while they run."),
     "clean": ("harness.cli.clean:clean", "Find and remove what dead runs have left behind."),
     "heal": ("harness.cli.heal:heal", "The same on machines, from what dead runs have written there themselves."),
