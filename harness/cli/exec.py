@@ -53,7 +53,8 @@ class Ran:
 @inventory_option
 @extra_option(OF_HOSTS)
 @forks_option
-@click.option("--become", is_flag=True, help="As root, the way that the inventory says.")
+@click.option("--become", is_flag=True,
+              help="As root, the way that the inventory says; without, where it says so (ansible_become).")  # fmt: skip
 @click.option("--script", type=click.File("rb"), metavar="FILE",
               help="Run this script by sh, with COMMAND as its arguments; - reads it from stdin.")  # fmt: skip
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
@@ -89,7 +90,8 @@ def exec_(
     if any("\0" in word for word in argv):
         raise UsageError("no argument can hold a NUL")
     target, hosts = open_machines(inventory_path, pattern, extra_texts, forks)
-    work = _Work(argv, script.read() if script is not None else b"", become, timeout, as_json=output == "json")
+    input = script.read() if script is not None else b""
+    work = _Work(argv, input, timeout, become=become, as_json=output == "json")
     try:
         run_interruptible(partial(work.everywhere, target, hosts))
     except Interrupted:
@@ -103,7 +105,8 @@ def exec_(
 class _Work:
     """One command on several machines; tells of each as it ends."""
 
-    def __init__(self, argv: Sequence[str], input: bytes, become: bool, timeout: float, *, as_json: bool) -> None:
+    def __init__(self, argv: Sequence[str], input: bytes, timeout: float, *, become: bool, as_json: bool) -> None:
+        """`become`: on all hosts; without, on those of which the inventory says it."""
         self.results: list[Ran] = []
         self._argv = argv
         self._input = input
@@ -112,11 +115,16 @@ class _Work:
         self._tell = _tell_json if as_json else _tell_plain
 
     async def everywhere(self, target: Target, hosts: Sequence[HostSpec]) -> None:
-        await on_each(target, hosts, self._one, self._refused, _warn)
+        by_name = {host.name: host for host in hosts}
 
-    async def _one(self, name: str, machine: Machine) -> None:
+        async def one(name: str, machine: Machine) -> None:
+            await self._one(name, machine, become=self._become or by_name[name].connection.become)
+
+        await on_each(target, hosts, one, self._refused, _warn)
+
+    async def _one(self, name: str, machine: Machine, *, become: bool) -> None:
         try:
-            done = await machine.run(self._argv, input=self._input, become=self._become, timeout=self._timeout)
+            done = await machine.run(self._argv, input=self._input, become=become, timeout=self._timeout)
             ran = Ran(name, done, done.stdout, done.stderr, begun=True)
         except (MachineLost, UsageError) as error:  # or ssh's own configuration says nonsense of this one
             ran = Ran(name, error=unnamed("; ".join(str(error).splitlines()), name), lost=True)

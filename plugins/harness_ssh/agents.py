@@ -20,11 +20,14 @@ from harness.api import (
     MachineLost,
     Service,
     ServiceSpec,
+    UsageError,
 )
 from harness_agent import AgentClient, AgentMachine, Become, KeeperSpec, SweepReport, command_line, sweep
 from harness_agent.remote.state import BASE
 from harness_ssh.pool import Pool
 from harness_ssh.transport import ChannelTransport
+
+ROOT = "root"
 
 UNLOCKED_WITHIN = 15.0
 """Seconds that a machine may take to end what is left of commands there, and let go."""
@@ -44,6 +47,20 @@ async def start(pool: Pool, host: HostSpec) -> ChannelTransport:
     """Have the machine's own Python wait for the agent. Raises MachineLost, UsageError."""
     connection = await pool.get(host.name)
     return await ChannelTransport.start(connection, command_line(host.connection.python or "python3"))
+
+
+def unfit(said: Connection) -> list[str]:
+    """What of how a host is to be reached is not done here."""
+    problems = []
+    if said.kind != "ssh":
+        problems.append(
+            f"its connection is {said.kind}, not ssh; choose another deployer, or leave ansible_connection out"
+        )
+    if said.become and said.become_user != ROOT:
+        problems.append(f"one can only become root there, not {said.become_user} (ansible_become_user)")
+    if PurePosixPath(said.become_exe).name != "sudo":
+        problems.append(f"one becomes root by sudo, not by {said.become_exe} (ansible_become_exe)")
+    return problems
 
 
 async def becoming(said: Connection) -> Become:
@@ -107,6 +124,8 @@ class LazyMachine(Machine):
             self._client = None
 
     async def _attach(self) -> AgentClient:
+        if problems := unfit(self.host.connection):
+            raise UsageError(f"{self.name}: {'; '.join(problems)}")
         return await attach(self._pool, self.host, self._access)
 
     async def run(

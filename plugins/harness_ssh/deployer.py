@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 import anyio
@@ -16,7 +16,6 @@ from harness.api import (
     Access,
     Chain,
     Config,
-    Connection,
     Deployer,
     DeployError,
     Deployment,
@@ -51,7 +50,6 @@ T = TypeVar("T")
 LOSSES = 6
 """So many signs of life are asked for in each lease: who is lost must be known while much of it is left."""
 
-ROOT = "root"
 LEAST_DISK = 256 << 20
 """Bytes that must be free on a machine for a run to begin there: programs of nodes, and what these write at first."""
 
@@ -299,7 +297,7 @@ class SshDeployer(Deployer[SshConfig]):
         """A host that cannot be looked at has a problem, not an error: the others are to be looked at, too. `crowded`:
         why its address does not tell its nodes apart. `filled`: hosts that nodes are brought to."""
         try:
-            problems = _unfit(host.connection)
+            problems = agents.unfit(host.connection)
             if problems:
                 return HostReport(host.name, problems=tuple(problems))
             client = await agents.attach(pool, host, access)
@@ -394,17 +392,3 @@ async def _for_all(of: Iterable[S], forks: int, do: Callable[[S], Awaitable[T]])
 
 def _flat(lines: Iterable[Iterable[str]]) -> list[str]:
     return [line for some in lines for line in some]
-
-
-def _unfit(said: Connection) -> list[str]:
-    """What of how a host is to be reached this deployer does not do."""
-    problems = []
-    if said.kind != "ssh":
-        problems.append(
-            f"its connection is {said.kind}, not ssh; choose another deployer, or leave ansible_connection out"
-        )
-    if said.become and said.become_user != ROOT:
-        problems.append(f"one can only become root there, not {said.become_user} (ansible_become_user)")
-    if PurePosixPath(said.become_exe).name != "sudo":
-        problems.append(f"one becomes root by sudo, not by {said.become_exe} (ansible_become_exe)")
-    return problems

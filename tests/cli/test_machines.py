@@ -63,6 +63,12 @@ def test_exec_sends_scripts_on_stdin(cli: Cli, lab: Path) -> None:
     assert lines(done.stdout)["g1"]["stdout"] == expected
 
 
+def test_exec_is_as_root_where_the_inventory_says_so(cli: Cli, lab: Path) -> None:
+    args = ("exec", "good", "--output", "json", "-e", "ansible_become=true", "--", "id", "-u")
+    assert {told["stdout"] for told in lines(cli(*args, cwd=lab).stdout).values()} == {"0\n"}
+    assert lines(cli("exec", "g1", "--output", "json", "--", "id", "-u", cwd=lab).stdout)["g1"]["stdout"] == "1000\n"
+
+
 def test_exec_exit_codes(cli: Cli, lab: Path) -> None:
     """0 all did well, 1 one failed or could not be begun, 3 one was not reached; usage is 4."""
     for pattern, become, code in (

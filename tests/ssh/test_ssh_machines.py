@@ -25,6 +25,7 @@ from harness.api import (
     Machine,
     MachineLost,
     SourceRef,
+    UsageError,
 )
 from harness_ssh.deployer import SshConfig, SshDeployer
 
@@ -105,6 +106,13 @@ async def test_whatever_it_is_called_it_stays_what_it_is(sshd: Any, tmp_path: Pa
 
             await anyio.to_thread.run_sync(property_holds)
         assert not (Path.home() / "pwned").exists()
+
+
+async def test_nobody_becomes_root_who_was_to_be_somebody_else(sshd: Any) -> None:
+    host = HostSpec("node01", sshd.variables(ansible_become=True, ansible_become_user="postgres"))
+    async with SshDeployer(SshConfig()).connect([host], Access()) as machines:
+        with pytest.raises(UsageError, match="one can only become root there, not postgres"):
+            await machines["node01"].run(["id"], become=True)
 
 
 @pytest.mark.parametrize("name", ["-oProxyCommand=touch pwned", "a b", "$(touch pwned)", "x\ny", "[red]x", ""])
