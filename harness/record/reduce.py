@@ -91,8 +91,8 @@ class Fold:
             latest.measured = event
             latest.version = event.version or latest.version
         elif isinstance(event, WorkloadProgress):
-            figures = WorkloadState(event.workload, event.figures, recorded.t, event.final)
-            self._workloads[event.workload] = figures
+            known = self._workloads.get(event.workload) or self._state.workloads.get(event.workload)
+            self._workloads[event.workload] = _progress(known, event, recorded.t)
         elif not isinstance(event, CommandRan):
             self._state = reduce(self.state, recorded)
             self._highest = self._state.highest
@@ -156,9 +156,7 @@ def _apply(state: RunState, event: Event, recorded: Recorded) -> RunState:
         case BlockObserved():
             return _block(state, event)
         case WorkloadProgress():
-            known = state.workloads.get(event.workload)
-            latency = event.latency or (known.latency if known is not None else {})
-            workload = WorkloadState(event.workload, event.figures, state.t, event.final, event.target, latency)
+            workload = _progress(state.workloads.get(event.workload), event, state.t)
             return replace(state, workloads=_with(state.workloads, event.workload, workload))
         case NodeChanged():
             return _node_changed(state, event)
@@ -217,6 +215,11 @@ def _with(mapping: Mapping[K, V], key: K, value: V) -> dict[K, V]:
 
 def _node(state: RunState, name: str) -> NodeStatus:
     return state.nodes.get(name) or NodeStatus(name)
+
+
+def _progress(known: WorkloadState | None, event: WorkloadProgress, t: float) -> WorkloadState:
+    latency = event.latency or (known.latency if known is not None else {})
+    return WorkloadState(event.workload, event.figures, t, event.final, event.target, latency)
 
 
 def _block(state: RunState, event: BlockObserved) -> RunState:

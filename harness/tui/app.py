@@ -35,8 +35,8 @@ from harness.tui.watching import Watching
 
 TICK = 0.1
 """Seconds between two drawings at least."""
-_SEEK = 5.0
-_SEEK_FAR = 60.0
+BREATH = 0.005
+"""Seconds that are left for keys while there is more to be read."""
 
 KEEP = Answer("keep", "Let it go on", "k")
 DETACH = Answer("detach", "Leave it running", "d")
@@ -144,6 +144,7 @@ class RunApp(App[int]):
         self.is_left_running = False
         self._in_series = in_series
         self._ticked = time.monotonic()
+        self._drawn = 0.0
 
     def compose(self) -> ComposeResult:
         yield Panel(_header, id="header")
@@ -161,7 +162,7 @@ class RunApp(App[int]):
         yield Footer()
 
     def _timeline(self, moment: Moment, width: int, height: int) -> Text:
-        return timeline.timeline(moment, self.watching.history.state, width, height)
+        return timeline.timeline(moment, self.watching.latest, width, height)
 
     def on_mount(self) -> None:
         self.action_panel("nodes")
@@ -186,16 +187,18 @@ class RunApp(App[int]):
         now = time.monotonic()
         more = self.watching.advance(now - self._ticked)
         self._ticked = now
-        self.draw()
+        if now - self._drawn >= TICK:
+            self.draw()
+            self._drawn = time.monotonic()
         panel = self.screen_stack[0].query_one(LogPanel)
         more = panel.advance(float("inf") if self.watching.shows_all else self.watching.moment.t) or more
         if self._in_series and self._others_come:
             self.exit(0)
-        self.set_timer(0.001 if more else TICK, self._tick)
+        self.set_timer(BREATH if more else TICK, self._tick)
 
     @property
     def _others_come(self) -> bool:
-        state = self.watching.history.state
+        state = self.watching.latest
         if state.run is None or state.finish is None or state.finish.status == "interrupted":
             return False
         matrix = state.run.matrix
@@ -218,11 +221,14 @@ class RunApp(App[int]):
         self.draw()
 
     def action_seek(self, seconds: float) -> None:
-        self.watching.seek_by(seconds)
-        self.draw()
+        self._sought(self.watching.seek_by(seconds))
 
     def seek_to_column(self, column: int, columns: int) -> None:
-        self.watching.seek(timeline.moment_of(column, self.watching.moment, columns))
+        self._sought(self.watching.seek(timeline.moment_of(column, self.watching.moment, columns)))
+
+    def _sought(self, found: bool) -> None:
+        if not found:
+            self.notify(f"the history was not read so far yet: {self.watching.read or 0:.0%} of it", markup=False)
         self.draw()
 
     def action_newest(self) -> None:
@@ -245,7 +251,7 @@ class RunApp(App[int]):
         self.call_after_refresh(self.draw)
 
     async def action_pause(self) -> None:
-        held = self.watching.history.state.paused_at is not None
+        held = self.watching.latest.paused_at is not None
         await self.ask(self.client.resume if held else self.client.pause)
 
     async def ask(self, what: Callable[[], Awaitable[None]]) -> bool:
@@ -279,7 +285,7 @@ class RunApp(App[int]):
             if request is not None:
                 self.run_worker(self.ask(partial(self.client.inject, request)), exclusive=False)
 
-        nodes = sorted(self.watching.history.state.nodes)
+        nodes = sorted(self.watching.latest.nodes)
         self.push_screen(FaultScreen(offered, nodes, chosen), inject)
 
     def action_abort(self) -> None:

@@ -14,14 +14,15 @@ BLOCK = 1 << 18
 
 
 class Follower:
-    """Reads a journal from its beginning, a piece at a time. `skipped` counts the lines that could not be read."""
+    """Reads a journal from its beginning, or the place where a line begins, a piece at a time. `skipped` counts the
+    lines that could not be read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, place: int = 0) -> None:
         """The file may come later. Raises OSError, as `read` does, when it is there and cannot be read."""
         self._path = path
         self._file: BinaryIO | None = None
         self._rest = b""
-        self._offset = 0  # where the rest begins
+        self._offset = place  # where the rest begins
         self.skipped = 0
 
     def read(self) -> list[tuple[int, Recorded]]:
@@ -32,6 +33,7 @@ class Follower:
                 self._file = self._path.open("rb")
             except FileNotFoundError:
                 return []
+            self._file.seek(self._offset)
         data = self._rest + self._file.read(BLOCK)
         end = data.rfind(b"\n") + 1
         place, self._rest, self._offset = self._offset, data[end:], self._offset + end
@@ -48,6 +50,11 @@ class Follower:
         return events
 
     @property
+    def place(self) -> int:
+        """Where what was not told yet begins."""
+        return self._offset
+
+    @property
     def behind(self) -> int:
         """Bytes that are there and were not read yet."""
         try:
@@ -61,11 +68,13 @@ class Follower:
             self._file = None
 
 
-def read_from(path: Path, place: int, until: float) -> Iterator[Recorded]:
-    """The events from this place on, as long as they are not after `until` (seconds since the run began)."""
+def read_from(path: Path, place: int, until: float) -> Iterator[tuple[int, Recorded]]:
+    """The events from this place on, as long as they are not after `until` (seconds since the run began), each with
+    the place after it."""
     with path.open("rb") as file:
         file.seek(place)
         for line in file:
+            place += len(line)
             try:
                 recorded = decode(line)
             except DecodeError:
@@ -74,4 +83,4 @@ def read_from(path: Path, place: int, until: float) -> Iterator[Recorded]:
                 continue
             if recorded.t > until:
                 return
-            yield recorded
+            yield place, recorded

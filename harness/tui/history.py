@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.record.events import BlockObserved, Event, Recorded, ViolationSeen, WorkloadProgress
-from harness.record.reduce import reduce
+from harness.record.reduce import Fold
 from harness.record.state import RunState
 from harness.tui.follow import read_from
 
@@ -80,7 +80,8 @@ class History:
 
     def __init__(self, journal: Path) -> None:
         self._journal = journal
-        self.state = RunState()
+        self._fold = Fold()
+        self._shown = Kept(0.0, 0, RunState())  # the last moment that was asked for
         self.series = Series()
         self._kept = [Kept(0.0, 0, RunState())]
         self._since = 0
@@ -88,26 +89,35 @@ class History:
         self._header_times: dict[int, float] = {}
         self._top = -1
 
+    @property
+    def state(self) -> RunState:
+        return self._fold.state
+
     def add(self, place: int, recorded: Recorded) -> None:
         self._since += 1
         if self._since >= self._spacing:
             self._keep(place)
-        self.state = reduce(self.state, recorded)
+        self._fold.add(recorded)
         self._chart(recorded.t, recorded.event)
 
     def at(self, t: float) -> RunState:
         """The state as it was then. Raises OSError when the journal cannot be read any more."""
         if t >= self.state.t:
             return self.state
-        kept = self._kept[max(0, bisect_right(self._kept, t, key=lambda one: one.t) - 1)]
-        state = kept.state
-        for recorded in read_from(self._journal, kept.place, t):
-            state = reduce(state, recorded)
-        return state
+        start = self._kept[max(0, bisect_right(self._kept, t, key=lambda one: one.t) - 1)]
+        if start.t <= self._shown.t <= t and self._shown.place >= start.place:
+            start = self._shown
+        fold, place = Fold(start.state), start.place
+        for after, recorded in read_from(self._journal, start.place, t):
+            fold.add(recorded)
+            place = after
+        self._shown = Kept(t, place, fold.state)
+        return fold.state
 
     def _keep(self, place: int) -> None:
         self._since = 0
-        self._kept.append(Kept(self.state.t, place, self.state))
+        state = self.state
+        self._kept.append(Kept(state.t, place, state))
         if len(self._kept) >= 2 * KEPT:
             self._kept = self._kept[::2]
             self._spacing *= 2

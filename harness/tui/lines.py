@@ -8,7 +8,7 @@ from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
@@ -72,21 +72,40 @@ class Lines(ScrollView, can_focus=True):
         self.border_title = title
         self.source: Source = NoLines()
         self._has_heading = False
+        self._seen: list[Text | None] = []
         self._follows = follow
         self.set_reactive(Lines.follow, follow)
 
     def show(self, source: Source) -> None:
-        """Show this from now on; to be called whenever what it has has changed."""
+        """Show this from now on; to be called whenever what it has may have changed. Only lines that do are drawn."""
         self.source = source
         self._has_heading = bool(source.heading(self._width).plain)
         count = len(source)
-        self.virtual_size = Size(self._width, count + self._has_heading)
+        size = Size(self._width, count + self._has_heading)
+        if size != self.virtual_size:
+            self.virtual_size = size
         if self.follow:
             self.cursor = max(0, count - 1)
             self.scroll_end(animate=False, immediate=True)
         elif self.cursor >= count:
             self.cursor = max(0, count - 1)
-        self.refresh()
+        self._draw_changed()
+
+    def _draw_changed(self) -> None:
+        region = self.scrollable_content_region
+        seen = [self._text(y, region.width) for y in range(region.height)]
+        if len(seen) != len(self._seen):
+            self.refresh()
+        elif changed := [y for y, text in enumerate(seen) if text != self._seen[y]]:
+            self.refresh(*(Region(0, y, region.width, 1) for y in changed))
+        self._seen = seen
+
+    def _text(self, y: int, width: int) -> Text | None:
+        """What stands in a line of the screen."""
+        if self._has_heading and y == 0:
+            return self.source.heading(width)
+        index = y + round(self.scroll_offset.y) - self._has_heading
+        return self.source.line(index, width) if 0 <= index < len(self.source) else None
 
     @property
     def _width(self) -> int:
@@ -94,13 +113,11 @@ class Lines(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
-        if self._has_heading and y == 0:
-            return self._strip(self.source.heading(width), width)
-        index = y + round(self.scroll_offset.y) - self._has_heading
-        if not 0 <= index < len(self.source):
+        text = self._text(y, width)
+        if text is None:
             return Strip.blank(width, self.rich_style)
-        text = self.source.line(index, width)
-        if index == self.cursor and self.has_focus:
+        is_heading = self._has_heading and y == 0
+        if self.has_focus and not is_heading and y + round(self.scroll_offset.y) - self._has_heading == self.cursor:
             text = text.copy()
             text.pad_right(max(0, width - text.cell_len))
             text.stylize(self.get_component_rich_style("lines--cursor", partial=True))

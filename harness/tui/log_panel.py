@@ -74,6 +74,7 @@ class LogPanel(Vertical):
         self._found: re.Pattern[str] | None = None
         self._until = float("inf")
         self._asking = ""
+        self._shown_title = ""
         self._searching: tuple[int, int] | None = None  # where, and in which direction
 
     def compose(self) -> ComposeResult:
@@ -99,7 +100,10 @@ class LogPanel(Vertical):
         more = self._search_on() or more
         count = len(self._filtered) if until == float("inf") else self._filtered.until(until)
         self.lines.show(LogView(self._filtered, count, self._found))
-        self.lines.border_title = self._title(more)
+        title = self._title(more)
+        if title != self._shown_title:
+            self._shown_title = title
+            self.lines.border_title = title
         return more
 
     def _title(self, more: bool) -> str:

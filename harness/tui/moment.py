@@ -22,7 +22,8 @@ class Mode(enum.StrEnum):
 @dataclass(frozen=True, slots=True)
 class Moment:
     """`t`: which moment, in seconds since the run began; `end`: until when the run is known, and `planned_end` until
-    when it is to go on at least. `speed` of a replay, 0 when it stands."""
+    when it is to go on at least. `speed` of a replay, 0 when it stands. `read`: the share of the journal whose history
+    is known, when that is not all; without a state, nothing can be told yet."""
 
     state: RunState
     series: Series
@@ -31,6 +32,7 @@ class Moment:
     planned_end: float
     mode: Mode
     speed: float = 0.0
+    read: float | None = None
 
     @property
     def drive(self) -> PhaseState | None:

@@ -25,7 +25,7 @@ from harness.record.events import (
     ViolationSeen,
 )
 from harness.record.junit import junit_of
-from harness.record.reduce import reduce, reduce_all
+from harness.record.reduce import FREQUENT, Fold, reduce, reduce_all
 from harness.record.result import result_of
 from harness.record.state import MAX_NOTES, MAX_VIOLATIONS, MAX_WARNINGS, RECENT_BLOCKS, RunState
 from harness.record.summary import summarize
@@ -49,6 +49,22 @@ def test_any_sequence_of_events_gives_a_state_and_reports(
     suite = junit_of(state)
     if state.finish is None or state.finish.exit_code != 0:
         assert suite.errors + suite.failures > 0  # nothing that did not pass looks green
+
+
+@settings(suppress_health_check=list(HealthCheck), max_examples=200, deadline=None)
+@given(data=st.data())
+def test_many_events_at_once_give_what_each_after_the_other_gives(
+    events: st.SearchStrategy[Event], data: st.DataObject
+) -> None:
+    frequent = events.filter(lambda event: type(event) in FREQUENT)
+    envelopes = st.builds(Recorded, st.integers(), st.floats(), st.floats(), frequent | events)
+    fold, state = Fold(), RunState()
+    for recorded in data.draw(st.lists(envelopes, max_size=6)):
+        fold.add(recorded)
+        state = reduce(state, recorded)
+        if data.draw(st.booleans()):
+            assert repr(fold.state) == repr(state)  # by repr: NaN is not equal to itself, and the order tells too
+    assert repr(fold.state) == repr(state)
 
 
 def test_the_state_from_a_file_is_the_state_of_the_run(timeline: Any, record: Wrap) -> None:

@@ -29,6 +29,8 @@ def badge(moment: Moment) -> Text:
 def header(moment: Moment, width: int) -> Text:
     """One line, what matters most first."""
     state = moment.state
+    if state.run is None and moment.read is not None:
+        return Text("reading the journal …", DIM)
     word, why = so_far(state)
     doubtful = state.finish is not None or "UNKNOWN" in word
     style = BAD if "FAIL" in word else GOOD if word == "PASS" else DOUBTFUL if doubtful else DIM
@@ -51,11 +53,13 @@ def facts(moment: Moment, width: int) -> Text:
     """The second line: what runs, and where."""
     state = moment.state
     if state.run is None:
-        return Text("the run has not said yet what it is", DIM)
+        return Text("" if moment.read is not None else "the run has not said yet what it is", DIM)
     run = state.run
     parts = [f"{counted(len(state.nodes), 'node')} of {run.chain} by {run.deployer}", f"seed {run.seed}", run.run_id]
     if (rate := state.block_rate()) is not None and state.highest is not None:
         parts.insert(0, f"height {state.highest.height:,}, {rate:.2f} blocks/s")
+    if moment.read is not None:
+        parts.insert(0, f"history: {moment.read:.0%} read")
     if active := state.active_faults:
         parts.insert(0, f"⚡ {counted(len(active), 'fault')} on")
     return Text(cut(" · ".join(parts), width), DIM)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rich.text import Text
 
@@ -78,6 +79,7 @@ def _gravity(node: NodeStatus, lag: int | None, depth: int, is_disturbed: bool) 
     return 1 if node.exits or is_disturbed else 0
 
 
+@lru_cache(maxsize=4096)
 def _natural(name: str) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", name)]
 
