@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import runs_folder
-from harness.errors import ExitCode
+from harness.errors import ExitCode, UsageError
 from harness.record.glance import glance
 from harness.record.journal import read_journal
 from harness.record.reduce import reduce_all
@@ -135,6 +135,23 @@ def show(run: str, runs_dir: Path | None, as_json: bool, faults: bool) -> int:
     state = reduce_all(journal) if directory.journal.exists() else reduce_all(())
     summary = summarize(state, directory, alive=directory.is_alive(), skipped=journal.skipped)
     render_summary(summary, console_for(sys.stdout))
+    return ExitCode.PASS
+
+
+@runs.command()
+@click.argument("run", default="latest")
+@runs_option
+def export(run: str, runs_dir: Path | None) -> int:
+    """Write RUN to one file (journal, result, report, logs) in the current folder.
+
+    Secrets are redacted in all but the nodes' own logs."""
+    from harness.record.bundle import bundle
+
+    directory = find_run(runs_folder(runs_dir), run)
+    try:
+        click.echo(bundle(directory, Path.cwd()))
+    except OSError as error:
+        raise UsageError(f"{directory.run_id} cannot be exported: {error}") from error
     return ExitCode.PASS
 
 

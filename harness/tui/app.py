@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.text import Text
+from textual import work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
@@ -18,6 +20,7 @@ from textual.widgets import Footer
 
 from harness.control.client import ControlClient, ControlError
 from harness.control.protocol import FaultRequest
+from harness.record.bundle import bundle
 from harness.record.events import Recorded, RunStarted
 from harness.record.rundir import RunDirectory
 from harness.record.state import RunState
@@ -128,6 +131,7 @@ class RunApp(App[int]):
         Binding("3", "panel('checks')", "Checks", show=False),
         Binding("4", "panel('log')", "Log", show=False),
         Binding("s", "save", "Screenshot", show=False),
+        Binding("x", "export", "Export", show=False),
         Binding("question_mark", "help", "Help"),
         Binding("q,ctrl+c", "leave", "Leave", priority=True),
     ]
@@ -328,3 +332,13 @@ class RunApp(App[int]):
         name = f"{self.watching.directory.run_id}-{int(self.watching.moment.t)}s.svg"
         path = self.save_screenshot(name, str(self.watching.directory.path))
         self.notify(f"saved {path}", markup=False)
+
+    @work(thread=True, exclusive=True, group="export")
+    def action_export(self) -> None:
+        """The run in one file, in the folder that one is in."""
+        try:
+            path = bundle(self.watching.directory, Path.cwd())
+        except OSError as error:
+            self.notify(f"not exported: {error}", severity="error", markup=False)
+        else:
+            self.notify(f"exported to {path}; secrets in nodes' own logs are not redacted", markup=False)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -308,6 +310,19 @@ async def test_s_saves_a_picture_in_the_runs_folder(recording: Recording) -> Non
         await pilot.pause()
     [picture] = app.watching.directory.path.glob("*.svg")
     assert "quickstart" in picture.read_text()
+
+
+async def test_x_exports_the_run_as_one_file(
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    app = RunApp(recording("healthy"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("x")
+        await app.workers.wait_for_complete()
+    with tarfile.open(tmp_path / f"{app.watching.directory.run_id}.tar.gz") as archive:
+        assert f"{app.watching.directory.run_id}/journal.jsonl" in archive.getnames()
 
 
 async def test_a_line_of_a_run_is_never_markup(recording: Recording) -> None:

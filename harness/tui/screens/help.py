@@ -22,6 +22,7 @@ KEYS = {
         "1 2 3 4": "nodes, load, checks, what happened (where there is room for one alone)",
         "enter": "open the node under the cursor: its log, and how to get at it",
         "s": "save what is seen as an SVG picture in the run's folder",
+        "x": "export the run as one file, with its logs, into the folder that you are in",
     },
     "What is done to the run": {
         "p": "hold its workloads, or let them go on",

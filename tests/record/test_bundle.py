@@ -1,0 +1,25 @@
+"""A run in one file."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+from harness.record.bundle import bundle
+from harness.record.rundir import RunDirectory
+
+
+def test_a_bundle_has_what_is_recorded_and_nothing_else_and_overwrites_nothing(tmp_path: Path) -> None:
+    directory = RunDirectory.create(tmp_path / "runs", "demo", 1_769_860_800.0)
+    directory.journal.write_text("events\n")
+    directory.log("validator-0").write_text("said\n")
+    (tmp_path / "private").write_text("key")
+    (directory.logs / "link.log").symlink_to(tmp_path / "private")
+    (directory.nodes / "key").write_text("a node's own")
+    first, second = bundle(directory, tmp_path), bundle(directory, tmp_path)
+    assert first.name == f"{directory.run_id}.tar.gz" and second.name == f"{directory.run_id}-2.tar.gz"
+    with tarfile.open(first) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+        assert names == {"README", "journal.jsonl", "logs/validator-0.log"}
+        file = archive.extractfile(f"{directory.run_id}/logs/validator-0.log")
+        assert file is not None and file.read() == b"said\n"
