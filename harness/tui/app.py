@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import work
-from textual.app import App, ComposeResult
+from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.events import Click, Resize
 from textual.reactive import reactive
+from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer
 
@@ -45,6 +46,31 @@ KEEP = Answer("keep", "Let it go on", "k")
 DETACH = Answer("detach", "Leave it running", "d")
 ABORT = Answer("abort", "Abort it", "a", is_grave=True)
 ABORTED = "It is taken down at once, its faults are healed, and nothing more is judged."
+
+LIGHT, DARK = "textual-light", "textual-dark"
+COMMANDS = (
+    ("Freeze the display, or let it go on", "space; the run goes on in any case", "freeze"),
+    ("Pause the run's workloads, or let them go on", "p", "pause"),
+    ("Inject a fault", "f; chosen from a list, healed after its time", "faults"),
+    ("Abort the run", "a; asks first", "abort"),
+    ("Back to the newest", "l", "newest"),
+    ("Five seconds earlier", "left", "seek(-5)"),
+    ("Five seconds later", "right", "seek(5)"),
+    ("A minute earlier", "shift+left", "seek(-60)"),
+    ("A minute later", "shift+right", "seek(60)"),
+    ("Replay slower", "[", "speed(-1)"),
+    ("Replay faster", "]", "speed(1)"),
+    ("Show nodes", "1", "panel('nodes')"),
+    ("Show load", "2", "panel('load')"),
+    ("Show expectations", "3", "panel('checks')"),
+    ("Show the log", "4", "panel('log')"),
+    ("Save a screenshot", "s; an SVG in the run's folder", "save"),
+    ("Export the run", "x; journal, report and logs as one file", "export"),
+    ("Light or dark", "t", "light"),
+    ("Help", "?", "help"),
+    ("Leave", "q; a run that goes on is left alone", "leave"),
+)
+"""Of the palette: what it does, its key, and its action."""
 
 Draw = Callable[[Moment, int, int], Text]
 
@@ -132,6 +158,7 @@ class RunApp(App[int]):
         Binding("4", "panel('log')", "Log", show=False),
         Binding("s", "save", "Screenshot", show=False),
         Binding("x", "export", "Export", show=False),
+        Binding("t", "light", "Light or dark", show=False),
         Binding("question_mark", "help", "Help"),
         Binding("q,ctrl+c", "leave", "Leave", priority=True),
     ]
@@ -217,6 +244,15 @@ class RunApp(App[int]):
             if panel.display:
                 panel.draw(moment)
         self.screen_stack[0].query_one("#nodes", Lines).show(NodeTable(moment.state))
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Everything that keys do, and what has none, in the palette (ctrl+p)."""
+        for title, about, action in COMMANDS:
+            yield SystemCommand(title, about, partial(self.run_action, action))
+
+    def action_light(self) -> None:
+        """Light, or dark again."""
+        self.theme = DARK if self.theme == LIGHT else LIGHT
 
     # What keys do
 

@@ -12,13 +12,15 @@ from typing import Any
 import anyio
 import pytest
 from syrupy.assertion import SnapshotAssertion
+from textual.binding import Binding
+from textual.command import CommandPalette
 from textual.widgets import Button, Input, OptionList
 
 from harness.control.client import ControlError
 from harness.control.protocol import FaultRequest
 from harness.record.owner import Owner
 from harness.record.rundir import RunDirectory
-from harness.tui.app import RunApp
+from harness.tui.app import COMMANDS, RunApp
 from harness.tui.lines import Lines
 from harness.tui.log_panel import LogPanel
 from harness.tui.moment import Mode
@@ -310,6 +312,33 @@ async def test_s_saves_a_picture_in_the_runs_folder(recording: Recording) -> Non
         await pilot.pause()
     [picture] = app.watching.directory.path.glob("*.svg")
     assert "quickstart" in picture.read_text()
+
+
+async def test_the_palette_has_everything_that_keys_do(live: tuple[RunApp, Asked]) -> None:
+    app, asked = live
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        actions = {action for _, _, action in COMMANDS}
+        assert actions == {binding.action for binding in RunApp.BINDINGS if isinstance(binding, Binding)}
+        await pilot.press("ctrl+p")
+        await pilot.pause()
+        assert isinstance(app.screen, CommandPalette)
+        await pilot.press(*"pause the run")
+        with anyio.fail_after(20):
+            while not asked.said:
+                await pilot.pause(0.1)
+                await pilot.press("enter")
+    assert asked.said[0] == "pause"
+
+
+async def test_t_is_light_and_dark_again(recording: Recording) -> None:
+    app = RunApp(recording("healthy"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        was = app.current_theme.dark
+        await pilot.press("t")
+        assert app.current_theme.dark is not was
+        await pilot.press("t")
+        assert app.current_theme.dark is was
 
 
 async def test_x_exports_the_run_as_one_file(

@@ -23,6 +23,8 @@ KEYS = {
         "enter": "open the node under the cursor: its log, and how to get at it",
         "s": "save what is seen as an SVG picture in the run's folder",
         "x": "export the run as one file, with its logs, into the folder that you are in",
+        "t": "light or dark",
+        "ctrl+p": "everything that can be done, by its name",
     },
     "What is done to the run": {
         "p": "hold its workloads, or let them go on",
