@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -36,7 +37,8 @@ def show_path(path: KeyPath) -> str:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            key = step if _BARE_KEY.fullmatch(step) else '"' + step.replace("\\", "\\\\").replace('"', '\\"') + '"'
+            # JSON's escapes are TOML's too; a key's line breaks must not begin a line of what is shown
+            key = step if _BARE_KEY.fullmatch(step) else json.dumps(step, ensure_ascii=False)
             text += f".{key}" if text else key
     return text
 

@@ -193,3 +193,7 @@ def test_a_byte_order_mark_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as error:
         TomlDocument.read(file)
     assert str(error.value) == f"{file}:1:1: begins with a byte order mark; save the file as UTF-8 without it"
+
+
+def test_paths_have_a_line_whatever_their_keys_are() -> None:
+    assert show_path(("hosts", "a-1", 'x\ny"\\[red]é', 2)) == r'hosts.a-1."x\ny\"\\[red]é"[2]'
