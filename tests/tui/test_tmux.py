@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fleet.errors import FleetUnavailable
+from fleet.packages import ensure
 from harness.record.rundir import RunDirectory
 
 pytestmark = pytest.mark.real
@@ -47,10 +48,12 @@ class Terminal:
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    if shutil.which("tmux") is None:
-        if os.environ.get("CI"):
-            pytest.fail("tmux is not installed")
-        pytest.skip("tmux is not installed")
+    try:
+        ensure({"tmux": "tmux"})
+    except FleetUnavailable as missing:
+        if os.environ.get("CI"):  # a test never passes by skipping
+            raise
+        pytest.skip(str(missing))
     made = Terminal(tmp_path / "tmux")
     yield made
     subprocess.run(["tmux", "-S", str(tmp_path / "tmux"), "kill-server"], capture_output=True, timeout=PATIENCE)
@@ -74,3 +77,56 @@ def test_a_run_that_is_over_is_seen_sought_through_and_left(
     terminal.until("/ Search")
     terminal.type("q")
     assert "Pane is dead (status 0" in terminal.until("Pane is dead")
+
+
+PLAYBOOK = """
+name = "watched"
+chain = { use = "devnet", slot_duration = "200ms" }
+duration = "5m"
+[topology]
+layout = "full"
+validators = 2
+[wallets]
+count = 5
+[[workloads]]
+use = "transactions"
+rate = "5/s"
+users = 5
+[[expectations]]
+use = "consensus-liveness"
+"""
+
+
+def test_a_run_is_paused_left_watched_again_and_aborted(tmp_path: Path, terminal: Terminal) -> None:
+    playbook, runs = tmp_path / "watched.toml", tmp_path / "runs"
+    playbook.write_text(PLAYBOOK)
+    harness = (sys.executable, "-m", "harness")
+    terminal.start(*harness, "run", str(playbook), "--runs", str(runs))
+    assert "LIVE" in terminal.until("▸ drive")
+    terminal.type("p")
+    terminal.until("PAUSED")
+    terminal.type("Space")
+    terminal.until("FROZEN")
+    terminal.type("Space")
+    terminal.type("p")
+    terminal.until("LIVE")
+    terminal.type("q")
+    terminal.until("Leave it?")
+    terminal.type("d")
+    assert "Pane is dead (status 2" in terminal.until("Pane is dead"), "nobody knows the verdict yet"
+    [directory] = [RunDirectory(path) for path in runs.iterdir()]
+    assert directory.is_alive()
+    terminal.tmux("respawn-pane", "-k", *harness, "watch", str(directory.path))
+    terminal.until("LIVE")
+    terminal.type("a")
+    terminal.until("Abort the run?")
+    terminal.type("a")
+    terminal.until("INTERRUPTED")
+    give_up = time.monotonic() + PATIENCE
+    while directory.is_alive() and time.monotonic() < give_up:
+        time.sleep(0.05)
+    assert not directory.is_alive() and directory.result.exists()
+    steered = [line for line in directory.journal.read_text().splitlines() if '"kind":"steered"' in line]
+    assert [what for what in ("pause", "resume", "abort") if any(f'"what":"{what}"' in one for one in steered)] == [
+        "pause", "resume", "abort",
+    ]  # fmt: skip
