@@ -11,9 +11,10 @@ import anyio
 import pytest
 
 from harness.api import CUT, Deployer, Flow, HostSpec, Link, MachineCapability
-from harness.testing.contracts.bench import READY_WITHIN, Bench, Net, eventually
+from harness.testing.contracts.bench import READY_WITHIN, Bench, Net
 from harness.testing.contracts.links import LinksSuite
 from harness.testing.contracts.shapes import ShapesSuite
+from harness.testing.waiting import eventually
 from harness_docker.deployer import DockerConfig, DockerDeployer
 
 pytestmark = pytest.mark.real

@@ -16,15 +16,15 @@ PROGRAMS = {"linux.uml": "user-mode-linux", "modprobe": "kmod", "ip": "iproute2"
 MODULES = Path("/usr/lib/uml/modules")
 WITHIN = 120.0
 INIT = """#!/bin/sh
-mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs run /run; mount -t tmpfs tmp /tmp
-mkdir /tmp/out; mount -t hostfs -o {folder} none /tmp/out
-exec > /tmp/out/log 2>&1
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs run /run
+mkdir /run/out; mount -t hostfs -o {folder} none /run/out
+exec > /run/out/log 2>&1
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-mkdir -p /tmp/lib/modules; ln -s {all}/$(uname -r) /tmp/lib/modules/
-for module in {modules}; do modprobe --dirname=/tmp "$module" || echo "no module $module"; done
+mkdir -p /run/lib/modules; ln -s {all}/$(uname -r) /run/lib/modules/
+for module in {modules}; do modprobe --dirname=/run "$module" || echo "no module $module"; done
 ip link set lo up
-cd /tmp/out && {argv}
-echo $? > /tmp/out/status
+cd /run/out && {argv}
+echo $? > /run/out/status
 sync
 echo o > /proc/sysrq-trigger
 sleep 60
@@ -32,7 +32,7 @@ sleep 60
 
 
 def run_in_other_kernel(folder: Path, argv: list[str], *modules: str) -> str:
-    """Run a command as root there, in this folder, which it sees as /tmp/out; what it says. Raises FleetUnavailable,
+    """Run a command as root there, in this folder, which it sees as /run/out; what it says. Raises FleetUnavailable,
     FleetError."""
     if platform.machine() != "x86_64":
         raise FleetUnavailable("User-Mode Linux is for x86-64")
