@@ -22,9 +22,10 @@ MOST_DIALS = 30
 
 
 class LossConfig(LinkConfig):
-    """`share` of packets that vanish, each way: 0.05 is one in twenty."""
+    """`share` of packets that vanish, each way: 0.05 is one in twenty, at most 0.9. To lose all of them is to cut the
+    link, which counts against the fault budget: that is `partition` or `block_peer`."""
 
-    share: float = Field(gt=0, le=1)
+    share: float = Field(gt=0, le=0.9)
 
 
 class Loss(LinkFault[LossConfig]):

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from harness.api import (
     CUT,
@@ -337,3 +338,10 @@ def test_probabilities() -> None:
     assert fisher(8, 10, 1, 6) == pytest.approx(0.02448, abs=1e-5)
     assert binomial(2, 10, 0.5) == pytest.approx(0.0546875)
     assert fisher(0, 0, 0, 0) == binomial(0, 0, 0.5) == 1.0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.91, 1.0, 1.5])
+def test_losing_all_is_a_cut_and_no_loss(share: float) -> None:
+    """It would take nothing from the fault budget."""
+    with pytest.raises(ValidationError):
+        Loss.Config.model_validate({"share": share})
