@@ -132,7 +132,7 @@ UNKNOWN = {
     ),
     "hardly anything is sent": Case(
         {"invalid-never-included": "nothing was sent", "consensus-liveness": "too short"},
-        re.sub('"[0-9]+/s"', '"0.001/s"', INVALID + "mix = { truncated = 1 }") + use("consensus-liveness"),
+        re.sub('"[0-9]+/s"', '"0.001/s"', INVALID + "mix = { truncated = 1 }\n") + use("consensus-liveness"),
         duration="20ms",
     ),
     "the load is not as asked, and no answer is waited for": Case(

@@ -25,4 +25,5 @@ def test_these_can_be_watched() -> None:
     names = registry.names(Kind.EXPECTATION)
     assert {name for name in names if registry.get(Kind.EXPECTATION, name).sees_violations} == {
         "no-forks", "safety", "consensus-liveness", "http-slo", "log-pattern", "promql", "command",
+        "nodes-healthy", "recovery", "rejects-invalid", "invalid-never-included",
     }  # fmt: skip
