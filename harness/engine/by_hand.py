@@ -23,6 +23,8 @@ from harness.spec.problems import problems_from_validation
 
 BY_HAND = "by hand"
 """As who these faults are injected."""
+SEEN_BY_FAULTS = frozenset({MachineCapability.OWN_DISK, MachineCapability.CLOCK})
+"""What a fault looks for itself when it is injected, and no node says of itself."""
 
 
 class FaultsByHand:
@@ -76,13 +78,10 @@ class FaultsByHand:
             told = problems_from_validation(error, None, (), cls.Config, data=dict(request.options))
             raise BadRequest(f"{request.fault}: {'; '.join(f'{one.path}: {one.message}' for one in told)}") from None
 
-    SEEN_BY_IT = frozenset({MachineCapability.OWN_DISK, MachineCapability.CLOCK})
-    """What a fault looks for itself, and no node says of itself."""
-
     def _lacking(self, fault: Fault[Any], targets: Sequence[Node]) -> str:
         """Why these nodes cannot have it in this run, "" when they can. Links are controlled only where that was asked
         for when the network was deployed."""
-        for capability in sorted(fault.requires_machine() - self.SEEN_BY_IT):
+        for capability in sorted(fault.requires_machine() - SEEN_BY_FAULTS):
             if capability.name.startswith("LINK_"):
                 if capability not in self._shared.plan.machine_needs:
                     return f"the network was deployed without {capability}: nothing in the playbook needs it"

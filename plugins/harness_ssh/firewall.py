@@ -5,22 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Literal
 
-import anyio
-
-from harness.api import DeployError, InfrastructureError, MachineCapability, PlannedNode
+from harness.api import DeployError, MachineCapability, PlannedNode
 from harness_agent.nft import IP, RULES, NftShaper, Session, survey
-from harness_agent.nft.survey import Survey
 from harness_agent.relay import SHAPES
-from harness_ssh.connection import SshConnection
 from harness_ssh.deployment import Site
 from harness_ssh.pool import Pool
+from harness_ssh.surveys import surveys
 
 Links = Literal["auto", "relay", "nft"]
 """What links are shaped by. auto: packets are dropped by nft, delayed and slowed down by tc, each where it can be; what
 is left is by relays, which hold streams."""
-
-ANSWERS_WITHIN = 15.0
-"""Seconds for a machine to say who is connected with it."""
 
 
 def wants_rules(links: Links, needs: frozenset[MachineCapability]) -> bool:
@@ -66,30 +60,11 @@ async def rules(
     InfrastructureError."""
     if problem := crowded(nodes):
         return problem
+    asked = await surveys(survey, nodes, sites, pool, forks)
+    if isinstance(asked, str):
+        return asked
+    seen, sessions = asked
     homes = {node.spec.name: node.host.name for node in nodes}
-    seen: dict[str, Survey] = {}
-    sessions: list[Session] = []
-    problems: list[str] = []
-    slots = anyio.CapacityLimiter(forks)
-
-    async def look(node: str, host: str) -> None:
-        peers = {peer: sites[home].address for peer, home in homes.items() if peer != node}
-        async with slots:
-            told = await survey(sites[host].machine, peers)
-            if isinstance(told, str):
-                problems.append(f"{host}: {told}")
-                return
-            seen[node] = told
-            try:
-                sessions.append(await session(await pool.get(host)))
-            except ValueError:
-                problems.append(f"{host}: its SSH server does not say whom it is connected with")
-
-    async with anyio.create_task_group() as tasks:
-        for node, host in homes.items():
-            tasks.start_soon(look, node, host)
-    if problems:
-        return min(problems)
     addresses = {ip for told in seen.values() for pairs in told.peers.values() for both in pairs for ip in both}
     if not all(sites[host].tunnelled for host in homes.values()) and (problem := beside(sessions, addresses)):
         return problem
@@ -103,19 +78,6 @@ def beside(sessions: Iterable[Session], nodes: Set[IP]) -> str:
     return (
         'we are on the machine of a node, and call others from there: harness_api = "tunnel"' if clients & nodes else ""
     )
-
-
-async def session(connection: SshConnection) -> Session:
-    """This connection as the machine has it. Raises ValueError where it does not say, InfrastructureError."""
-    said = b""
-    try:
-        with anyio.fail_after(ANSWERS_WITHIN):
-            async with await connection.execute("printenv SSH_CONNECTION") as channel:
-                async for piece in channel:
-                    said += piece
-    except TimeoutError:
-        raise InfrastructureError(f"{connection.destination} does not run commands") from None
-    return Session.of(said.decode(errors="replace"))
 
 
 def refused(why_not: str) -> DeployError:

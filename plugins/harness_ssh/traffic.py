@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import anyio
-
 from harness.api import MachineCapability, PlannedNode
-from harness_agent.nft import Session
-from harness_agent.tc import Survey, TcShaper, survey
+from harness_agent.tc import TcShaper, survey
 from harness_agent.tc.shaper import QUEUES
 from harness_ssh.deployment import Site
-from harness_ssh.firewall import Links, beside, crowded, session
+from harness_ssh.firewall import Links, beside, crowded
 from harness_ssh.pool import Pool
+from harness_ssh.surveys import surveys
 
 
 def wants_queues(links: Links, needs: frozenset[MachineCapability]) -> bool:
@@ -24,30 +22,11 @@ async def queues(nodes: Sequence[PlannedNode], sites: Mapping[str, Site], pool: 
     once. Raises InfrastructureError."""
     if problem := crowded(nodes):
         return problem
+    asked = await surveys(survey, nodes, sites, pool, forks)
+    if isinstance(asked, str):
+        return asked
+    seen, sessions = asked
     homes = {node.spec.name: node.host.name for node in nodes}
-    seen: dict[str, Survey] = {}
-    sessions: list[Session] = []
-    problems: list[str] = []
-    slots = anyio.CapacityLimiter(forks)
-
-    async def look(node: str, host: str) -> None:
-        peers = {peer: sites[home].address for peer, home in homes.items() if peer != node}
-        async with slots:
-            told = await survey(sites[host].machine, peers)
-            if isinstance(told, str):
-                problems.append(f"{host}: {told}")
-                return
-            seen[node] = told
-            try:
-                sessions.append(await session(await pool.get(host)))
-            except ValueError:
-                problems.append(f"{host}: its SSH server does not say whom it is connected with")
-
-    async with anyio.create_task_group() as tasks:
-        for node, host in homes.items():
-            tasks.start_soon(look, node, host)
-    if problems:
-        return min(problems)
     addresses = {ip for told in seen.values() for ways in told.peers.values() for way in ways for ip in way.both}
     if not all(sites[host].tunnelled for host in homes.values()) and (problem := beside(sessions, addresses)):
         return problem
