@@ -6,16 +6,15 @@ import traceback
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Any
 
 import anyio
 import anyio.abc
 
-from harness import __version__
 from harness.engine.adopted import AdoptedNode
 from harness.engine.adopting import adopt_network, on_machines
+from harness.engine.beginning import places, run_started
 from harness.engine.budget import budget_of
-from harness.engine.components import Component
+from harness.engine.clocks import Clocks
 from harness.engine.context import RunShared
 from harness.engine.faults import Faults, Stage
 from harness.engine.holding import HeldDeployment
@@ -36,11 +35,10 @@ from harness.errors import HarnessError, InfrastructureError, NotReadyError, Unr
 from harness.observe.feed import BlockFeed
 from harness.plugin.contract.chain import ChainClient, Network, NetworkSpec, NodeSite, PeerAddress
 from harness.plugin.contract.deployer import Access, Deployment, DeployRequest, PlannedNode
-from harness.plugin.contract.expectation import Expectation
 from harness.plugin.contract.machine import CommandRecord, Machine
 from harness.plugin.contract.task import TaskResult
 from harness.plugin.registry import Registry
-from harness.record.events import CommandRan, NetworkAdopted, Note, PhaseEnded, PhaseStarted, RunStarted, TaskRan
+from harness.record.events import CommandRan, NetworkAdopted, Note, PhaseEnded, PhaseStarted, TaskRan
 from harness.record.text import counted
 from harness.spec.topology import Link
 
@@ -97,6 +95,7 @@ class Lifecycle:
             request = self._request(planned, plan.topology.links)
             deployment = await tasks.start(self._held.hold, self.target.deployer.deploy(request))
             self._wiring.deployment = deployment
+            self._tell_places(planned, deployment)
             await self._prepare(shared, planned, deployment)
             provided = await self._provide(deployment)
             joined = partial(self._joined, shared)
@@ -115,6 +114,7 @@ class Lifecycle:
         async with phase(recorder, "deploy", plan.playbook.ready_timeout):
             request = self._request(on_machines(planned), ())
             deployment = await tasks.start(self._held.hold, self.target.deployer.deploy(request))
+            self._tell_places(planned, deployment)
             spec = self._network_spec()
             network = await adopt_network(plan, spec, planned, deployment, plan.playbook.ready_timeout)
             plan = plan.paced(network.timing or plan.timing)
@@ -143,7 +143,11 @@ class Lifecycle:
 
     def _begin(self, planned: tuple[PlannedNode, ...]) -> None:
         self._begun = True
-        self.recorder.emit(self._started(planned))
+        self.recorder.emit(run_started(self.plan, self.target, self.recorder, planned))
+
+    def _tell_places(self, planned: tuple[PlannedNode, ...], deployment: Deployment) -> None:
+        for place in places(planned, deployment):
+            self.recorder.emit(place)
 
     def _share(self, network: Network, plan: Plan) -> RunShared:
         recorder = self.recorder
@@ -184,40 +188,6 @@ class Lifecycle:
 
     def _new_client(self, name: str) -> ChainClient:
         return self._nodes[name].new_client()
-
-    def _started(self, planned: tuple[PlannedNode, ...]) -> RunStarted:
-        plan, timing = self.plan, self.plan.timing
-        nodes = {
-            node.spec.name: {
-                "role": node.spec.role,
-                "machine": node.host.name,
-                # Whom adopted nodes dial is not known: the playbook's layout is not theirs.
-                "links": [
-                    link.dst for link in plan.topology.links if link.src == node.spec.name and node.adoption is None
-                ],
-            }
-            for node in planned
-        }
-        return RunStarted(
-            run_id=self.recorder.run_id,
-            name=plan.playbook.name,
-            seed=plan.seed,
-            version=__version__,
-            chain=plan.chain.name,
-            deployer=self.target.deployer.name,
-            duration=plan.duration,
-            block_interval=timing.block_interval,
-            finality_depth=timing.finality_depth,
-            playbook=str(plan.playbook.source or ""),
-            nodes=nodes,
-            workloads=tuple(component.id for component in plan.workloads),
-            expectations=tuple(component.id for component in plan.expectations),
-            watched=tuple(component.id for component in plan.expectations if _is_watched(component)),
-            variables=plan.playbook.variables,
-            command=self.recorder.command,
-            deployer_options=self.target.deployer.config.model_dump(mode="json"),
-            matrix=self.recorder.matrix,
-        )
 
     async def _prepare(self, shared: RunShared, planned: tuple[PlannedNode, ...], deployment: Deployment) -> None:
         """Do the tasks of `[[prepare]]`, where there are machines before there are nodes on them."""
@@ -317,7 +287,8 @@ class Lifecycle:
     async def _watch_vitals(self, shared: RunShared, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         with self._vitals_scope:
             task_status.started()
-            await Vitals(self._nodes.values(), shared.clock, shared.emit).watch()
+            nodes, clock, emit = self._nodes.values(), shared.clock, shared.emit
+            await all_of((Vitals(nodes, clock, emit).watch, Clocks(nodes, clock, emit).watch))
 
     async def tear_down(self) -> list[str]:
         """Take down whatever there is; says what is left. Runs shielded, whatever came before."""
@@ -381,9 +352,3 @@ def _dials(plan: Plan, name: str, deployment: Deployment) -> tuple[PeerAddress, 
         for link in plan.topology.links
         if link.src == name
     )
-
-
-def _is_watched(component: Component[Expectation[Any]]) -> bool:
-    """Whether it would see a violation while the run goes on."""
-    looks_at_blocks = component.cls.observe_block is not Expectation.observe_block
-    return component.cls.sees_violations and (component.continuous or looks_at_blocks)

@@ -81,6 +81,27 @@ class NodeChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class NodePlaced(Event):
+    """A node has its place: its folder on its machine, "" where it is somebody else's, and the words for a shell that
+    bring a person there (harness.plugin.contract.deployer.Placement.reach)."""
+
+    node: str
+    directory: str = ""
+    reach: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClockMeasured(Event):
+    """A machine's clock, by which these nodes stamp what they write, is `ahead` seconds ahead of the controller's,
+    certainly within `uncertainty` seconds."""
+
+    machine: str
+    nodes: tuple[str, ...]
+    ahead: float
+    uncertainty: float
+
+
+@dataclass(frozen=True, slots=True)
 class BlockObserved(Event):
     """The feed saw a block at a node. `time` is the header's own (Unix seconds)."""
 

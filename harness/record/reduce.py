@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from harness.record.events import (
     BlockObserved,
+    ClockMeasured,
     CommandRan,
     Event,
     ExpectationJudged,
@@ -16,6 +17,7 @@ from harness.record.events import (
     NetworkAdopted,
     NodeChanged,
     NodeMeasured,
+    NodePlaced,
     Note,
     PhaseEnded,
     PhaseStarted,
@@ -174,6 +176,11 @@ def _apply(state: RunState, event: Event, recorded: Recorded) -> RunState:
                 memory=event.memory,
             )
             return replace(state, nodes=_with(state.nodes, event.node, node))
+        case NodePlaced(name, directory, reach):
+            node = replace(_node(state, name), directory=directory, reach=reach)
+            return replace(state, nodes=_with(state.nodes, name, node))
+        case ClockMeasured():
+            return _clock(state, event)
         case FaultStaged():
             return _fault(state, event)
         case StepStaged():
@@ -244,6 +251,14 @@ def _node_changed(state: RunState, event: NodeChanged) -> RunState:
         last_error=event.why if unasked else node.last_error,
     )
     return replace(state, nodes=_with(state.nodes, event.node, node))
+
+
+def _clock(state: RunState, event: ClockMeasured) -> RunState:
+    told = {
+        name: replace(_node(state, name), clock_ahead=event.ahead, clock_uncertainty=event.uncertainty)
+        for name in event.nodes
+    }
+    return replace(state, nodes={**state.nodes, **told})
 
 
 def _fault(state: RunState, event: FaultStaged) -> RunState:

@@ -47,7 +47,8 @@ class PreparedHost:
 class NodeStatus:
     """What is known of a node. `peers`, `version`, `cpu` and `memory` as NodeMeasured has them. `height` and `hash`:
     the last block seen there. `connected`: the feed's connection, None before there was one. `exits` counts the ends of
-    its process that the harness had not asked for."""
+    its process that the harness had not asked for. `directory` and `reach` as NodePlaced has them; `clock_ahead` and
+    `clock_uncertainty` as ClockMeasured does, None before there was one."""
 
     name: str
     role: str = ""
@@ -64,6 +65,16 @@ class NodeStatus:
     version: str = ""
     cpu: float | None = None
     memory: int | None = None
+    directory: str = ""
+    reach: tuple[str, ...] = ()
+    clock_ahead: float | None = None
+    clock_uncertainty: float = 0.0
+
+    @property
+    def clock_correction(self) -> float:
+        """Seconds to be taken from times by its clock: 0 where it is not known to be off."""
+        ahead = self.clock_ahead
+        return ahead if ahead is not None and abs(ahead) > self.clock_uncertainty else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,13 @@ NO_HEALTHCHECK = {"test": ["NONE"]}
 def safe(name: str) -> str:
     """As part of a name that engines accept."""
     return re.sub(r"[^a-zA-Z0-9_.-]", "-", name)
+
+
+def shell_command(container: str, engine: str) -> tuple[str, ...]:
+    """The words by which a person gets a shell in a container. `engine` is its engine's URL, where it was given one:
+    else the docker command finds it by itself."""
+    found = engine or os.environ.get("DOCKER_HOST", "")
+    return ("docker", *(("-H", found) if found else ()), "exec", "-it", container, "sh")
 
 
 @dataclass(frozen=True, slots=True)

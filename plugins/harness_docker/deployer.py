@@ -45,7 +45,7 @@ from harness_agent.nft import RULES
 from harness_agent.ports import PortLeases
 from harness_agent.relay import SHAPES
 from harness_docker import disks, images, pods, python, record, sweep
-from harness_docker.containers import LOOPBACK, ROOT, Attachment, Blueprint, Helper, run_helper, safe
+from harness_docker.containers import LOOPBACK, ROOT, Attachment, Blueprint, Helper, run_helper, safe, shell_command
 from harness_docker.deployment import DockerDeployment
 from harness_docker.engine import Engine, NoEngine
 from harness_docker.images import Source
@@ -263,7 +263,8 @@ class DockerDeployer(Deployer[DockerConfig]):
             access, spool = request.access, run_dir / record.SPOOL / file_name(name)
             machine = DockerMachine(name, engine, blueprint, facts, image.python, spool, access.audit, access.warn)
             made.append(machine)
-            placements[name] = Placement(node.spec, machine, folders[name], ANY, own[name].address, inside[name])
+            reach = shell_command(blueprint.name, self.config.engine)
+            placements[name] = Placement(node.spec, machine, folders[name], ANY, own[name].address, inside[name], reach)
         return DockerDeployment(placements, wires.addresses, published, image, wires.shaper)
 
     async def clean(self, run_id: str, run_dir: Path) -> Sequence[str]:

@@ -58,6 +58,7 @@ class DockerMachine(Machine):
     ) -> None:
         self.name = name
         self.python = python
+        self.kernel = f"docker {engine.id or engine.url}"
         self._engine = engine
         self._blueprint = blueprint
         self._facts = facts

@@ -203,14 +203,18 @@ class ProcessDeployer(Deployer[ProcessConfig]):
             else {p: Address(LOOPBACK, next(free)) for p in node.ports}
             for node in request.nodes
         }
+        directories = {
+            node.spec.name: PurePosixPath(run_dir / NODES / file_name(node.spec.name)) for node in request.nodes
+        }
         placements = {
             node.spec.name: Placement(
                 node=node.spec,
                 machine=machines[node.host.name],
-                directory=PurePosixPath(run_dir / NODES / file_name(node.spec.name)),
+                directory=directories[node.spec.name],
                 bind=LOOPBACK,
                 advertise=LOOPBACK,
                 ports={port: at.port for port, at in endpoints[node.spec.name].items()},
+                reach=("cd", str(directories[node.spec.name])) if node.adoption is None else (),
             )
             for node in request.nodes
         }

@@ -11,6 +11,8 @@ from harness_agent import AgentClient, AgentMachine
 class LocalMachine(AgentMachine):
     """This host, as the user that runs the harness. Commands run in the run's folder unless told otherwise."""
 
+    kernel = "local"
+
     def __init__(self, name: str, run_dir: Path, client: AgentClient) -> None:
         super().__init__(client, name=name, folder=PurePosixPath(run_dir), shared_files=True)
         self.python = sys.executable

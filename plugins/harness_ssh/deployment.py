@@ -30,6 +30,7 @@ from harness_agent.tc import Shared, TcShaper
 from harness_agent.tc.shaper import QUEUES
 from harness_ssh.artifacts import ArtifactStore
 from harness_ssh.hold import Hold
+from harness_ssh.reach import ssh_command
 from harness_ssh.tunnels import LOOPBACK, Tunnels
 
 NODES = "nodes"
@@ -94,12 +95,13 @@ class Site:
 
     def place(self, node: PlannedNode, ports: Mapping[str, int], *, alone: bool) -> Placement:
         """`alone`: nobody beyond the machine itself is to reach the node."""
+        reach = ssh_command(node.host.connection)
         if node.adoption is not None:
             theirs = {port: address.port for port, address in node.adoption.endpoints.items()}
-            return Placement(node.spec, self.machine, PurePosixPath("/"), "", self.address, theirs)
+            return Placement(node.spec, self.machine, PurePosixPath("/"), "", self.address, theirs, reach)
         every = "::" if ":" in self.address else "0.0.0.0"
         bind, advertise = (LOOPBACK, LOOPBACK) if alone else (every, self.address)
-        return Placement(node.spec, self.machine, self.folder(node), bind, advertise, ports)
+        return Placement(node.spec, self.machine, self.folder(node), bind, advertise, ports, reach)
 
     def folder(self, node: PlannedNode) -> PurePosixPath:
         assert self.hold is not None, "nodes are deployed on held machines"

@@ -127,8 +127,9 @@ class DeployRequest:
 class Placement:
     """Where a node lives: its machine, its folder there, what it binds, and its ports by name.
 
-    `advertise` is the host name or address under which other nodes reach this one. Of an adopted node only the
-    machine counts."""
+    `advertise` is the host name or address under which other nodes reach this one. `reach` are words for a shell at the
+    controller that bring a person to the node, with no secret in them: `ssh -p 22 admin@db1`, `docker exec -it db1 sh`,
+    `cd /srv/db1`; empty where nobody knows. Of an adopted node only the machine and `reach` count."""
 
     node: NodeSpec
     machine: Machine
@@ -136,6 +137,7 @@ class Placement:
     bind: str
     advertise: str
     ports: Mapping[str, int]
+    reach: tuple[str, ...] = ()
 
 
 class Deployment(ABC):

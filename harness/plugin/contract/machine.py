@@ -165,6 +165,8 @@ class Machine(ABC):
     capabilities: frozenset[MachineCapability]
     python: str = "python3"
     """A Python 3.11+ interpreter on this machine."""
+    kernel: str = ""
+    """Machines that say the same here share one kernel, and with it one clock; "" for one with a kernel of its own."""
 
     @abstractmethod
     async def run(
