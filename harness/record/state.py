@@ -226,6 +226,11 @@ class RunState:
         return self.recent[-1] if self.recent else None
 
     @property
+    def clock_corrections(self) -> Mapping[str, float]:
+        """NodeStatus.clock_correction of the nodes whose clock was looked at."""
+        return {name: node.clock_correction for name, node in self.nodes.items() if node.clock_ahead is not None}
+
+    @property
     def started(self) -> datetime | None:
         """When the run began, in UTC; None when that is not known, or no time at all."""
         try:

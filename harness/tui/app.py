@@ -221,6 +221,7 @@ class RunApp(App[int]):
         if now - self._drawn >= TICK:
             self.draw()
             self._drawn = time.monotonic()
+        self.merged.correct(self.watching.latest.clock_corrections)
         panel = self.screen_stack[0].query_one(LogPanel)
         more = panel.advance(float("inf") if self.watching.shows_all else self.watching.moment.t) or more
         if self._in_series and self._others_come:

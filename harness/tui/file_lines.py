@@ -29,6 +29,11 @@ class FileLines:
         self._near_start = 0
         self._near = b""  # what was read last: neighbours are often asked for
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the file was found; it may come later."""
+        return self._file is not None
+
     def grow(self, seconds: float) -> bool:
         """Take in what was appended, for so long at most; whether there is more. Raises OSError."""
         give_up = time.monotonic() + seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from typing import ClassVar
 
 from rich.text import Text
@@ -23,10 +24,20 @@ GROW_FOR = 0.02
 SEARCH_FOR = 0.04
 """Seconds that may go by at once in taking in lines, and in searching them."""
 _MOMENT, _SOURCE = 9, 14
+CORRECTED = "~"
+"""Stands after the time of a line whose node's clock is known to be off."""
 _STYLES = {Level.ERROR: BAD, Level.WARNING: DOUBTFUL, Level.DEBUG: DIM}
 _LEVELS = (Level.UNKNOWN, Level.INFO, Level.WARNING, Level.ERROR)
 _LEVEL_NAMES = {Level.UNKNOWN: "all", Level.INFO: "info and worse", Level.WARNING: "warnings and errors",
                 Level.ERROR: "errors"}  # fmt: skip
+
+
+def corrections(ahead: Mapping[str, float]) -> str:
+    """What is taken from the times that nodes' clocks tell, "" where nothing is."""
+    told = [f"{cut(name, _SOURCE)} {-seconds:+.3g}s" for name, seconds in ahead.items()]
+    if len(told) > 2:
+        return f"{len(told)} clocks corrected, by up to {max(map(abs, ahead.values())):.3g}s"
+    return f"{CORRECTED} clock corrected: {', '.join(told)}" if told else ""
 
 
 class LogView:
@@ -36,6 +47,7 @@ class LogView:
         self._filtered = filtered
         self._count = count
         self._found = found
+        self._corrected = filtered.log.corrected
 
     def __len__(self) -> int:
         return self._count
@@ -47,7 +59,8 @@ class LogView:
         log = self._filtered.log
         place = self._filtered.index(index)
         source = log.source(place)
-        text = Text(f"{moment(log.time(place)):>{_MOMENT}} ", DIM, no_wrap=True)
+        mark = CORRECTED if source in self._corrected else " "
+        text = Text(f"{moment(log.time(place)):>{_MOMENT}}{mark}", DIM, no_wrap=True)
         text.append(f"{cut(source, _SOURCE):<{_SOURCE}} ", ACCENT if source == RUN else "bold")
         shown = Text(cut(log.text(place), max(1, width - text.cell_len)), _STYLES.get(log.level(place), ""))
         if self._found is not None:
@@ -114,6 +127,8 @@ class LogPanel(Vertical):
             parts.append(f"{len(self._filtered.sources)} of {len(self._log_of_all.names)} sources")
         if self._filtered.pattern is not None:
             parts.append(f"only {cut(self._filtered.pattern.pattern, 30)}")
+        if told := corrections(self._log_of_all.corrected):
+            parts.append(told)
         if self._searching is not None:
             parts.append("searching …")
         elif more:

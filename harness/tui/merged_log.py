@@ -8,9 +8,10 @@ import time
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from pathlib import Path
 
-from harness.record.events import Recorded
+from harness.record.events import NodeChanged, Recorded
 from harness.record.state import RunState
 from harness.record.tables import Mood
 from harness.record.telling import told
@@ -23,21 +24,37 @@ _LINE_BITS = 40
 _STEP = 2000
 """Lines of one source that are taken in before another is looked at."""
 _LEVELS = {Mood.BAD: Level.ERROR, Mood.DOUBTFUL: Level.WARNING}
+LOOK_EVERY = 3.0
+"""Seconds between two looks for a log that is not there, unless its node's state changes."""
+LEAST = 0.005
+"""Seconds by which a clock must be known to be otherwise before lines are put elsewhere for it."""
 
 
 class _Source:
-    """A node's log. `clock`: Unix time of the last line that told one, by our clock."""
+    """A node's log. `clock`: Unix time of the last line that told one, by our clock; of when its node was started
+    before that. `ahead`: how far its clock is ahead of ours, as far as is known. `undated`: how many lines come before
+    the first that tells a time."""
 
-    def __init__(self, path: Path, offset: float, begins: float) -> None:
+    def __init__(self, path: Path, begins: float) -> None:
         self.lines = FileLines(path)
-        self.offset = offset
         self.clock = begins
+        self.ahead = 0.0
         self.taken = 0
+        self.undated = 0
+        self.look_at = 0.0
+
+    def grow(self, seconds: float) -> None:
+        if not self.lines.is_there:
+            now = time.monotonic()
+            if now < self.look_at:
+                return
+            self.look_at = now + LOOK_EVERY
+        self.lines.grow(seconds)
 
 
 class MergedLog:
-    """`began` is when the run began (Unix seconds); times told are seconds since then. `offsets` say how far nodes'
-    clocks are ahead of ours, in seconds."""
+    """Times told are seconds since the run began. Lines that tell no time have that of the line before them in their
+    file, and come after it."""
 
     def __init__(self) -> None:
         self.names: list[str] = [RUN]
@@ -47,6 +64,8 @@ class MergedLog:
         self._where = array("Q")  # source's number and line
         self._levels = array("B")
         self._began = 0.0
+        self.rearranged = 0
+        """How often lines that were there have been put elsewhere."""
 
     def __len__(self) -> int:
         return len(self._times)
@@ -54,25 +73,54 @@ class MergedLog:
     def add(self, recorded: Recorded, state: RunState) -> None:
         """What an event tells, if it tells anything."""
         self._began = state.began or self._began
+        if isinstance(recorded.event, NodeChanged):
+            self._changed(recorded.event.node, recorded.at)
         text, mood = told(recorded, state)
         if text:
             self._own.append((text, mood))
             level = _LEVELS.get(mood, Level.INFO)
             self._insert([(recorded.t, len(self._own) - 1, level)])
 
-    def follow(self, logs: Mapping[str, Path], offsets: Mapping[str, float] | None = None) -> None:
+    def _changed(self, name: str, at: float) -> None:
+        """A node's state did: its log may be there now."""
+        source = self._sources.get(name)
+        if source is not None:
+            source.look_at = 0.0
+            if not source.taken:
+                source.clock = at
+
+    def follow(self, logs: Mapping[str, Path]) -> None:
         """Take in the logs of these nodes too."""
         for name, path in logs.items():
             if name not in self._sources:
                 self.names.append(name)
-                self._sources[name] = _Source(path, (offsets or {}).get(name, 0.0), self._began)
+                self._sources[name] = _Source(path, self._began)
+
+    def correct(self, ahead: Mapping[str, float]) -> None:
+        """The clocks of these nodes are so many seconds ahead of ours, also where their lines were taken in before."""
+        moved = {}
+        for number, name in enumerate(self.names):
+            source = self._sources.get(name)
+            if source is None or name not in ahead or abs(ahead[name] - source.ahead) < LEAST:
+                continue
+            if source.taken > source.undated:
+                source.clock += source.ahead - ahead[name]
+                moved[number] = ahead[name] - source.ahead, source.undated
+            source.ahead = ahead[name]
+        if moved:
+            self._move(moved)
+
+    @property
+    def corrected(self) -> Mapping[str, float]:
+        """Nodes whose lines are not where their own clocks would have them, and how far those are ahead."""
+        return {name: source.ahead for name, source in self._sources.items() if source.ahead}
 
     def grow(self, seconds: float) -> bool:
         """Take in what was written, for so long at most; whether there is more. The source that lags behind most comes
         first, so that what is added belongs near the end. Raises OSError."""
         give_up = time.monotonic() + seconds
         for source in self._sources.values():
-            source.lines.grow(max(0.001, give_up - time.monotonic()))
+            source.grow(max(0.001, give_up - time.monotonic()))
         waiting = [number for number, name in enumerate(self.names) if number and self._behind(name)]
         while waiting and time.monotonic() < give_up:
             number = min(waiting, key=lambda one: self._sources[self.names[one]].clock)
@@ -110,12 +158,15 @@ class MergedLog:
 
     def _take(self, number: int) -> None:
         source = self._sources[self.names[number]]
-        new = []
+        new, is_dated = [], source.taken > source.undated
         for line in range(source.taken, min(source.taken + _STEP, len(source.lines))):
             raw = source.lines.raw(line)
             stamp = time_of(raw)
             if stamp is not None:
-                source.clock = stamp - source.offset
+                source.clock = stamp - source.ahead
+                is_dated = True
+            elif not is_dated:
+                source.undated += 1
             new.append((source.clock - self._began, number << _LINE_BITS | line, level_of(raw)))
         source.taken += len(new)
         self._insert(new)
@@ -133,6 +184,19 @@ class MergedLog:
             self._times.append(t)
             self._where.append(where)
             self._levels.append(level)
+
+    def _move(self, moved: Mapping[int, tuple[float, int]]) -> None:
+        """All lines of these sources but the first few, so much earlier."""
+        mask = (1 << _LINE_BITS) - 1
+        entries = []
+        for t, where, level in zip(self._times, self._where, self._levels, strict=True):
+            earlier, undated = moved.get(where >> _LINE_BITS, (0.0, 0))
+            entries.append((t - earlier if (where & mask) >= undated else t, where, level))
+        entries.sort(key=itemgetter(0))
+        self._times = array("d", map(itemgetter(0), entries))
+        self._where = array("Q", map(itemgetter(1), entries))
+        self._levels = array("B", map(itemgetter(2), entries))
+        self.rearranged += 1
 
 
 class Filtered:
@@ -155,6 +219,7 @@ class Filtered:
         self._kept = array("L")
         self._seen = 0
         self._last: tuple[float, float] | None = None
+        self._rearranged = log.rearranged
 
     @property
     def is_all(self) -> bool:
@@ -165,8 +230,10 @@ class Filtered:
         if self.is_all:
             return False
         give_up = time.monotonic() + seconds
-        if self._seen and (self._seen > len(self.log) or self._mark(self._seen - 1) != self._last):
-            self._kept, self._seen = array("L"), 0
+        if self._rearranged != self.log.rearranged or (
+            self._seen and (self._seen > len(self.log) or self._mark(self._seen - 1) != self._last)
+        ):
+            self._kept, self._seen, self._rearranged = array("L"), 0, self.log.rearranged
         while self._seen < len(self.log):
             end = min(self._seen + 500, len(self.log))
             self._kept.extend(index for index in range(self._seen, end) if self._wants(index))

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.record.events import Note, Recorded
+from harness.record.events import NodeChanged, Note, Recorded
 from harness.record.reduce import reduce
 from harness.record.state import RunState
 from harness.tui.file_lines import LONGEST, FileLines
+from harness.tui.log_panel import corrections
 from harness.tui.merged_log import RUN, Filtered, MergedLog
 from harness.tui.stamps import Level, level_of, time_of
 
@@ -52,14 +53,59 @@ def test_lines_are_in_order_of_time_whoever_wrote_them(log: MergedLog, tmp_path:
         (0.5, RUN), (1, "a"), (2, "b"), (3, "a"), (3, "a"), (7, RUN), (8, "b"), (9, "a")
     ]  # fmt: skip
     (tmp_path / "not there yet").write_text(f"{stamp(4)} WARN late news\n")
+    assert (4, "c", "WARN late news") not in all_of(log)  # it is not looked for all the time
+    log.add(Recorded(3, BEGAN + 9, 9.0, NodeChanged("c", "starting")), RunState(began=BEGAN))
     assert (4, "c", "WARN late news") in all_of(log)
     assert [t for t, _, _ in all_of(log)] == sorted(t for t, _, _ in all_of(log))
 
 
-def test_clocks_that_are_ahead_are_set_right(log: MergedLog, tmp_path: Path) -> None:
-    (tmp_path / "a").write_text(f"{stamp(13)} INFO ahead\n")
-    log.follow({"a": tmp_path / "a"}, {"a": 10.0})
-    assert (3, "a", "INFO ahead") in all_of(log)
+CALLS = [(1.0, "a", "ping"), (1.5, "b", "got ping"), (2.0, "b", "pong"), (2.5, "a", "got pong"), (4.0, "a", "end")]
+
+
+@pytest.mark.parametrize("known", ["before", "after"])
+def test_clocks_that_are_off_are_set_right_whenever_that_is_known(log: MergedLog, tmp_path: Path, known: str) -> None:
+    ahead = {"a": 5.0, "b": -20.0}
+    for name, seconds in ahead.items():
+        mine = [f"{stamp(t + seconds)} INFO {text}\n" for t, source, text in CALLS if source == name]
+        (tmp_path / name).write_text("".join(mine))
+    log.follow({name: tmp_path / name for name in ahead})
+    if known == "before":
+        log.correct(ahead)
+    words = Filtered(log, sources=frozenset(ahead))
+    assert ([text.removeprefix("INFO ") for _, _, text in all_of(log)[1:-1]] == [c[2] for c in CALLS]) is (
+        known == "before"
+    )
+    words.grow(1.0)
+    log.correct(ahead)
+    assert [one for one in all_of(log) if one[1] != RUN] == [(t, name, f"INFO {text}") for t, name, text in CALLS]
+    assert log.corrected == ahead and log.rearranged == (known == "after")
+    words.grow(1.0)
+    assert [log.source(words.index(i)) for i in range(len(words))] == [name for _, name, _ in CALLS]
+    with (tmp_path / "b").open("a") as file:
+        file.write(f"{stamp(5 - 20)} INFO and on\n")
+    assert (5, "b", "INFO and on") in all_of(log)
+    log.correct({"a": 5.001, "b": -20.001})
+    assert log.rearranged == (known == "after")  # nothing is moved for next to nothing
+
+
+def test_lines_that_tell_no_time_stay_behind_those_before_them(log: MergedLog, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text(
+        f"banner\n  of two lines\n{stamp(13)} INFO one\n  two\n  three\n{stamp(16)} INFO four\n"
+    )
+    (tmp_path / "b").write_text(f"{stamp(3)} INFO amid\n")
+    log.follow({"a": tmp_path / "a", "b": tmp_path / "b"})
+    log.add(Recorded(3, BEGAN + 2, 2.0, NodeChanged("a", "starting")), RunState(began=BEGAN))
+    all_of(log)
+    log.correct({"a": 10.0})
+    assert [(t, text) for t, source, text in all_of(log) if source == "a"] == [
+        (2, "banner"), (2, "  of two lines"), (3, "INFO one"), (3, "  two"), (3, "  three"), (6, "INFO four")
+    ]  # fmt: skip
+
+
+def test_what_is_corrected_is_said() -> None:
+    assert corrections({}) == ""
+    assert corrections({"a": 2.5, "b": -0.0314159}) == "~ clock corrected: a -2.5s, b +0.0314s"
+    assert corrections({"a": 2.5, "b": -3.0, "c": 1.0}) == "3 clocks corrected, by up to 3s"
 
 
 def test_filters_by_node_gravity_and_words_also_of_what_comes_later(log: MergedLog, tmp_path: Path) -> None:
