@@ -1,0 +1,96 @@
+"""One HTTP/1.1 connection that carries one request at a time and is used again and again (RFC 9112)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol, cast
+
+import httptools
+
+REPLY_KEPT = 64 << 10
+"""Bytes of an answer's body that are kept; the rest is read and thrown away."""
+
+
+class Owner(Protocol):
+    """Who is told of a connection's fate. Each call is the last one of its request."""
+
+    def connected(self, connection: Connection) -> None: ...
+
+    def answered(self, connection: Connection, status: int, body: bytes) -> None:
+        """A whole answer. The connection is free, unless it is `closing`."""
+
+    def lost(self, connection: Connection, why: str) -> None:
+        """The connection is gone, with or without a request on it."""
+
+
+class Connection(asyncio.Protocol):
+    """`busy`: there is a request on it. `server` and `cargo` are its owner's affair: whom it goes to, and what is on
+    it."""
+
+    __slots__ = ("_body", "_kept", "_owner", "_parser", "_transport", "_why", "busy", "cargo", "closing", "server")
+
+    def __init__(self, owner: Owner, server: Any) -> None:
+        self._owner = owner
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._body: list[bytes] = []
+        self._kept = 0
+        self._why = ""
+        self.server = server
+        self.cargo: Any = None
+        self.busy = False
+        self.closing = False
+
+    def send(self, request: bytes) -> None:
+        """Send this request. The connection must be open and not busy."""
+        assert self._transport is not None
+        self.busy = True
+        self._transport.write(request)
+
+    def abort(self, why: str = "") -> None:
+        """Close it at once; `lost` is called soon."""
+        self._why = self._why or why
+        self.closing = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without saying so
+        self._owner.connected(self)
+
+    def data_received(self, data: bytes) -> None:
+        if not self.busy:
+            self.abort("it sent something that nobody had asked for")
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self.abort(f"its answer is not HTTP: {error}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closing = True
+        why = self._why or (f"{type(exc).__name__}: {exc}" if exc else "it closed the connection")
+        self._owner.lost(self, why)
+
+    # httptools
+
+    def on_body(self, body: bytes) -> None:
+        if self._kept < REPLY_KEPT:
+            self._body.append(body[: REPLY_KEPT - self._kept])
+            self._kept += len(body)
+
+    def on_message_complete(self) -> None:
+        parser = self._parser
+        status = parser.get_status_code()
+        if status < 200:
+            return  # an interim answer (RFC 9110, 15.2): the real one follows
+        body = self._body
+        whole = body[0] if len(body) == 1 else b"".join(body)
+        if body:
+            self._body, self._kept = [], 0
+        self.busy = False
+        if not parser.should_keep_alive():
+            self.abort("the server closes it after each answer")
+        self._owner.answered(self, status, whole)

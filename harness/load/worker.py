@@ -1,0 +1,116 @@
+"""`python -m harness.load.worker`: one sender in a process of its own, told what to do on stdin, telling on stdout.
+
+It ends when stdin does, so with whoever started it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import time
+
+from harness.load.job import Job, Start
+from harness.load.sender import Sender
+from harness.load.tally import Told
+from harness.load.wire import Frame, Frames, Kind, Result, frame, pack_result, unpack_redirects, unpack_shots
+
+CHUNK = 1 << 20
+
+
+class Worker:
+    """Carries out what comes in."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._sender: Sender | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Until the other end closes, or all is done. Raises ValueError for what no controller says."""
+        frames = Frames()
+        try:
+            while data := await self._reader.read(CHUNK):
+                for each in frames.feed(data):
+                    await self._take(each)
+        finally:
+            if self._sender is not None:
+                self._sender.close()
+
+    async def _take(self, given: Frame) -> None:
+        kind, payload = given.kind, given.payload
+        if kind is Kind.JOB:
+            self._sender = Sender(Job.from_json(payload), self._results, self._told)
+            wrong = await self._sender.open()
+            gc.collect()
+            gc.freeze()  # nothing that is here now is ever garbage
+            self._tell(Kind.READY, "\n".join(wrong).encode("utf-8", "replace"))
+            return
+        if kind is Kind.CLOCK:
+            self._tell(Kind.TIME, repr(time.monotonic()).encode())
+            return
+        if self._sender is None:
+            raise ValueError(f"{kind.name} before JOB")
+        sender = self._sender
+        match kind:
+            case Kind.SHOTS:
+                for shot in unpack_shots(payload):
+                    sender.shots.feed(shot)
+            case Kind.START:
+                sender.start(Start.from_json(payload))
+                self._ending = asyncio.create_task(self._end())
+            case Kind.PAUSE:
+                sender.pause()
+            case Kind.RESUME:
+                sender.resume()
+            case Kind.STOP:
+                sender.stop()
+            case Kind.REDIRECT:
+                for name, host, port, trusted in unpack_redirects(payload):
+                    sender.redirect(name, host, port, trusted)
+            case _:
+                raise ValueError(f"{kind.name} is not for a sender")
+
+    async def _end(self) -> None:
+        assert self._sender is not None
+        await self._sender.finished()
+        self._tell(Kind.DONE)
+
+    def _results(self, results: list[Result]) -> None:
+        self._tell(Kind.RESULTS, b"".join(map(pack_result, results)))
+
+    def _told(self, told: Told) -> None:
+        self._tell(Kind.TALLY, told.to_json())
+
+    def _tell(self, kind: Kind, payload: bytes = b"") -> None:
+        self._writer.write(frame(kind, payload))
+
+
+async def _serve() -> None:
+    """Speak with whoever started this process, on its standard streams."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=CHUNK)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(0), "rb"))
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(os.dup(1), "wb"))
+    writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+    try:
+        await Worker(reader, writer).run()
+    except ValueError as error:
+        writer.write(frame(Kind.FAILED, str(error).encode("utf-8", "replace")))
+        await writer.drain()
+
+
+def main() -> None:
+    # The terminal's Ctrl-C is the controller's affair: it ends this process, by closing stdin.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(_serve())
+    else:
+        uvloop.run(_serve())
+
+
+if __name__ == "__main__":
+    main()
