@@ -22,6 +22,8 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from harness.printable import printable
+
 
 class ExitCode(enum.IntEnum):
     """What `harness run` exits with. These numbers are an API (docs/exit-codes.md)."""
@@ -49,7 +51,7 @@ class UsageError(HarnessError):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing wrong in a file: `file:line:column: path: message; hint`.
+    """One thing wrong in a file: `file:line:column: path: message; hint`, in one line whatever values it cites.
 
     `line` and `column` count from 1; 0 where the problem has no place (a missing file)."""
 
@@ -64,7 +66,7 @@ class Problem:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         path = f"{self.path}: " if self.path else ""
         hint = f"; {self.hint}" if self.hint else ""
-        return f"{place}: {path}{self.message}{hint}"
+        return printable(f"{place}: {path}{self.message}{hint}")
 
 
 class SpecError(UsageError):

@@ -10,8 +10,8 @@ import anyio
 import click
 
 from harness.cli.options import OF_PLAYBOOK, extra_option, inventory_option, open_project, open_registry, read_inventory
-from harness.errors import ExitCode, HarnessError
-from harness.record.text import block
+from harness.errors import ExitCode, HarnessError, SpecError
+from harness.record.text import block, hanging
 
 if TYPE_CHECKING:
     from harness.engine.plan import Plan
@@ -56,23 +56,28 @@ def _check_one(path: Path, inventory_path: Path | None, extra: dict[str, object]
     try:
         project = open_project(path)
     except HarnessError as error:
-        return str(error).splitlines(), 0
+        return _problems(error), 0
     registry = open_registry(project)
     try:
         inventory = read_inventory(inventory_path, project)
     except HarnessError as error:
-        problems += str(error).splitlines()
+        problems += _problems(error)
     try:
         plans = resolve_file(load_playbook(path), registry, extra=extra, elsewhere=inventory.variable_names())
     except HarnessError as error:
-        problems += str(error).splitlines()
+        problems += _problems(error)
     if not problems:
         try:
             target = choose_target(registry, inventory, extra=extra)
             anyio.run(_check_target, target, plans)
         except HarnessError as error:
-            problems += str(error).splitlines()
+            problems += _problems(error)
     return problems, len(plans)
+
+
+def _problems(error: HarnessError) -> list[str]:
+    """Each problem; all that is known of an error that has none."""
+    return [str(problem) for problem in error.problems] if isinstance(error, SpecError) else [hanging(str(error))]
 
 
 async def _check_target(target: Target, plans: Sequence[Plan]) -> None:

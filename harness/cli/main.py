@@ -132,7 +132,6 @@ def _command(args: list[str] | None) -> int:
 
 def tell(error: HarnessError | str) -> None:
     """An error, on stderr. Problems in files begin with their place, as compilers' do, for editors to jump to."""
-    from harness.record.text import block
+    from harness.record.text import block, hanging
 
-    prefix = "" if isinstance(error, SpecError) else "harness: "
-    click.echo(f"{prefix}{block(str(error))}", err=True)
+    click.echo(block(str(error)) if isinstance(error, SpecError) else f"harness: {hanging(str(error))}", err=True)

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.printable import SPACES, printable
 from harness.record.codec import jsonable
-
-_SPACES = "\u00a0\u202f"  # no-break spaces, as numbers have them: not "printable" to Python, and harmless
 
 
 def one_line(value: object, limit: int = 0) -> str:
     """One line of printable text: every other character as a Python escape (`\\n`, `\\x1b`, `\\u202e`), at most
     `limit` characters where that is not 0. The result is legal in XML 1.0."""
-    text = _printable(value if isinstance(value, str) else str(value), _SPACES)
+    text = printable(value if isinstance(value, str) else str(value))
     return text if not limit or len(text) <= limit else text[: limit - 1] + "…"
 
 
 def block(text: str) -> str:
     """The same for text of several lines: newlines and tabs stay."""
-    return _printable(text, _SPACES + "\n\t")
+    return printable(text, SPACES + "\n\t")
 
 
-def _printable(text: str, kept: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode("ascii") for c in text)
+def hanging(text: str) -> str:
+    """A block whose lines after the first are indented: none of them passes for the beginning of something else."""
+    return block(text).replace("\n", "\n  ")
 
 
 def unnamed(text: str, name: str) -> str:

@@ -82,6 +82,41 @@ def test_check_prints_every_error_with_its_place_and_no_traceback(cli: Cli, tmp_
         assert said in done.stderr
 
 
+FORGED = "harness: forged.toml:1:1: all is well"
+
+
+def test_no_value_begins_a_line_of_what_is_told_of_it(cli: Cli, tmp_path: Path) -> None:
+    value = json.dumps(f"x\n{FORGED}\u2028{FORGED}\u0085{FORGED}\rx")
+    playbook = tmp_path / "forged.toml"
+    playbook.write_text(
+        f'name = "x"\nchain = {value}\nduration = {value}\n[topology]\nlayout = {value}\nvalidators = {value}\n'
+        f'[[workloads]]\nuse = {value}\n[[workloads]]\nuse = "transactions"\nrate = {value}\nusers = {value}\n'
+        f'[[steps]]\nat = {value}\nfault = "partition"\n'
+        f'[[expectations]]\nuse = "consensus-liveness"\nmax_lag = {value}\n'
+    )
+    *told, count = cli("check", playbook).stderr.splitlines()
+    assert count == f"{len(told)} problems" and len(told) >= 8
+    assert all(line.startswith(f"{playbook}:") for line in told)
+    assert sum("all is well" in line for line in told) >= 7
+
+    inventory = tmp_path / "lab.toml"
+    inventory.write_text(
+        f"[all.hosts]\na = {{ ansible_port = {value} }}\nb = 3\n[other]\nvars = {value}\nchildren = [{value}]\n"
+    )
+    told = cli("inventory", "list", "-i", inventory).stderr.splitlines()
+    assert len(told) == 3 and all(line.startswith(f"{inventory}:") for line in told)
+
+
+def test_what_is_told_in_several_lines_begins_one_only(cli: Cli, tmp_path: Path, playbooks: Path) -> None:
+    inventory = tmp_path / "lab.toml"
+    inventory.write_text(
+        f'[all.hosts.{json.dumps(f"a{chr(10)}{FORGED}")}]\nmanage = "adopt"\nendpoints = {{ api = 9 }}\n'
+    )
+    told = cli("run", playbooks / "quickstart.toml", "-i", inventory, "--check").stderr
+    assert FORGED in told and "too few hosts to adopt them on" in told
+    assert [line for line in told.splitlines() if not line.startswith("  ")] == told.splitlines()[:1]
+
+
 def test_a_slip_in_the_chains_options_hides_no_other_problem(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "wrong.toml"
     path.write_text(WRONG.replace('chain = "devnet"', 'chain = { use = "devnet", slot_duration = "{{ x }}", f = 1 }'))
