@@ -51,15 +51,14 @@ class Lanes:
         self._busy.discard(lane)
         if not taken:
             self._epochs[lane] = shot.epoch + 1
-        behind = self._waiting.get(lane)
+        behind = self._waiting.pop(lane, None)
         if not behind:
             return
-        if taken:
-            self.waiting -= 1
+        self.waiting -= len(behind)
+        if not taken:
+            behind = deque(one for one in behind if one.epoch > shot.epoch)
+        if behind:
             self._ready.appendleft(behind.popleft())
-        else:
-            # Those of a later epoch cannot be here yet: whoever feeds learns of this only now.
-            self.waiting -= len(behind)
-            behind.clear()
-        if not behind:
-            del self._waiting[lane]
+        if behind:
+            self._waiting[lane] = behind
+            self.waiting += len(behind)
