@@ -172,7 +172,8 @@ async def senders(job: Job, count: int = 1) -> AsyncIterator[Senders]:
 
 @asynccontextmanager
 async def _process() -> AsyncIterator[Process]:
-    # -P: a folder "harness" where this was called is not ours. A session of its own: the terminal's Ctrl-C is for the controller, which then ends it.
+    # -P: a folder "harness" where this was called is not ours. A session of its own: the terminal's Ctrl-C is for the
+    # controller, which then ends it.
     argv = [sys.executable, "-P", "-m", "harness.load.worker"]
     process = await anyio.open_process(argv, start_new_session=True)
     try:

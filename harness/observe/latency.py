@@ -28,6 +28,24 @@ class Latencies:
         self.count += 1
         self.max = max(self.max, seconds)
 
+    @classmethod
+    def of(cls, distribution: Mapping[int, int]) -> Latencies:
+        """Of samples that were counted by microseconds, to three digits."""
+        found = cls()
+        found.add(distribution)
+        return found
+
+    def add(self, distribution: Mapping[int, int]) -> None:
+        """Add samples that were counted by microseconds."""
+        if not distribution:
+            return
+        if self._histogram is None:
+            self._histogram = _histogram()
+        for value, count in distribution.items():
+            self._histogram.record_value(max(1, min(value, round(_LONGEST / _UNIT))), count)
+            self.count += count
+        self.max = max(self.max, max(distribution) * _UNIT)
+
     def percentile(self, percent: float) -> float:
         """By nearest rank: of n samples in order the one numbered ceil(percent / 100 * n), so the largest of 90 for 99,
         never one between two. 0 without samples. Costs milliseconds."""

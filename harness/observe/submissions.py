@@ -23,12 +23,14 @@ class Outcome(enum.StrEnum):
 class Ticket:
     """One submission. To be handled by its tracker only.
 
-    Times are monotonic seconds. `blocks` is in how many blocks, not known to be orphaned, it was seen."""
+    Times are monotonic seconds; `number` is 0 until it is offered. `blocks` is in how many blocks, not known to be
+    orphaned, it was seen."""
 
     number: int
     intended_at: float
     id: str
     effects: Mapping[str, int]
+    sent_at: float | None = None
     outcome: Outcome | None = None
     answered_at: float | None = None
     node: str = ""
@@ -66,7 +68,8 @@ class Summary:
     included: in a canonical block. unknown: in a block of which nobody could say in time whether it is canonical.
     lost: in none, for longer than the patience asked for. surprises: in a canonical block although rejected, failed
     or timed out. reorganised: how often one was thrown out of the chain again.
-    `latency` runs from the intended send time to the inclusion, `answer` to the node's acceptance; `lateness` is the
+    `latency` runs from the intended send time to the inclusion, `answer` to the node's acceptance, `service` from the
+    actual send to that; `lateness` is the
     generator's own: how long after the intended time it came to sending.
     `reasons` (untrusted text) are those given for what was not accepted; `marks` see Tracker.mark."""
 
@@ -85,6 +88,7 @@ class Summary:
     reorganised: int
     latency: Latencies
     answer: Latencies
+    service: Latencies
     lateness: Latencies
     reasons: Mapping[str, int]
     marks: Mapping[str, int]

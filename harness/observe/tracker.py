@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from harness.clock import Clock
 from harness.observe.blocks import Block
 from harness.observe.latency import Latencies
+from harness.observe.recent import RecentBlocks
+from harness.observe.senders import SenderAccount
 from harness.observe.submissions import Outcome, Submission, Summary, Ticket
 
 if TYPE_CHECKING:
@@ -54,6 +56,9 @@ class Tracker:
         self.name = name
         self.target: float | None = None
         """How many a second are to be sent, where whoever sends them has said so."""
+        self.senders: SenderAccount | None = None
+        """What the processes that send tell of themselves, where others than this one do."""
+        self._handed = 0  # by how many of those that others sent it is known what became of them
         self._clock = clock
         self._depth = finality_depth
         self._canonical = canonical or (lambda hash, height: True)
@@ -63,8 +68,7 @@ class Tracker:
         self._open: dict[str, Ticket] = {}
         self._blocks: dict[str, _Inclusion] = {}  # blocks with tickets in them that are not final yet
         self._window = DEFAULT_WINDOW
-        self._recent: dict[str, tuple[Block, float]] = {}
-        self._whereabouts: dict[str, tuple[str, ...]] = {}  # id → hashes of the recent blocks that it is in
+        self._recent = RecentBlocks(RECENT_BLOCKS)
         self._offered = 0
         self._settled = 0  # accepted, in a final block
         self._included = 0  # accepted, in any block not known to be orphaned
@@ -77,6 +81,7 @@ class Tracker:
         self._effects: Counter[str] = Counter()
         self._latency = Latencies()
         self._answer = Latencies()
+        self._service = Latencies()
         self._lateness = Latencies()
         self._marks: Counter[str] = Counter()
 
@@ -93,25 +98,46 @@ class Tracker:
         """A submission that was to be sent at this moment, and is sent now. `id` where it is known before, so that it
         is recognised even if the node never answers; `effects` is what its inclusion does to balances."""
         self._offered += 1
-        self._lateness.record(self._clock.now() - intended_at)
-        ticket = Ticket(self._offered, intended_at, "", effects or {})
+        now = self._clock.now()
+        self._lateness.record(now - intended_at)
+        ticket = Ticket(self._offered, intended_at, "", effects or {}, sent_at=now)
         if id:
             self._name(ticket, id)  # not sent so far: it is in no block
         return ticket
 
-    def accepted(self, ticket: Ticket, id: str = "", node: str = "") -> None:
-        """A node took it. `id` where it was not known before."""
+    def prepare(self, id: str, effects: Mapping[str, int] | None = None) -> Ticket:
+        """One that is going to be sent, some time: it is recognised from now on, and counts from `sent` on. To be
+        called instead of `offer` where others do the sending."""
+        ticket = Ticket(0, 0.0, "", effects or {})
+        self._name(ticket, id)
+        return ticket
+
+    def sent(self, ticket: Ticket, intended_at: float, sent_at: float | None) -> None:
+        """A prepared one has been sent, at this moment (None: it could not be), for one at which it was to be."""
+        self._offered += 1
+        self._handed += 1
+        ticket.number, ticket.intended_at, ticket.sent_at = self._offered, intended_at, sent_at
+
+    def withdraw(self, ticket: Ticket) -> None:
+        """A prepared one will not be sent."""
+        self._forget(ticket)
+
+    def accepted(self, ticket: Ticket, id: str = "", node: str = "", at: float | None = None) -> None:
+        """A node took it (at this moment, or now). `id` where it was not known before."""
         if id and id != ticket.id:
             self._forget(ticket)
             if self._name(ticket, id):
-                for hash in self._whereabouts.get(id, ()):
-                    self._include(ticket, *self._recent[hash])
-        self._resolve(ticket, Outcome.ACCEPTED, node)
-        self._answer.record(self._clock.now() - ticket.intended_at)
+                for block, seen_at in self._recent.holding(id):
+                    self._include(ticket, block, seen_at)
+        self._resolve(ticket, Outcome.ACCEPTED, node, at=at)
+        assert ticket.answered_at is not None
+        self._answer.record(ticket.answered_at - ticket.intended_at)
+        if ticket.sent_at is not None:
+            self._service.record(ticket.answered_at - ticket.sent_at)
 
-    def rejected(self, ticket: Ticket, reason: str, node: str = "") -> None:
+    def rejected(self, ticket: Ticket, reason: str, node: str = "", at: float | None = None) -> None:
         """A node said no."""
-        self._resolve(ticket, Outcome.REJECTED, node, reason)
+        self._resolve(ticket, Outcome.REJECTED, node, reason, at)
 
     def failed(self, ticket: Ticket, reason: str) -> None:
         """It could not be handed to any node."""
@@ -141,26 +167,22 @@ class Tracker:
 
     def saw(self, block: Block, node: str, at: float) -> None:
         """A block was seen for the first time, at this moment."""
-        header = block.header
-        if header.hash in self._recent:
+        if not self._recent.add(block, at):
             return
-        self._recent[header.hash] = block, at
-        if len(self._recent) > RECENT_BLOCKS:
-            self._let_go(next(iter(self._recent)))
         for id in dict.fromkeys(block.tx_ids):
-            self._whereabouts[id] = (*self._whereabouts.get(id, ()), header.hash)
             if ticket := self._open.get(id):
                 self._include(ticket, block, at)
-        self._settle(header.height)
+        self._settle(block.header.height)
 
     # The account
 
     def figures(self) -> dict[str, int]:
         """Counts so far, cheap enough for every second. What is in a block may still be orphaned."""
+        under_way = max(0, self.senders.total.started - self._handed) if self.senders else 0
         return {
-            "offered": self._offered,
+            "offered": self._offered + under_way,
             **{outcome.value.replace("-", "_"): self._outcomes[outcome] for outcome in Outcome},
-            "in_flight": self._offered - self._outcomes.total(),
+            "in_flight": self._offered - self._outcomes.total() + under_way,
             "included": self._included,
             "unknown": self._unknown,
             "reorganised": self._reorganised,
@@ -189,6 +211,9 @@ class Tracker:
             pending += waiting and now - ticket.intended_at < patience
         count = self._outcomes
         included += self._settled
+        lateness = self._lateness.copy()
+        if self.senders is not None:
+            lateness.add(self.senders.total.lateness)
         return Summary(
             offered=self._offered,
             accepted=count[Outcome.ACCEPTED],
@@ -205,7 +230,8 @@ class Tracker:
             reorganised=self._reorganised,
             latency=latency,
             answer=self._answer.copy(),
-            lateness=self._lateness.copy(),
+            service=self._service.copy(),
+            lateness=lateness,
             reasons=dict(self._reasons.most_common()),
             marks=dict(self._marks),
         )
@@ -237,23 +263,16 @@ class Tracker:
             del self._open[next(iter(self._open))]
         return True
 
-    def _let_go(self, hash: str) -> None:
-        """This block is not recent any more."""
-        block, _ = self._recent.pop(hash)
-        for id in dict.fromkeys(block.tx_ids):
-            if others := tuple(other for other in self._whereabouts[id] if other != hash):
-                self._whereabouts[id] = others
-            else:
-                del self._whereabouts[id]
-
     def _forget(self, ticket: Ticket) -> None:
         if self._open.get(ticket.id) is ticket:
             del self._open[ticket.id]
 
-    def _resolve(self, ticket: Ticket, outcome: Outcome, node: str = "", reason: str = "") -> None:
+    def _resolve(
+        self, ticket: Ticket, outcome: Outcome, node: str = "", reason: str = "", at: float | None = None
+    ) -> None:
         if ticket.outcome is not None:
             raise ValueError(f"submission {ticket.number} of {self.name} was {ticket.outcome} already, now {outcome}")
-        ticket.outcome, ticket.node, ticket.answered_at = outcome, node, self._clock.now()
+        ticket.outcome, ticket.node, ticket.answered_at = outcome, node, self._clock.now() if at is None else at
         self._outcomes[outcome] += 1
         if reason:
             self._give_reason(outcome, reason)
@@ -352,7 +371,7 @@ class Tracker:
                         yield ticket, inclusion.at
 
     def _tell(self, ticket: Ticket) -> None:
-        if self._record is not None:
+        if self._record is not None and ticket.number:
             self._record(
                 Submission(
                     self.name,

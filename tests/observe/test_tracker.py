@@ -190,7 +190,7 @@ def test_memory_is_given_back_once_blocks_are_final() -> None:
         tracker.saw(block(height, *(f"{height}/{number}" for number in range(10))), "n", 101.0)
     assert len(tracker._open) == 30
     assert len(tracker._blocks) == 3
-    assert len(tracker._whereabouts) == 10 * tracking.RECENT_BLOCKS
+    assert len(tracker._recent._whereabouts) == 10 * tracking.RECENT_BLOCKS
     assert tracker.summary().included == 4990
     assert tracker.summary().latency.count == 4990
 
