@@ -250,6 +250,8 @@ def _node_changed(state: RunState, event: NodeChanged) -> RunState:
         exits=node.exits + unasked,
         last_error=event.why if unasked else node.last_error,
     )
+    if event.state != "running":  # nobody measures it then, and what was measured holds no more
+        node = replace(node, peers=None, cpu=None, memory=None)
     return replace(state, nodes=_with(state.nodes, event.node, node))
 
 

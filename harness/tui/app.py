@@ -14,9 +14,7 @@ from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.events import Click, Resize
-from textual.reactive import reactive
 from textual.screen import Screen
-from textual.widget import Widget
 from textual.widgets import Footer
 
 from harness.control.client import ControlClient, ControlError
@@ -29,6 +27,7 @@ from harness.tui.lines import Lines
 from harness.tui.log_panel import LogPanel
 from harness.tui.merged_log import MergedLog
 from harness.tui.moment import Moment
+from harness.tui.panel import Panel
 from harness.tui.panels import charts, header, nodes, timeline
 from harness.tui.panels import expectations as checks
 from harness.tui.screens.choice import Answer, Choice
@@ -71,25 +70,6 @@ COMMANDS = (
     ("Leave", "q; a run that goes on is left alone", "leave"),
 )
 """Of the palette: what it does, its key, and its action."""
-
-Draw = Callable[[Moment, int, int], Text]
-
-
-class Panel(Widget):
-    """A part of the screen that a pure function draws, again only when what it says has changed."""
-
-    shown: reactive[Text] = reactive(Text(), layout=False)
-
-    def __init__(self, draw: Draw, *, id: str, title: str = "") -> None:
-        super().__init__(id=id)
-        self._draw = draw
-        self.border_title = title
-
-    def draw(self, moment: Moment) -> None:
-        self.shown = self._draw(moment, max(1, self.content_size.width), max(1, self.content_size.height))
-
-    def render(self) -> Text:
-        return self.shown
 
 
 class TimelinePanel(Panel):

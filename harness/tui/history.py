@@ -49,6 +49,11 @@ class Track:
         index = bisect_right(self.times, t)
         return self.values[index - 1] if index else None
 
+    def since(self, t: float, seconds: float) -> float | None:
+        """The last value known then, unless it is older than that."""
+        index = bisect_right(self.times, t)
+        return self.values[index - 1] if index and t - self.times[index - 1] <= seconds else None
+
     def rate(self, start: float, end: float) -> float | None:
         """By how much it grew a second between the two, None where that is not known."""
         times, values = self.between(start, end)
@@ -68,9 +73,11 @@ class Kept:
 
 @dataclass(slots=True)
 class Series:
-    """What charts show. `intervals`: seconds from header to header, at the moment the later one was first seen."""
+    """What charts show. `intervals`: seconds from header to header, at the moment the later one was first seen.
+    `highest`: the greatest height seen anywhere."""
 
     intervals: Track = field(default_factory=Track)
+    highest: Track = field(default_factory=Track)
     figures: dict[str, dict[str, Track]] = field(default_factory=dict)
     violations: list[tuple[float, str]] = field(default_factory=list)
 
@@ -129,6 +136,7 @@ class History:
                 if before is not None:
                     self.series.intervals.add(t, event.time - before)
                 self._top = event.height
+                self.series.highest.add(t, event.height)
                 self._header_times[event.height] = event.time
                 if len(self._header_times) > HEIGHTS_KEPT:
                     del self._header_times[next(iter(self._header_times))]

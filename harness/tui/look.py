@@ -33,6 +33,7 @@ _NODES = {
     "stopped": Look("■", "stopped", DIM),
     "exited": Look("✗", "exited", BAD),
 }
+NO_ANSWER = Look("○", "no answer", DOUBTFUL)
 _STAGES = {
     "pending": Look("…", "pending", DIM),
     "holding": Look("●", "holding", GOOD),
@@ -46,7 +47,7 @@ _STAGES = {
 def of_node(node: NodeStatus) -> Look:
     """A state that this version does not know is shown by its name."""
     if node.state == "running" and node.connected is False:
-        return Look("○", "no answer", DOUBTFUL)
+        return NO_ANSWER
     if node.state == "exited" and not node.exits:
         return Look("■", "exited", DIM)
     return _NODES.get(node.state) or Look("?", one_line(node.state, 12), DOUBTFUL)

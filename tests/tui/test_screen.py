@@ -33,7 +33,7 @@ from harness.tui.screens.pick import Names, Pick
 pytestmark = pytest.mark.anyio
 Recording = Callable[[str], RunDirectory]
 SIZES = [(80, 24), (120, 36), (200, 60)]
-RUNS = ["healthy", "failing", "aborted", "partitioned"]
+RUNS = ["healthy", "failing", "aborted", "partitioned", "two_hundred"]
 
 
 def screen(app: RunApp) -> str:
@@ -273,6 +273,57 @@ async def test_enter_opens_the_node_under_the_cursor_with_its_log(recording: Rec
         assert r"\x1b[2J[bold]harmless[/bold]" in shown and "harness logs" in shown
         await pilot.press("escape")
         assert len(app.screen_stack) == 1
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize(("name", "node"), [("two_hundred", "validator-12"), ("failing", "validator-1")])
+async def test_a_node_alone(
+    recording: Recording,
+    snapshot: SnapshotAssertion,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    node: str,
+    size: tuple[int, int],
+) -> None:
+    directory = recording(name)
+    directory.log(node).write_text("".join(f"line {i} of its log\n" for i in range(40)))
+    monkeypatch.chdir(directory.path.parent)
+    app = RunApp(RunDirectory(Path(directory.path.name)))
+    async with app.run_test(size=size) as pilot:
+        await settled(app, pilot)
+        app.push_screen(NodeScreen(node))
+        await pilot.pause()
+        assert isinstance(app.screen, NodeScreen)
+        while app.screen.grow():
+            pass
+        await pilot.pause()
+        assert screen(app) == snapshot
+
+
+async def test_a_node_as_it_was_amid_a_fault(recording: Recording) -> None:
+    app = RunApp(recording("two_hundred"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        app.watching.seek(61.0)
+        app.push_screen(NodeScreen("validator-12"))
+        await pilot.pause()
+        assert isinstance(app.screen, NodeScreen)
+        while app.screen.grow():
+            pass
+        await pilot.pause()
+        shown = screen(app)
+        assert "‖ paused" in shown and "pause proven" in shown and "healed" not in shown and "stopped" not in shown
+
+
+async def test_the_commands_of_a_node_are_copied(recording: Recording) -> None:
+    app = RunApp(recording("two_hundred"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        app.push_screen(NodeScreen("executor-7"))
+        await pilot.press("c")
+        assert app.clipboard == "cd runs/2026-11-23T02-11-50-two-hundred-ff75/nodes/executor-7"
+        await pilot.press("y")
+        assert app.clipboard == f"harness logs {app.watching.directory.path} executor-7 -f"
 
 
 async def test_the_log_is_searched_and_filtered(recording: Recording) -> None:

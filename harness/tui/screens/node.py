@@ -1,21 +1,22 @@
-"""One node alone: how it stands, what it writes, and how to get at it."""
+"""One node alone: how it stands and stood, what it writes, and how to get at it."""
 
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Container, Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Footer, Static
 
-from harness.record.state import RunState
 from harness.tui.file_lines import FileLines
 from harness.tui.lines import Lines
-from harness.tui.look import BAD, DIM, DOUBTFUL, NONE, clock, cut, of_node, size
+from harness.tui.panel import Panel
+from harness.tui.panels import node as panels
+from harness.tui.trail import Trail
 
 if TYPE_CHECKING:
     from harness.tui.app import RunApp
@@ -30,7 +31,8 @@ class NodeScreen(ModalScreen[None]):
     app: RunApp
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "app.pop_screen", "Back"),
-        Binding("c", "copy", "Copy command"),
+        Binding("c", "copy_reach", "Copy command"),
+        Binding("y", "copy_log", "Copy log command", show=False),
         Binding("f", "fault", "Fault…"),
         Binding("end", "follow", "Follow", show=False),
     ]
@@ -39,81 +41,82 @@ class NodeScreen(ModalScreen[None]):
         super().__init__()
         self.node = node
         self._lines: FileLines | None = None
+        self._trail: Trail | None = None
+        self._about = ""
 
     def compose(self) -> ComposeResult:
+        directory = self.app.watching.directory
+        self._lines = FileLines(directory.log(self.node))
+        self._trail = trail = Trail(directory.journal, self.node)
         with Vertical(classes="dialog full"):
             yield Static(id="about", markup=False)
-            yield Lines("log", id="node-log", follow=True)
+            with Horizontal(id="node-charts"):
+                yield Panel(partial(panels.behind, trail), id="node-behind", title="blocks behind")
+                yield Panel(partial(panels.intervals, trail), id="node-intervals", title="block intervals here")
+                yield Panel(partial(panels.cpu, trail), id="node-cpu", title="CPU, of a core")
+                yield Panel(partial(panels.memory, trail), id="node-memory", title="memory")
+            with Container(id="node-texts"):
+                yield Lines("what became of it", id="node-story", follow=True)
+                yield Lines("log", id="node-log", follow=True)
             yield Footer()
 
     def on_mount(self) -> None:
-        self._lines = FileLines(self.app.watching.directory.log(self.node))
-        self.query_one(Lines).focus()
-        self._grow()
+        self.query_one("#node-log", Lines).focus()
+        self._tick()
 
     def on_unmount(self) -> None:
         if self._lines is not None:
             self._lines.close()
+        if self._trail is not None:
+            self._trail.close()
 
     @property
-    def command(self) -> str:
-        """What shows more of it from a shell."""
+    def log_command(self) -> str:
+        """What shows its log in a shell."""
         return shlex.join(["harness", "logs", str(self.app.watching.directory.path), self.node, "-f"])
 
-    def action_copy(self) -> None:
-        self.app.copy_to_clipboard(self.command)
-        self.app.notify(f"copied: {self.command}", markup=False)
+    @property
+    def reach_command(self) -> str:
+        """What brings a person there, as far as it is known: else what shows its log."""
+        node = self.app.watching.latest.nodes.get(self.node)
+        return shlex.join(node.reach) if node is not None and node.reach else self.log_command
+
+    def action_copy_reach(self) -> None:
+        self._copy(self.reach_command)
+
+    def action_copy_log(self) -> None:
+        self._copy(self.log_command)
+
+    def _copy(self, command: str) -> None:
+        self.app.copy_to_clipboard(command)
+        self.app.notify(f"copied: {command}", markup=False)
 
     async def action_fault(self) -> None:
         self.app.pop_screen()
         await self.app.choose_fault((self.node,))
 
     def action_follow(self) -> None:
-        lines = self.query_one(Lines)
-        lines.follow = True
-        self._grow_once()
+        self.query_one("#node-log", Lines).follow = True
+        self.grow()
 
-    def _grow(self) -> None:
-        more = self._grow_once()
-        self.set_timer(0.001 if more else GROW_EVERY, self._grow)
+    def _tick(self) -> None:
+        more = self.grow()
+        self.set_timer(0.001 if more else GROW_EVERY, self._tick)
 
-    def _grow_once(self) -> bool:
-        assert self._lines is not None
+    def grow(self) -> bool:
+        """Read on, and show what there is; whether there is more."""
+        assert self._lines is not None and self._trail is not None
         more = self._lines.grow(GROW_FOR)
-        self.query_one(Lines).show(self._lines)
-        self.query_one("#about", Static).update(about(self.app.watching.moment.state, self.node, self.command))
+        more = self._trail.grow(GROW_FOR) or more
+        moment = self.app.watching.moment
+        about = self.query_one("#about", Static)
+        text = panels.about(moment.state, self.node, self.log_command, max(20, about.content_size.width))
+        if text.markup != self._about:  # what is selected in it stays so
+            self._about = text.markup
+            about.update(text)
+        self.query_one("#node-log", Lines).show(self._lines)
+        self.query_one("#node-story", Lines).show(panels.Story(self._trail, moment))
+        for panel in self.query(Panel):
+            if panel.display:
+                panel.draw(moment)
         return more
-
-
-def about(state: RunState, name: str, command: str) -> Text:
-    """What is known of it."""
-    node = state.nodes.get(name)
-    text = Text(cut(name, 60), "bold", no_wrap=True)
-    if node is None:
-        return text.append("  is not known at this moment", DIM)
-    look = of_node(node)
-    text.append("  ").append_text(look.text())
-    if node.why:
-        text.append(f" ({cut(node.why, 80)})", DIM)
-    lag = state.lag(name)
-    facts = {
-        "role": node.role or NONE,
-        "machine": node.machine or NONE,
-        "version": node.version or NONE,
-        "peers": NONE if node.peers is None else f"{node.peers:,}",
-        "CPU": NONE if node.cpu is None else f"{node.cpu:.0%} of a core",
-        "memory": NONE if node.memory is None else size(node.memory),
-        "pid": NONE if node.pid is None else str(node.pid),
-        "height": f"{node.height:,}" if node.hash else NONE,
-        "behind": NONE if lag is None else f"{lag:,}",
-        "exits unasked": f"{node.exits:,}",
-    }
-    text.append("\n" + " · ".join(f"{key} {cut(value, 40)}" for key, value in facts.items()))
-    mine = [fault for fault in state.faults.values() if name in fault.targets]
-    for fault in mine[-3:]:
-        since = clock(fault.reached.get("injected"))
-        text.append(f"\n⚡ {fault.id} {cut(fault.fault, 30)} at {since}: {cut(fault.stage, 30)}", DOUBTFUL)
-    if node.last_error:
-        text.append(f"\n✗ {cut(node.last_error, 200)}", BAD)
-    text.append(f"\n{command}", DIM)
-    return text

@@ -1,0 +1,31 @@
+"""Parts of the screen that pure functions draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.text import Text
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from harness.tui.moment import Moment
+
+Draw = Callable[[Moment, int, int], Text]
+"""What is to be shown of a moment in so many columns and rows."""
+
+
+class Panel(Widget):
+    """A part of the screen that a pure function draws, again only when what it says has changed."""
+
+    shown: reactive[Text] = reactive(Text(), layout=False)
+
+    def __init__(self, draw: Draw, *, id: str, title: str = "") -> None:
+        super().__init__(id=id)
+        self._draw = draw
+        self.border_title = title
+
+    def draw(self, moment: Moment) -> None:
+        self.shown = self._draw(moment, max(1, self.content_size.width), max(1, self.content_size.height))
+
+    def render(self) -> Text:
+        return self.shown
