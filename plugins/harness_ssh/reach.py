@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 from harness.api import Connection, JumpHost
 
@@ -32,13 +32,18 @@ def _options(said: Connection) -> Iterator[str]:
     elif said.proxy_command is not None:
         yield from _option("ProxyCommand", said.proxy_command or "none")
     if said.known_hosts is not None:
-        yield from _option("UserKnownHostsFile", shlex.join(map(str, said.known_hosts)))
+        yield from _option("UserKnownHostsFile", " ".join(map(_quoted, said.known_hosts)))
     if said.host_keys in _HOST_KEYS:
         yield from _option("StrictHostKeyChecking", _HOST_KEYS[said.host_keys])
 
 
 def _option(name: str, value: str) -> tuple[str, str]:
     return "-o", f"{name}={value}"
+
+
+def _quoted(path: Path) -> str:
+    """As ssh_config(5) has names with blanks in them."""
+    return f'"{path}"' if " " in str(path) else str(path)
 
 
 def _jump(host: JumpHost) -> str:

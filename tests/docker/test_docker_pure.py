@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from harness.api import HostSpec
 from harness_docker import images, sweep
 from harness_docker.archive import Entry, pack, unpack_one
-from harness_docker.containers import owner_of
+from harness_docker.containers import owner_of, shell_command
 from harness_docker.deployer import _alive
 from harness_docker.engine import Engine, NoEngine, unusable
 from harness_docker.limits import limits_of
@@ -240,6 +240,14 @@ def test_where_the_engine_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setenv("DOCKER_HOST", "unix:///env.sock")
     assert sweep.settings()["base_url"] == "unix:///env.sock"
     assert sweep.settings("unix:///option.sock")["base_url"] == "unix:///option.sock"
+
+
+def test_a_shell_in_a_container_is_at_the_engine_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    assert shell_command("c", "") == ("docker", "exec", "-it", "c", "sh")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///env.sock")
+    assert shell_command("c", "") == ("docker", "-H", "unix:///env.sock", "exec", "-it", "c", "sh")
+    assert shell_command("c", "ssh://one")[:3] == ("docker", "-H", "ssh://one")
 
 
 def test_limits_of_hosts_win_over_options() -> None:
