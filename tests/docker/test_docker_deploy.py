@@ -71,6 +71,17 @@ async def test_nodes_start_at_once_and_nothing_is_left(kit: Any) -> None:
     assert sorted(path.name for path in (kit.folder / "run").iterdir()) == []
 
 
+async def test_a_persons_shell_in_a_nodes_container(kit: Any) -> None:
+    async with kit.deploy("v-0") as deployment:
+        place = deployment.placements["v-0"]
+        await place.machine.put(b"it is here", place.directory / "note")
+        await place.machine.spawn(kit.spec(place))
+        await kit.logged("up", "v-0")
+        without_terminal = [word.replace("-it", "-i") for word in place.reach]
+        done = await anyio.run_process([*without_terminal, "-c", f"cat {place.directory}/note"])
+    assert done.stdout == b"it is here"
+
+
 async def test_two_runs_do_not_meet(kit: Any) -> None:
     """Not even with the same id and the same names: each ends what is its own."""
     async with AsyncExitStack() as stack:
