@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 
@@ -24,11 +25,14 @@ from harness.plugin.contract.node import Node, NodeState
 from harness.record.events import Event, Note, WorkloadProgress
 from harness.spec.node_patterns import select_nodes
 
+T = TypeVar("T")
+
 
 @dataclass
 class RunShared:
     """What all components of one run share. `window` is set when drive begins.
 
+    `kept` is what components hold for as long as the run goes on.
     `failures` is what went wrong with the run itself, not with the network; `failed` is set by the first."""
 
     run_id: str
@@ -46,6 +50,7 @@ class RunShared:
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
     window: Window | None = None
     quiet: bool = False
+    kept: AsyncExitStack = field(default_factory=AsyncExitStack)
     failures: list[HarnessError] = field(default_factory=list)
     failed: anyio.Event = field(default_factory=anyio.Event)
 
@@ -102,6 +107,12 @@ class ComponentContext(Context):
 
     async def unpaused(self) -> float:
         return await self._shared.steering.unpaused()
+
+    async def until_paused(self) -> None:
+        await self._shared.steering.until_paused()
+
+    async def keep(self, resource: AbstractAsyncContextManager[T]) -> T:
+        return await self._shared.kept.enter_async_context(resource)
 
     def note(self, message: str, **data: Any) -> None:
         self._shared.emit(Note(self.component, "info", message, data))

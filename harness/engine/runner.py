@@ -117,7 +117,10 @@ class Runner:
         Raises InfrastructureError after evaluating when a workload or a fault failed of itself."""
         if plan is not self.plan:
             raise ValueError("this network was deployed for another plan")
-        plan = self._shared.plan
+        async with self._shared.kept:
+            return await self._run(self._shared.plan)
+
+    async def _run(self, plan: Plan) -> Verdict:
         async with self._phase("capture"):
             workloads = [(component, component.make()) for component in plan.workloads]
             expectations = [(component, component.make()) for component in plan.expectations]

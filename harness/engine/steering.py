@@ -27,6 +27,7 @@ class Steering:
         self._abort = abort
         self._goes_on = anyio.Event()
         self._goes_on.set()
+        self._stands_still = anyio.Event()
         self._paused_at = 0.0
         self._by_hand: ByHand | None = None
         self._offered: Offered | None = None
@@ -44,6 +45,11 @@ class Steering:
             await self._goes_on.wait()
         return self._clock.now() - began
 
+    async def until_paused(self) -> None:
+        """Wait until workloads are paused."""
+        while not self.paused:
+            await self._stands_still.wait()
+
     def driving(self, by_hand: ByHand, offered: Offered) -> None:
         """The drive has begun: there is something to pause, and faults can be asked for."""
         self._by_hand, self._offered = by_hand, offered
@@ -60,6 +66,7 @@ class Steering:
         if self.paused:
             raise BadRequest("its workloads are paused already")
         self._goes_on = anyio.Event()
+        self._stands_still.set()
         self._paused_at = self._clock.now()
         self._emit(Steered("pause", by))
 
@@ -71,6 +78,7 @@ class Steering:
 
     def _resume(self, by: str) -> None:
         self._emit(Steered("resume", by, f"after {self._clock.now() - self._paused_at:.1f} s"))
+        self._stands_still = anyio.Event()
         self._goes_on.set()
 
     def abort(self, by: str) -> None:

@@ -59,11 +59,27 @@ class Profile:
         """The highest rate, per second."""
         return max((max(segment.start, segment.end) for segment in self.segments), default=0.0)
 
+    def due_until(self, at: float) -> float:
+        """How many requests are due before this moment, on average."""
+        found = 0.0
+        for segment in self.segments:
+            if at < segment.seconds:
+                part = max(0.0, at)
+                return found + part * (segment.start + self.rate_in(segment, part)) / 2
+            found += segment.amount
+            at -= segment.seconds
+        return found
+
+    @staticmethod
+    def rate_in(segment: Segment, at: float) -> float:
+        """The rate so many seconds after a segment's beginning."""
+        return segment.start + (segment.end - segment.start) * at / segment.seconds
+
     def rate(self, at: float) -> float:
         """The rate at this moment, per second; 0 outside."""
         for segment in self.segments:
             if 0 <= at < segment.seconds:
-                return segment.start + (segment.end - segment.start) * at / segment.seconds
+                return self.rate_in(segment, at)
             at -= segment.seconds
         return 0.0
 

@@ -85,6 +85,12 @@ class Senders:
             for number, sender in enumerate(self._senders):
                 tasks.start_soon(sender.listen, partial(results, number), partial(told, number))
 
+    async def last_words(self, results: OnResults, told: OnTold) -> None:
+        """End them now, and take what they still have to tell: what is in flight is told to be cut off."""
+        for number, sender in enumerate(self._senders):
+            with suppress(InfrastructureError):
+                await sender.end(partial(results, number), partial(told, number))
+
     async def _tell_all(self, kind: Kind, payload: bytes = b"") -> None:
         for sender in self._senders:
             await sender.tell(kind, payload)
@@ -130,6 +136,10 @@ class _Sender:
                 told(Told.from_json(given.payload))
             else:
                 raise await self._gone(given)
+
+    async def end(self, results: Callable[[Sequence[Result]], None], told: Callable[[Told], None]) -> None:
+        await self._to.aclose()
+        await self.listen(results, told)
 
     async def _next(self) -> Frame:
         while not self._left:

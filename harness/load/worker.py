@@ -5,6 +5,7 @@ It ends when stdin does, so with whoever started it."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -37,6 +38,7 @@ class Worker:
         finally:
             if self._sender is not None:
                 self._sender.close()
+                self._tell(Kind.DONE)
 
     async def _take(self, given: Frame) -> None:
         kind, payload = given.kind, given.payload
@@ -98,7 +100,10 @@ async def _serve() -> None:
         await Worker(reader, writer).run()
     except ValueError as error:
         writer.write(frame(Kind.FAILED, str(error).encode("utf-8", "replace")))
-        await writer.drain()
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):  # nobody is left to tell
+            await writer.wait_closed()
 
 
 def main() -> None:

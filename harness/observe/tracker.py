@@ -11,7 +11,7 @@ from harness.clock import Clock
 from harness.observe.blocks import Block
 from harness.observe.latency import Latencies
 from harness.observe.recent import RecentBlocks
-from harness.observe.senders import SenderAccount
+from harness.observe.senders import LoadSample, SenderAccount
 from harness.observe.submissions import Outcome, Submission, Summary, Ticket
 
 if TYPE_CHECKING:
@@ -50,9 +50,10 @@ class Tracker:
         finality_depth: int = 0,
         canonical: Callable[[str, int], bool | None] | None = None,
         record: Callable[[Submission], None] | None = None,
+        record_load: Callable[[LoadSample], None] | None = None,
     ) -> None:
         """`canonical(hash, height)` says whether a block is on the network's chain; without it, every block is.
-        `record` is told whenever something about a submission changes."""
+        `record` is told whenever something about a submission changes, `record_load` of senders' seconds."""
         self.name = name
         self.target: float | None = None
         """How many a second are to be sent, where whoever sends them has said so."""
@@ -63,6 +64,7 @@ class Tracker:
         self._depth = finality_depth
         self._canonical = canonical or (lambda hash, height: True)
         self._record = record
+        self._record_load = record_load
         self._outcomes: Counter[Outcome] = Counter()
         self._reasons: Counter[str] = Counter()
         self._open: dict[str, Ticket] = {}
@@ -118,6 +120,11 @@ class Tracker:
         self._handed += 1
         ticket.number, ticket.intended_at, ticket.sent_at = self._offered, intended_at, sent_at
 
+    def sent_by(self, processes: int) -> SenderAccount:
+        """So many processes do the sending: the account for what they tell of it."""
+        self.senders = SenderAccount(self.name, processes, self._record_load)
+        return self.senders
+
     def withdraw(self, ticket: Ticket) -> None:
         """A prepared one will not be sent."""
         self._forget(ticket)
@@ -139,13 +146,13 @@ class Tracker:
         """A node said no."""
         self._resolve(ticket, Outcome.REJECTED, node, reason, at)
 
-    def failed(self, ticket: Ticket, reason: str) -> None:
+    def failed(self, ticket: Ticket, reason: str, at: float | None = None) -> None:
         """It could not be handed to any node."""
-        self._resolve(ticket, Outcome.FAILED, reason=reason)
+        self._resolve(ticket, Outcome.FAILED, reason=reason, at=at)
 
-    def timed_out(self, ticket: Ticket, node: str = "") -> None:
+    def timed_out(self, ticket: Ticket, node: str = "", at: float | None = None) -> None:
         """It was sent and nothing came back: it may or may not get in."""
-        self._resolve(ticket, Outcome.TIMED_OUT, node)
+        self._resolve(ticket, Outcome.TIMED_OUT, node, at=at)
 
     def dropped(self, ticket: Ticket, reason: str) -> None:
         """It was never sent, because the generator could not."""

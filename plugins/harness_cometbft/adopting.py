@@ -23,7 +23,7 @@ from harness.api import (
     Wallet,
     introduced,
 )
-from harness_cometbft.client import CometClient
+from harness_cometbft.client import CometClient, TransactionFormat
 from harness_cometbft.rpc import Identity
 from harness_cometbft.transactions import KeyValueFactory
 
@@ -81,6 +81,9 @@ class AdoptedComet(Network):
     def transactions(self, rng: random.Random) -> TransactionFactory:
         """Keys of this run alone: the network may have seen others with this seed."""
         return KeyValueFactory(self.wallets, rng, hashlib.sha256(self.spec.run_id.encode()).hexdigest()[:12])
+
+    def submission_format(self) -> TransactionFormat:
+        return TransactionFormat()
 
 
 async def adopt(spec: NetworkSpec, apis: Mapping[str, Address], otherwise: Timing) -> AdoptedComet:

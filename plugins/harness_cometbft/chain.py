@@ -35,7 +35,7 @@ from harness.api import (
 )
 from harness_cometbft import binary, files, keys
 from harness_cometbft.adopting import PANIC_PATTERNS, adopt
-from harness_cometbft.client import CometClient
+from harness_cometbft.client import CometClient, TransactionFormat
 from harness_cometbft.transactions import INVALID_KINDS, KeyValueFactory
 
 _PRIVATE = 0o600
@@ -230,3 +230,6 @@ class CometNetwork(Network):
 
     def transactions(self, rng: random.Random) -> TransactionFactory:
         return KeyValueFactory(self.wallets, rng)
+
+    def submission_format(self) -> TransactionFormat:
+        return TransactionFormat()

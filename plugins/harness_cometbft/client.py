@@ -7,6 +7,8 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import httpx
@@ -20,7 +22,9 @@ from harness.api import (
     Clock,
     Head,
     Receipt,
+    SubmissionFormat,
     SystemClock,
+    Taken,
     Transaction,
     Unreachable,
 )
@@ -92,14 +96,7 @@ class CometClient(ChainClient):
             response = await self._http.post("/", json=request)
         except httpx.HTTPError as error:
             raise Unreachable(f"{self._node}: {method}: {str(error) or type(error).__name__}") from error
-        try:
-            answer = json.loads(response.content)
-            if failure := answer.get("error"):
-                code, data = int(failure["code"]), str(failure.get("data", ""))
-                raise RpcError(f"{self._node}: {method}: {failure.get('message')}: {data}", code, data)
-            return read(answer["result"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RpcError(f"{self._node}: {method}: not an answer of CometBFT: {response.content[:200]!r}") from error
+        return _read(f"{self._node}: {method}", response.content, read)
 
     async def head(self) -> Head:
         return await self._call("status", rpc.head)
@@ -139,16 +136,9 @@ class CometClient(ChainClient):
     async def submit(self, transaction: Transaction) -> Receipt:
         payload = base64.b64encode(transaction.payload).decode()
         try:
-            code, log = await self._call(
-                "broadcast_tx_sync", lambda answer: (int(answer["code"]), str(answer["log"])), tx=payload
-            )
+            return await self._call("broadcast_tx_sync", partial(_receipt, transaction.id), tx=payload)
         except RpcError as error:
-            if error.code in _BAD_REQUEST or error.data.startswith(_REFUSALS):
-                return Receipt(False, transaction.id, error.data)
-            raise
-        if code == 0:
-            return Receipt(True, transaction.id)
-        return Receipt(False, transaction.id, f"code {code}: {log}" if log else f"code {code}")
+            return _refusal(transaction.id, error)
 
     async def follow(self, after: int) -> AsyncIterator[BlockHeader]:
         """Polls, since CometBFT's push (WebSocket events) neither carries a block's hash with its header alone nor
@@ -204,3 +194,47 @@ class CometClient(ChainClient):
 
     async def aclose(self) -> None:
         await self._http.aclose()
+
+
+class TransactionFormat(SubmissionFormat):
+    """`broadcast_tx_sync` by POST: `result.code` 0 means that the mempool has it."""
+
+    headers = MappingProxyType({"Content-Type": "application/json"})
+    taken = Taken((200,), ("result", "code"), 0)
+
+    def body(self, transaction: Transaction, serial: int) -> bytes:
+        payload = base64.b64encode(transaction.payload)
+        return b'{"jsonrpc":"2.0","id":%d,"method":"broadcast_tx_sync","params":{"tx":"%b"}}' % (serial, payload)
+
+    def read(self, transaction: Transaction, status: int, body: bytes) -> Receipt:
+        try:
+            return _read("broadcast_tx_sync", body, partial(_receipt, transaction.id))
+        except RpcError as error:
+            return _refusal(transaction.id, error)
+
+
+def _read(what: str, content: bytes, read: Callable[[Any], T]) -> T:
+    """`read` of the result in an answer. Raises RpcError for one of another kind, and for what is none."""
+    try:
+        answer = json.loads(content)
+        if failure := answer.get("error"):
+            code, data = int(failure["code"]), str(failure.get("data", ""))
+            raise RpcError(f"{what}: {failure.get('message')}: {data}", code, data)
+        return read(answer["result"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RpcError(f"{what}: not an answer of CometBFT: {content[:200]!r}") from error
+
+
+def _receipt(id: str, result: Any) -> Receipt:
+    """What the mempool says (`ResultBroadcastTx`)."""
+    code, log = int(result["code"]), str(result["log"])
+    if code == 0:
+        return Receipt(True, id)
+    return Receipt(False, id, f"code {code}: {log}" if log else f"code {code}")
+
+
+def _refusal(id: str, error: RpcError) -> Receipt:
+    """Raises the error again where it leaves open whether the transaction got in."""
+    if error.code in _BAD_REQUEST or error.data.startswith(_REFUSALS):
+        return Receipt(False, id, error.data)
+    raise error

@@ -11,7 +11,18 @@ from urllib.parse import quote
 
 import httpx
 
-from harness.api import Address, Block, BlockHeader, BrokenAnswer, ChainClient, Head, Receipt, Transaction, Unreachable
+from harness.api import (
+    Address,
+    Block,
+    BlockHeader,
+    BrokenAnswer,
+    ChainClient,
+    Head,
+    Receipt,
+    SubmissionFormat,
+    Transaction,
+    Unreachable,
+)
 from harness_devnet.node.codec import encode
 
 TIMEOUT = 5.0
@@ -51,7 +62,7 @@ class DevnetClient(ChainClient):
             answer = await self._http.request(
                 method, path, content=body, timeout=httpx.Timeout(timeout, connect=TIMEOUT, pool=30.0)
             )
-            value = _decode(answer)
+            value = _decode(answer.content)
         except httpx.HTTPError as error:
             raise Unreachable(f"{self._api}: {type(error).__name__} {error}".rstrip()) from None
         if answer.status_code >= 500:
@@ -144,6 +155,21 @@ class DevnetClient(ChainClient):
         return base64.b64decode(value["data"])
 
 
+class TransactionFormat(SubmissionFormat):
+    """POST /tx, the transaction as it is: 200 says that it is in the mempool, what is below 500 that it is refused."""
+
+    path = "/tx"
+
+    def body(self, transaction: Transaction, serial: int) -> bytes:
+        return transaction.payload
+
+    def read(self, transaction: Transaction, status: int, body: bytes) -> Receipt:
+        value = _decode(body)
+        if status >= 500:
+            raise BrokenAnswer(f"status {status}: {_reason(value)}")
+        return Receipt(status == 200, transaction.id, "" if status == 200 else _reason(value))
+
+
 def _inscription(channel: str, data: bytes) -> bytes:
     return encode({"channel": channel, "data": base64.b64encode(data).decode()})
 
@@ -155,10 +181,10 @@ class _Answer(dict[str, Any]):
         raise BrokenAnswer(f"what answers is no devnet node: no {key!r} in its answer")
 
 
-def _decode(answer: httpx.Response) -> _Answer:
+def _decode(body: bytes) -> _Answer:
     """Raises BrokenAnswer for what no devnet node says."""
     try:
-        value = json.loads(answer.content, object_hook=_Answer)
+        value = json.loads(body, object_hook=_Answer)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, _Answer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.api import Network, NetworkSpec
+from harness_devnet.client import TransactionFormat
 from harness_devnet.node.genesis import Genesis
 from harness_devnet.node.lottery import Lottery
 
@@ -17,6 +18,9 @@ class GenesisNetwork(Network):
         self.genesis = genesis
         self.supply = sum(genesis.balances.values())
         self._lottery = Lottery(genesis)
+
+    def submission_format(self) -> TransactionFormat:
+        return TransactionFormat()
 
     def promised_blocks(self, start: float, end: float) -> float:
         """The slots that begin in [start, end) and that the lottery gives a leader: exact, not the mean."""

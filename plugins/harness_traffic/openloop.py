@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
-import itertools
 import math
+import random
 from collections.abc import AsyncIterator
 
-from harness.api import Context, Rate, Tracker, format_duration
+from harness.api import Arrivals, Context, Profile, Rate, Tracker, constant, format_duration
+from harness.api import moments as arriving
 
 LATENESS_ALLOWED = 0.1
 """Seconds that the generator's own 99th percentile of lateness may reach before it says that it could not keep up."""
 
 
-async def moments(ctx: Context, rate: Rate, tracker: Tracker) -> AsyncIterator[float]:
-    """The intended moments (monotonic seconds) of the drive, evenly spaced, each yielded when it has come.
+async def moments(
+    ctx: Context,
+    load: Rate | Profile,
+    tracker: Tracker,
+    arrivals: Arrivals = "uniform",
+    rng: random.Random | None = None,
+) -> AsyncIterator[float]:
+    """The intended moments (monotonic seconds) of the drive, each yielded when it has come.
 
     Whoever is late gets the missed ones at once: none is left out, none is moved. While the run is paused there are
     none: the rest comes later by as long. Nothing is begun after the deadline: what was not reached by then goes into
     the tracker's account, as dropped."""
-    start, per_second = ctx.window.start, rate.per_second(ctx.block_interval)
-    tracker.target = per_second
-    if not per_second:
-        return
-    for number in itertools.count():
-        moment = start + number / per_second
-        if (behind := _due(moment, ctx.deadline, per_second)) <= 0:
+    start = ctx.window.start
+    whole = constant(load.per_second(ctx.block_interval), ctx.deadline - start) if isinstance(load, Rate) else load
+    tracker.target = whole.rate(0.0)
+    for number, offset in enumerate(arriving(whole, arrivals, rng)):
+        moment = start + offset
+        if moment >= ctx.deadline:
             return
         await ctx.clock.sleep_until(moment)
         if held := await ctx.unpaused():
             start += held
             moment += held
-            if (behind := _due(moment, ctx.deadline, per_second)) <= 0:
+            if moment >= ctx.deadline:
                 return
         if ctx.clock.now() >= ctx.deadline:
+            behind = math.ceil(round(whole.due_until(ctx.deadline - start), 6)) - number
             tracker.missed(behind, f"the generator was {behind} behind at the deadline")
             return
+        tracker.target = whole.rate(offset)
         yield moment
-
-
-def _due(moment: float, deadline: float, per_second: float) -> int:
-    """How many moments there are from this one on, the last one before the deadline."""
-    return math.ceil(round((deadline - moment) * per_second, 6))
 
 
 def confess(ctx: Context, tracker: Tracker) -> None:

@@ -6,12 +6,12 @@ import asyncio
 import random
 import selectors
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import anyio
 
@@ -52,6 +52,8 @@ from harness.api import (
 from harness.spec.node_patterns import select_nodes
 
 WALL = 1_700_000_000.0  # Unix seconds at moment 0 of virtual time
+
+T = TypeVar("T")
 
 
 class _VirtualSelector(selectors.DefaultSelector):
@@ -440,6 +442,7 @@ class World(Context):
         self.faults = FakeFaults()
         self.goes_on = anyio.Event()
         self.goes_on.set()
+        self.kept = AsyncExitStack()
         self.notes: list[str] = []
         self.warnings: list[str] = []
         self.figures: dict[str, Any] = {}
@@ -477,6 +480,13 @@ class World(Context):
         began = self.clock.now()
         await self.goes_on.wait()
         return self.clock.now() - began
+
+    async def until_paused(self) -> None:
+        while self.goes_on.is_set():
+            await anyio.sleep(0.1)
+
+    async def keep(self, resource: AbstractAsyncContextManager[T]) -> T:
+        return await self.kept.enter_async_context(resource)
 
     def note(self, message: str, **data: Any) -> None:
         self.notes.append(message)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from harness.errors import Unsupported
 from harness.observe.blocks import Block, BlockHeader, Head
@@ -18,6 +18,9 @@ from harness.plugin.contract.base import Capability, ConfigT, Plugin
 from harness.plugin.contract.machine import Address, Facts
 from harness.spec.model import WalletsSpec
 from harness.spec.topology import NodeSpec, Topology
+
+if TYPE_CHECKING:  # it speaks of transactions and receipts itself
+    from harness.plugin.contract.submission import SubmissionFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +285,10 @@ class Network(ABC):
 
     def transactions(self, rng: random.Random) -> TransactionFactory:
         raise Unsupported("this chain takes no transactions")
+
+    def submission_format(self) -> SubmissionFormat | None:
+        """How transactions are handed to nodes over HTTP, for high rates; None where only a client can do that."""
+        return None
 
 
 class Chain(Plugin[ConfigT], ABC):

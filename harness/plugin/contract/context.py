@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.clock import Clock
 from harness.observe.feed import BlockFeed
@@ -18,6 +18,9 @@ from harness.plugin.contract.node import Node
 
 if TYPE_CHECKING:  # the fault contract itself needs Node only, but its records are named here
     from harness.plugin.contract.fault import Fault, FaultRecord, FaultTurn
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,15 @@ class Context(ABC):
     async def unpaused(self) -> float:
         """To be awaited by workloads before they begin anything: while somebody has paused the run, it waits. Returns
         for how many seconds; at the end of the drive it waits no longer."""
+
+    @abstractmethod
+    async def until_paused(self) -> None:
+        """Wait until somebody pauses the run; at once where it is paused."""
+
+    @abstractmethod
+    async def keep(self, resource: AbstractAsyncContextManager[T]) -> T:
+        """Enter something that is to be left when all expectations have been asked, or when the run breaks off: what
+        `prepare` makes ready for `run`."""
 
     @abstractmethod
     def note(self, message: str, **data: Any) -> None:

@@ -1,0 +1,32 @@
+"""How a chain's nodes take transactions over HTTP: what lets senders speak to them without the chain's client."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
+from harness.load.job import Batching, Taken
+from harness.plugin.contract.chain import Receipt, Transaction
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+class SubmissionFormat(ABC):
+    """One request a transaction. `taken` is the answer that means that a node took it; whatever else it answers, `read`
+    explains. With `batching`, the requests that are due at once may go as one."""
+
+    method: ClassVar[str] = "POST"
+    path: ClassVar[str] = "/"
+    headers: ClassVar[Mapping[str, str]] = _NO_HEADERS
+    taken: ClassVar[Taken] = Taken()
+    batching: ClassVar[Batching | None] = None
+
+    @abstractmethod
+    def body(self, transaction: Transaction, serial: int) -> bytes:
+        """The request's body. `serial` differs from that of every other request, for protocols that number them."""
+
+    @abstractmethod
+    def read(self, transaction: Transaction, status: int, body: bytes) -> Receipt:
+        """What a node's answer says. Raises BrokenAnswer for one that neither takes nor refuses it: nobody knows then."""

@@ -1,0 +1,282 @@
+"""Transactions by processes of their own: prepared ahead of the moments at which they are sent, and accounted for when
+it is known what became of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import anyio
+from anyio.abc import TaskGroup
+
+from harness.api import (
+    BrokenAnswer,
+    Context,
+    Fate,
+    HarnessError,
+    Job,
+    Node,
+    Profile,
+    Receipt,
+    Redirect,
+    Result,
+    SenderAccount,
+    Senders,
+    Shot,
+    Start,
+    SubmissionFormat,
+    Target,
+    Ticket,
+    Told,
+    Transaction,
+    request_head,
+    senders,
+)
+from harness_traffic.clients import ClientPool
+from harness_traffic.schedule import ScheduleConfig, whole
+from harness_traffic.wallets import resync
+
+LEAST_AHEAD, MOST_AHEAD = 64, 8192
+AHEAD = 1.0
+"""Seconds of load that are prepared before they are due."""
+MOST_OF_ONE = 256
+"""Transactions of one user that are prepared at most."""
+LOOK_AFTER = 0.5
+"""Seconds between two looks at where nodes are, and whether they answer."""
+LAST_WORDS = 2.0
+FOR_EVER = 1e9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A transaction that is made and not known to have been sent."""
+
+    serial: int
+    transaction: Transaction
+    ticket: Ticket
+    epoch: int
+
+
+class ThinTraffic:
+    """One workload's. Users take turns; of each, one transaction is under way at a time. `prepare`, then `run`."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        config: ScheduleConfig,
+        nodes: Sequence[Node],
+        users: Sequence[int],
+        format: SubmissionFormat,
+    ) -> None:
+        self._ctx = ctx
+        self._config = config
+        self._nodes = nodes
+        self._users = users
+        self._format = format
+        self._tracker = ctx.tracker(ctx.component)
+        self._factory = ctx.network.transactions(ctx.rng("transactions"))
+        self._prepared: dict[int, Prepared] = {}
+        self._of_user: dict[int, deque[Prepared]] = {}
+        self._epochs: dict[int, int] = {}
+        self._blocked: set[int] = set()
+        self._turn = 0
+        self._serial = 0
+        self._room = anyio.Event()
+        self._pool = ClientPool()
+        self._asking: TaskGroup | None = None
+        self._profile = Profile(())
+        self._senders: Senders | None = None
+        self._account: SenderAccount | None = None
+        self._redirects: list[Redirect] = []
+        self._ahead = LEAST_AHEAD
+
+    async def prepare(self) -> None:
+        """Start the processes, open their connections, and make what is to be sent first."""
+        config = self._config
+        peak = config.profile(self._ctx.block_interval, FOR_EVER).peak
+        self._ahead = int(min(MOST_AHEAD, max(LEAST_AHEAD, AHEAD * peak)))
+        targets = tuple(self._target(node) for node in self._nodes)
+        job = Job(
+            targets,
+            self._format.taken,
+            config.submit_timeout,
+            config.max_in_flight,
+            ordered=True,
+            each=True,
+            resend=True,
+            batching=self._format.batching,
+        )
+        self._senders = await self._ctx.keep(senders(job, config.processes(peak)))
+        self._account = self._tracker.sent_by(len(self._senders))
+        await self._senders.feed(self._fill())
+
+    async def run(self) -> None:
+        """Send until the deadline, and wait for the last answers."""
+        assert self._senders is not None
+        ctx, config = self._ctx, self._config
+        self._profile = whole(ctx, config)
+        self._tracker.target = self._profile.rate(0.0)
+        seed = ctx.rng("arrivals").getrandbits(32)
+        start = Start(ctx.window.start, self._profile, config.arrivals, seed, config.warm_up)
+        try:
+            async with self._pool, anyio.create_task_group() as tasks:
+                self._asking = tasks
+                await self._senders.start(start)
+                for helper in (self._keep_ahead, self._steer, self._look_after):
+                    tasks.start_soon(helper)
+                await self._senders.listen(self._heard, self._told)
+                tasks.cancel_scope.cancel()
+        except BaseException:
+            self._asking = None
+            # Broken off: what is in flight is told of, so that it does not count as if it had never been.
+            with anyio.move_on_after(LAST_WORDS, shield=True):
+                await self._senders.last_words(self._heard, self._told)
+            raise
+        for prepared in self._prepared.values():
+            self._tracker.withdraw(prepared.ticket)
+
+    # What is to be sent
+
+    def _fill(self) -> list[Shot]:
+        return list(self._more())
+
+    def _more(self) -> Iterator[Shot]:
+        """As many as there is room for, users in turn."""
+        passed = 0
+        while len(self._prepared) < self._ahead and passed < len(self._users):
+            user = self._users[self._turn % len(self._users)]
+            self._turn += 1
+            mine = self._of_user.setdefault(user, deque())
+            if user in self._blocked or len(mine) >= MOST_OF_ONE:
+                passed += 1
+                continue
+            passed = 0
+            self._serial += 1
+            transaction = self._factory.make(user)
+            ticket = self._tracker.prepare(transaction.id, transaction.effects)
+            prepared = Prepared(self._serial, transaction, ticket, self._epochs.get(user, 0))
+            self._prepared[prepared.serial] = prepared
+            mine.append(prepared)
+            yield Shot(prepared.serial, user, prepared.epoch, self._format.body(transaction, prepared.serial))
+
+    async def _keep_ahead(self) -> None:
+        assert self._senders is not None
+        while True:
+            await self._room.wait()
+            self._room = anyio.Event()
+            if shots := self._fill():
+                await self._senders.feed(shots)
+
+    # What became of it
+
+    def _heard(self, sender: int, results: Sequence[Result]) -> None:
+        for result in results:
+            prepared = self._prepared.pop(result.serial, None)
+            if prepared is None:
+                continue
+            self._of_user[prepared.transaction.sender].remove(prepared)
+            self._enter(prepared, result)
+        self._room.set()
+
+    def _enter(self, prepared: Prepared, result: Result) -> None:
+        """Into the account; whoever's transaction was not taken waits until a node has told the next nonce."""
+        tracker, ticket, transaction = self._tracker, prepared.ticket, prepared.transaction
+        node = self._nodes[result.target].name
+        tracker.sent(ticket, result.intended, result.sent or None)
+        if result.fate is Fate.TAKEN:
+            tracker.accepted(ticket, transaction.id, node, at=result.ended)
+            return
+        avoid = node
+        match result.fate:
+            case Fate.READ:
+                receipt = self._read(transaction, result)
+                if receipt is None or (not receipt.accepted and result.tried > 1):
+                    # After one that did not answer, a "no" of the next proves nothing: the first may have got it.
+                    tracker.timed_out(ticket, node, at=result.ended)
+                elif receipt.accepted:
+                    tracker.accepted(ticket, receipt.id, node, at=result.ended)
+                else:
+                    avoid = ""
+                    tracker.rejected(ticket, receipt.reason, node, at=result.ended)
+                    self._factory.release(transaction)
+            case Fate.TIMED_OUT | Fate.LOST:
+                tracker.timed_out(ticket, node, at=result.ended)
+            case Fate.FAILED:
+                tracker.failed(ticket, result.reply.decode("utf-8", "replace"), at=result.ended)
+            case Fate.CUT_OFF:
+                return
+        self._block(transaction.sender, avoid)
+
+    def _read(self, transaction: Transaction, result: Result) -> Receipt | None:
+        try:
+            return self._format.read(transaction, result.status, result.reply)
+        except BrokenAnswer:
+            return None
+
+    def _block(self, user: int, avoid: str) -> None:
+        """What was prepared of this user is void; more is made once its nonce is known."""
+        behind = self._of_user.pop(user, deque())
+        while behind:
+            void = behind.pop()
+            del self._prepared[void.serial]
+            self._tracker.withdraw(void.ticket)
+            self._factory.release(void.transaction)
+        self._blocked.add(user)
+        self._epochs[user] = self._epochs.get(user, 0) + 1
+        if self._asking is not None:
+            self._asking.start_soon(self._unblock, user, avoid)
+
+    def _told(self, sender: int, told: Told) -> None:
+        assert self._account is not None
+        self._account.told(sender, told)
+        tally, tracker = told.tally, self._tracker
+        tracker.target = self._profile.rate(self._ctx.clock.now() - self._ctx.window.start)
+        for count, reason in (
+            (tally.dropped, f"{self._config.max_in_flight} were in flight"),
+            (tally.blocked, "no user was free"),
+            (tally.unready - tally.blocked, "none was ready to be sent"),
+            (tally.behind, "the generator was behind at the deadline"),
+        ):
+            if count:
+                tracker.missed(count, reason)
+        self._room.set()
+
+    # Beside it
+
+    async def _unblock(self, user: int, avoid: str) -> None:
+        """The user goes on once a node has told its nonce."""
+        await resync(self._ctx, self._pool, self._nodes, self._factory, user, avoid)
+        self._blocked.discard(user)
+        self._room.set()
+
+    async def _steer(self) -> None:
+        """Pause when the run is paused."""
+        assert self._senders is not None
+        while True:
+            await self._ctx.until_paused()
+            await self._senders.pause()
+            await self._ctx.unpaused()
+            await self._senders.resume()
+
+    async def _look_after(self) -> None:
+        """Tell senders where nodes are, and which of them the block feed hears of."""
+        assert self._senders is not None
+        while True:
+            await self._ctx.clock.sleep(LOOK_AFTER)
+            views = self._ctx.feed.nodes
+            found = []
+            for node in self._nodes:
+                view = views.get(node.name)
+                try:
+                    at = node.endpoint()
+                except HarnessError:
+                    continue  # it is not there: where it was is as good as anywhere
+                found.append(Redirect(node.name, at.host, at.port, view is not None and view.connected))
+            if found != self._redirects:
+                self._redirects = found
+                await self._senders.redirect(found)
+
+    def _target(self, node: Node) -> Target:
+        at, format = node.endpoint(), self._format
+        return Target(node.name, at.host, at.port, request_head(format.method, format.path, str(at), format.headers))
