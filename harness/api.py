@@ -92,6 +92,7 @@ from harness.record.owner import Owner
 from harness.record.state import RunState
 from harness.redact import redact
 from harness.spec.connection import Connection
+from harness.spec.durations import format_duration
 from harness.spec.file_names import file_name
 from harness.spec.links import CUT, PLAIN, Flow, LinkShape
 from harness.spec.local_path import LocalPath
@@ -100,7 +101,7 @@ from harness.spec.node_patterns import select_nodes
 from harness.spec.secrets import Secret
 from harness.spec.ssh_arguments import JumpHost, jump_hosts
 from harness.spec.topology import Link, NodeSpec, Topology
-from harness.spec.units import Duration, Rate, Size, Span, format_duration
+from harness.spec.units import Duration, Rate, Size, Span
 from harness.spec.verdict import Verdict
 
 __all__ = [

@@ -24,7 +24,7 @@ from harness.plugin.contract.machine import Completed, Machine
 from harness.record.tables import NONE, Mood, Row, Table
 from harness.record.text import one_line, unnamed
 from harness.redact import redact_value
-from harness.spec.units import format_duration
+from harness.spec.durations import format_duration
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from harness.record.journal import read_journal
 from harness.record.rundir import RunDirectory
 from harness.record.tables import NONE, Mood, Row, Table
 from harness.record.turns import TurnTaken, turns_taken
-from harness.spec.units import format_duration
+from harness.spec.durations import format_duration
 
 _MOODS = {
     "healed": Mood.GOOD,

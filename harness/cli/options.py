@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from harness.errors import UsageError
-from harness.plugin.inventories import open_inventory
-from harness.plugin.registry import Registry
-from harness.spec.inventory import Inventory
 from harness.spec.project import MOST_FORKS, Project, find_project
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what takes a while to load is loaded by those commands that need it
     from harness.engine.target import Target
     from harness.plugin.contract.deployer import HostSpec
+    from harness.plugin.registry import Registry
+    from harness.spec.inventory import Inventory
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,11 +75,16 @@ def runs_folder(runs_dir: Path | None) -> Path:
 
 
 def open_registry(project: Project) -> Registry:
+    from harness.plugin.registry import Registry
+
     return Registry(project_plugins=project.plugins)
 
 
 def read_inventory(path: Path | None, project: Project) -> Inventory:
     """The inventory that was asked for, else the project's, else this machine."""
+    from harness.plugin.inventories import open_inventory
+    from harness.spec.inventory import Inventory
+
     chosen = path or project.inventory
     if chosen is None:
         return Inventory.implicit()

@@ -22,7 +22,7 @@ from harness.record.render import console_for, render_table
 from harness.record.tables import NONE, Mood, Row, Table
 from harness.record.text import counted, one_line
 from harness.redact import redact_value
-from harness.spec.units import format_duration
+from harness.spec.durations import format_duration
 
 _ABILITIES = ("nft", "tc", "netem", "systemd")
 

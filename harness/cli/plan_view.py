@@ -21,7 +21,7 @@ from harness.plugin.contract.chain import NetworkSpec
 from harness.plugin.contract.deployer import PlannedNode
 from harness.record.text import block
 from harness.redact import redact
-from harness.spec.units import format_duration
+from harness.spec.durations import format_duration
 
 
 def show_plans(plans: Sequence[Plan], target: Target) -> int:

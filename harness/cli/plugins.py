@@ -15,7 +15,7 @@ from harness.plugin.contract.base import Plugin
 from harness.plugin.discovery import Kind
 from harness.plugin.registry import CONTRACTS, Registry
 from harness.record.text import block, one_line
-from harness.spec.units import format_duration, parse_duration
+from harness.spec.durations import format_duration, parse_duration
 
 
 @click.group()

@@ -13,7 +13,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.record.codec import jsonable
 from harness.record.glance import Glance
-from harness.spec.units import parse_duration
+from harness.spec.durations import parse_duration
 
 _DAY = 86400.0
 

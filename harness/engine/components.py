@@ -12,10 +12,10 @@ from harness.plugin.contract.expectation import Expectation
 from harness.plugin.contract.fault import Fault
 from harness.plugin.contract.task import Task
 from harness.plugin.contract.workload import PlanView
+from harness.spec.durations import format_duration
 from harness.spec.model import SourceRef, StepUse, TaskUse
 from harness.spec.node_patterns import select_nodes
 from harness.spec.toml_document import KeyPath
-from harness.spec.units import format_duration
 
 PluginT = TypeVar("PluginT", bound=Plugin[Any])
 

@@ -17,8 +17,8 @@ from harness.plugin.discovery import Kind
 from harness.plugin.registry import Registry
 from harness.record.events import FaultsScheduled, Recorded
 from harness.record.turns import ABOUT_TURNS, TurnTaken, turns_taken
+from harness.spec.durations import format_duration
 from harness.spec.local_path import context_for
-from harness.spec.units import format_duration
 
 
 def replayed(plan: Plan, registry: Registry, run_id: str, journal: Iterable[Recorded]) -> Plan:

@@ -20,7 +20,7 @@ from harness.record.rundir import RunDirectory
 from harness.record.state import ExpectationState, FaultState, RunState
 from harness.record.tables import NONE, Mood, Row, Table, mood_of
 from harness.record.text import counted, figure, one_line
-from harness.spec.units import format_duration
+from harness.spec.durations import format_duration
 from harness.spec.verdict import Verdict
 
 _MAX_NODES = 16

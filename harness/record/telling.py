@@ -23,7 +23,7 @@ from harness.record.state import RunState
 from harness.record.summary import prepare_line
 from harness.record.tables import Mood
 from harness.record.text import counted
-from harness.spec.units import format_duration
+from harness.spec.durations import format_duration
 
 _VIOLATIONS = 3
 """Of one expectation, lines; the others are in the journal."""

@@ -12,7 +12,7 @@ from harness.report.chart import STYLES, Band, Chart, Line, Mark
 from harness.report.observed import Observed
 from harness.report.samples import SampleReading
 from harness.report.series import Points, grid, percentile, rates, thinned
-from harness.spec.units import format_duration
+from harness.spec.durations import format_duration
 
 POINTS = 24_000
 """Points of all the nodes' lines in one chart, together."""

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from harness.errors import Problem, SpecError
+from harness.spec.durations import format_duration, parse_duration
 from harness.spec.model import PluginUse, SourceRef
 from harness.spec.secrets import Secret
 from harness.spec.toml_document import KeyPath, TomlDocument, show_path
-from harness.spec.units import format_duration, parse_duration
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
 from pydantic_core import CoreSchema, core_schema
 
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-LONGEST = 365 * 86400.0
-"""Seconds (and blocks) that may be asked for: more is a slip of the pen."""
+from harness.spec.durations import LONGEST, decimal, format_duration, parse_duration, seconds_of, shown
+
 LARGEST = 2**40
 """Bytes that may be asked for."""
 FASTEST = 1e9
@@ -23,55 +20,10 @@ _BYTES = {
     "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9,
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
 }  # fmt: skip
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)")
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(block|s|m)")
 _AT_BLOCK = re.compile(r"block\s+(\d{1,12})")
 _BLOCKS = re.compile(r"(\d+(?:\.\d+)?)\s*blocks?")
-
-
-def _shown(value: object) -> str:
-    """A value as it stands in a TOML file, as far as that is short to say."""
-    if isinstance(value, dict):
-        return "a table"
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else str(value)
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
-def _decimal(value: float) -> str:
-    """The shortest decimal text that reads back as exactly this number, without an exponent."""
-    text = format(Decimal(repr(float(value))), "f")
-    return text.removesuffix(".0")
-
-
-def parse_duration(value: object) -> float:
-    """Seconds of `"10s"`, `"2m30s"`, `"250ms"`. Raises ValueError, a bare number included: it has no unit."""
-    if isinstance(value, str) and _DURATION.fullmatch(value.strip()):
-        if (seconds := _seconds(value)) > LONGEST:
-            raise ValueError(f"{_shown(value)} is longer than 365 days")
-        return seconds
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        raise ValueError(f'{value} has no unit; write "{value}s" for seconds')
-    raise ValueError(f'{_shown(value)} is not a duration; write one like "10s", "2m30s" or "250ms"')
-
-
-def _seconds(text: str) -> float:
-    return sum(float(n) * _SECONDS[unit] for n, unit in _DURATION_PART.findall(text))
-
-
-def format_duration(seconds: float) -> str:
-    """Short text for people, about three digits of it: `2m30s`, `1.5s`, `250ms`. `parse_duration` reads it back
-    (but for a negative one)."""
-    if seconds < 0:
-        return "-" + format_duration(-seconds)
-    if seconds < 0.9995:
-        return f"{_decimal(float(f'{seconds * 1000:.3g}'))}ms" if seconds else "0s"
-    if seconds < 59.95:
-        return f"{_decimal(float(f'{seconds:.3g}'))}s"
-    whole = round(seconds)
-    parts = [(whole // 3600, "h"), (whole % 3600 // 60, "m"), (whole % 60, "s")]
-    return "".join(f"{n}{unit}" for n, unit in parts if n)
 
 
 def parse_size(value: object) -> int:
@@ -82,10 +34,10 @@ def parse_size(value: object) -> int:
     elif isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         size = value
     if size is not None and size > LARGEST:
-        raise ValueError(f"{_shown(value)} is more than 1 TiB")
+        raise ValueError(f"{shown(value)} is more than 1 TiB")
     if size is not None:
         return round(size)
-    raise ValueError(f'{_shown(value)} is not a size; write one like "512B", "64KiB" or "1MB"')
+    raise ValueError(f'{shown(value)} is not a size; write one like "512B", "64KiB" or "1MB"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +73,7 @@ class Rate(_Unit):
         return self.value if self.per == "s" else self.value / block_interval
 
     def __str__(self) -> str:
-        return f"{_decimal(self.value)}/{self.per}"
+        return f"{decimal(self.value)}/{self.per}"
 
     @classmethod
     def parse(cls, value: object) -> Rate:
@@ -129,15 +81,15 @@ class Rate(_Unit):
             return value
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
             if value > FASTEST:
-                raise ValueError(f"{_shown(value)} is more than {FASTEST:,.0f} per block")
+                raise ValueError(f"{shown(value)} is more than {FASTEST:,.0f} per block")
             return cls(float(value))
         if isinstance(value, str) and (match := _RATE.fullmatch(value.strip())):
             if float(match[1]) > FASTEST:
-                raise ValueError(f"{_shown(value)} is more than {FASTEST:,.0f}")
+                raise ValueError(f"{shown(value)} is more than {FASTEST:,.0f}")
             if match[2] == "m":
                 return cls(float(match[1]) / 60, "s")
             return cls(float(match[1]), "block" if match[2] == "block" else "s")
-        raise ValueError(f'{_shown(value)} is not a rate; write one like "15/block" or "200/s"')
+        raise ValueError(f'{shown(value)} is not a rate; write one like "15/block" or "200/s"')
 
     @classmethod
     def _schema(cls) -> dict[str, Any]:
@@ -158,9 +110,9 @@ class Span(_Unit):
 
     def __str__(self) -> str:
         if self.unit == "blocks":
-            return f"{_decimal(self.value)} blocks"
+            return f"{decimal(self.value)} blocks"
         short = format_duration(self.value)  # about three digits: as people write, if that says all
-        return short if _seconds(short) == self.value else f"{_decimal(self.value)}s"
+        return short if seconds_of(short) == self.value else f"{decimal(self.value)}s"
 
     @classmethod
     def parse(cls, value: object) -> Span:
@@ -168,7 +120,7 @@ class Span(_Unit):
             return value
         if isinstance(value, str) and (match := _BLOCKS.fullmatch(value.strip())):
             if float(match[1]) > LONGEST:
-                raise ValueError(f"{_shown(value)} is more than {LONGEST:,.0f} blocks")
+                raise ValueError(f"{shown(value)} is more than {LONGEST:,.0f} blocks")
             return cls(float(match[1]), "blocks")
         try:
             return cls(parse_duration(value))
@@ -216,7 +168,7 @@ class Moment(_Unit):
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
-    PlainSerializer(lambda seconds: f"{_decimal(seconds)}s", return_type=str, when_used="json"),
+    PlainSerializer(lambda seconds: f"{decimal(seconds)}s", return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d))+$", "examples": ["10s", "2m30s"]}),
 ]
 """For plugins' `Config`s: seconds, written as `"10s"`. Defaults in code are plain floats of seconds."""

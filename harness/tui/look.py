@@ -8,7 +8,7 @@ from rich.text import Text
 
 from harness.record.state import ExpectationState, NodeStatus
 from harness.record.text import one_line
-from harness.spec.units import format_duration
+from harness.spec.durations import format_duration
 from harness.spec.verdict import Verdict
 
 GOOD, DOUBTFUL, BAD, PLAIN, DIM, ACCENT = "green", "yellow", "red", "", "dim", "cyan"

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.spec.units import LONGEST, Rate, Span, format_duration, parse_duration, parse_size
+from harness.spec.durations import LONGEST, format_duration, parse_duration
+from harness.spec.units import Rate, Span, parse_size
 
 amounts = st.floats(min_value=0, max_value=LONGEST, allow_nan=False)
 
