@@ -1,4 +1,4 @@
-"""Durations as people write them. Without what it takes to read playbooks: whoever only shows some need not load that."""
+"""Durations as people write them. Without what it takes to read playbooks: who only shows some need not load that."""
 
 from __future__ import annotations
 

@@ -4,31 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from harness.errors import SpecError
-from harness.spec.problems import problems_from_validation
-from harness.spec.toml_document import TomlDocument
 
 FILE = "harness.toml"
 FORKS = 20
 """Machines that are dealt with at once, unless somebody says otherwise."""
 MOST_FORKS = 1000
-
-_Text = Annotated[str, Field(min_length=1)]
-
-
-class ProjectModel(BaseModel):
-    """What may stand in a `harness.toml`; paths are relative to its folder."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    inventory: _Text | None = None
-    runs: _Text = "runs"
-    plugins: _Text = "plugins"
-    output: Literal["plain", "json"] = "plain"
-    forks: Annotated[int, Field(ge=1, le=MOST_FORKS)] = FORKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +27,9 @@ class Project:
     @classmethod
     def read(cls, file: Path) -> Project:
         """Raises SpecError with all of the file's problems."""
-        document = TomlDocument.read(file)
-        try:
-            model = ProjectModel.model_validate(document.data)
-        except ValidationError as error:
-            raise SpecError(problems_from_validation(error, document, (), ProjectModel)) from None
+        from harness.spec.project_model import read_model  # not at the top: pydantic takes a while to load
+
+        model = read_model(file)
         root = file.parent
         inventory = root / model.inventory if model.inventory else None
         return cls(root, root / model.runs, inventory, root / model.plugins, model.output, model.forks)
