@@ -13,6 +13,7 @@ from typing import IO
 
 import click
 
+from harness.cli.options import open_project, open_registry
 from harness.errors import ExitCode
 from harness.record.journal import read_journal
 from harness.record.reduce import reduce
@@ -89,7 +90,7 @@ def _watch(directory: RunDirectory) -> bool:
     """Show it until it is over and whoever looks on has seen enough. Whether it is over."""
     from harness.tui.app import RunApp  # not at the top: Textual takes a while to load
 
-    app = RunApp(directory, in_series=True)
+    app = RunApp(directory, lambda: open_registry(open_project()), in_series=True)
     app.run()
     return not app.is_left_running
 

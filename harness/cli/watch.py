@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.attached import has_screen
-from harness.cli.options import runs_folder
+from harness.cli.options import open_project, open_registry, runs_folder
 from harness.cli.runs import runs_option
 from harness.errors import ExitCode, UsageError
 from harness.record.glance import glance
@@ -81,5 +81,5 @@ def _show(run: str, runs_dir: Path | None, *, replay: bool, speed: float) -> int
         raise UsageError("this needs a terminal; `harness runs show` and `harness logs` tell the same in lines")
     from harness.tui.app import RunApp  # not at the top: Textual takes a while to load
 
-    RunApp(directory, replay=replay, speed=speed).run()
+    RunApp(directory, lambda: open_registry(open_project()), replay=replay, speed=speed).run()
     return ExitCode.PASS

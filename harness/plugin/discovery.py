@@ -28,6 +28,7 @@ class Kind(enum.StrEnum):
     TASK = "task"
     INVENTORY_SOURCE = "inventory-source"
     COMMAND = "command"
+    SCREEN_COMMAND = "screen-command"
     OBSERVER = "observer"
 
     @property

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.plugin.contract.fault import Fault
     from harness.plugin.contract.inventory_source import InventorySource
     from harness.plugin.contract.nemesis import NemesisFamily
+    from harness.plugin.contract.screen_command import ScreenCommand
     from harness.plugin.contract.task import Task
     from harness.plugin.contract.workload import Workload
     from harness.record.events import Recorded
@@ -70,6 +71,11 @@ def harness_inventory_sources() -> Sequence[type[InventorySource]]:  # type: ign
 @hookspec
 def harness_commands() -> Sequence[click.Command]:  # type: ignore[empty-body]
     """Register subcommands of `harness`: return click commands."""
+
+
+@hookspec
+def harness_screen_commands() -> Sequence[type[ScreenCommand]]:  # type: ignore[empty-body]
+    """Register commands of the terminal's palette: return their classes."""
 
 
 @hookspec

@@ -25,6 +25,7 @@ from harness.plugin.contract.expectation import Expectation
 from harness.plugin.contract.fault import Fault
 from harness.plugin.contract.inventory_source import InventorySource
 from harness.plugin.contract.nemesis import NemesisFamily
+from harness.plugin.contract.screen_command import ScreenCommand
 from harness.plugin.contract.task import Task
 from harness.plugin.contract.workload import Workload
 from harness.plugin.discovery import Candidate, Kind
@@ -39,6 +40,7 @@ CONTRACTS: dict[Kind, type[Plugin[Any]]] = {
     Kind.FAULT: Fault,
     Kind.TASK: Task,
     Kind.INVENTORY_SOURCE: InventorySource,
+    Kind.SCREEN_COMMAND: ScreenCommand,
 }
 
 

@@ -19,17 +19,21 @@ from textual.widgets import Footer
 
 from harness.control.client import ControlClient, ControlError
 from harness.control.protocol import FaultRequest
+from harness.plugin.registry import Registry
 from harness.record.bundle import bundle
 from harness.record.events import Recorded, RunStarted
 from harness.record.rundir import RunDirectory
 from harness.record.state import RunState
+from harness.tui.keys import KeysInTurn
 from harness.tui.lines import Lines
 from harness.tui.log_panel import LogPanel
 from harness.tui.merged_log import MergedLog
 from harness.tui.moment import Moment
+from harness.tui.palette import commands
 from harness.tui.panel import Panel
 from harness.tui.panels import charts, header, nodes, timeline
 from harness.tui.panels import expectations as checks
+from harness.tui.plugin_commands import Found, PluginCommands
 from harness.tui.screens.choice import Answer, Choice
 from harness.tui.screens.faults import FaultScreen
 from harness.tui.screens.help import HelpScreen
@@ -47,29 +51,6 @@ ABORT = Answer("abort", "Abort it", "a", is_grave=True)
 ABORTED = "It is taken down at once, its faults are healed, and nothing more is judged."
 
 LIGHT, DARK = "textual-light", "textual-dark"
-COMMANDS = (
-    ("Freeze the display, or let it go on", "space; the run goes on in any case", "freeze"),
-    ("Pause the run's workloads, or let them go on", "p", "pause"),
-    ("Inject a fault", "f; chosen from a list, healed after its time", "faults"),
-    ("Abort the run", "a; asks first", "abort"),
-    ("Back to the newest", "l", "newest"),
-    ("Five seconds earlier", "left", "seek(-5)"),
-    ("Five seconds later", "right", "seek(5)"),
-    ("A minute earlier", "shift+left", "seek(-60)"),
-    ("A minute later", "shift+right", "seek(60)"),
-    ("Replay slower", "[", "speed(-1)"),
-    ("Replay faster", "]", "speed(1)"),
-    ("Show nodes", "1", "panel('nodes')"),
-    ("Show load", "2", "panel('load')"),
-    ("Show expectations", "3", "panel('checks')"),
-    ("Show the log", "4", "panel('log')"),
-    ("Save a screenshot", "s; an SVG in the run's folder", "save"),
-    ("Export the run", "x; journal, report and logs as one file", "export"),
-    ("Light or dark", "t", "light"),
-    ("Help", "?", "help"),
-    ("Leave", "q; a run that goes on is left alone", "leave"),
-)
-"""Of the palette: what it does, its key, and its action."""
 
 
 class TimelinePanel(Panel):
@@ -113,12 +94,13 @@ def _expectations(moment: Moment, width: int, height: int) -> Text:
     return checks.expectations(moment.state, width)
 
 
-class RunApp(App[int]):
+class RunApp(KeysInTurn[int]):
     """Watches one run. Everything on the screen is made from its journal; what is asked of it goes through its control
     socket."""
 
     CSS_PATH = "run.tcss"
     TITLE = "harness"
+    COMMANDS = App.COMMANDS | {PluginCommands}
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - as Textual declares it
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "freeze", "Freeze"),
@@ -144,15 +126,24 @@ class RunApp(App[int]):
     ]
 
     def __init__(
-        self, directory: RunDirectory, *, replay: bool = False, speed: float = 1.0, in_series: bool = False
+        self,
+        directory: RunDirectory,
+        registry: Callable[[], Registry] | None = None,
+        *,
+        replay: bool = False,
+        speed: float = 1.0,
+        in_series: bool = False,
     ) -> None:
-        """`in_series`: closed by itself at the end of a run after which others of its matrix come. Raises OSError when
-        the run's journal cannot be read."""
+        """`registry` has the plugins that add commands to the palette, None for no such commands; it is asked for when
+        the palette is opened, in another thread. `in_series`: closed by itself at the end of a run after which others
+        of its matrix come. Raises OSError when the run's journal cannot be read."""
         super().__init__()
         self.merged = MergedLog()
         self.watching = Watching(directory, self._told, replay=replay, speed=speed)
         self.client = ControlClient(directory.path)
         self.is_left_running = False
+        self.registry = registry
+        self.plugin_commands: Sequence[Found] | None = None
         self._in_series = in_series
         self._ticked = time.monotonic()
         self._drawn = 0.0
@@ -177,7 +168,7 @@ class RunApp(App[int]):
 
     def on_mount(self) -> None:
         self.action_panel("nodes")
-        self._tick()
+        self.call_after_refresh(self._tick)
 
     def on_resize(self, event: Resize) -> None:
         self.call_after_refresh(self.draw)
@@ -198,6 +189,7 @@ class RunApp(App[int]):
         now = time.monotonic()
         more = self.watching.advance(now - self._ticked)
         self._ticked = now
+        self.keys_go_on()
         if now - self._drawn >= TICK:
             self.draw()
             self._drawn = time.monotonic()
@@ -227,9 +219,8 @@ class RunApp(App[int]):
         self.screen_stack[0].query_one("#nodes", Lines).show(NodeTable(moment.state))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Everything that keys do, and what has none, in the palette (ctrl+p)."""
-        for title, about, action in COMMANDS:
-            yield SystemCommand(title, about, partial(self.run_action, action))
+        """Everything that keys do; those of plugins come besides (ctrl+p)."""
+        return commands(self, screen)
 
     def action_light(self) -> None:
         """Light, or dark again."""
@@ -271,14 +262,14 @@ class RunApp(App[int]):
                 lines.focus()
         self.call_after_refresh(self.draw)
 
+    @work
     async def action_pause(self) -> None:
         held = self.watching.latest.paused_at is not None
         await self.ask(self.client.resume if held else self.client.pause)
 
     async def ask(self, what: Callable[[], Awaitable[None]]) -> bool:
         """Ask something of the run, and say so where it does not do it."""
-        if not self.watching.can_steer:
-            self.notify("the run is over: there is nothing to steer", severity="warning", markup=False)
+        if not self._can_steer():
             return False
         try:
             await what()
@@ -287,39 +278,40 @@ class RunApp(App[int]):
             return False
         return True
 
+    def _can_steer(self) -> bool:
+        if not self.watching.can_steer:
+            self.notify("the run is over: there is nothing to steer", severity="warning", markup=False)
+        return self.watching.can_steer
+
     async def action_faults(self) -> None:
-        table = self.query_one("#nodes", Lines)
+        await self.choose_fault([self.node_under_cursor] if self.node_under_cursor is not None else [])
+
+    @property
+    def node_under_cursor(self) -> str | None:
+        table = self.screen_stack[0].query_one("#nodes", Lines)
         rows = table.source.rows if isinstance(table.source, NodeTable) else []
-        await self.choose_fault([rows[table.cursor].node.name] if table.cursor < len(rows) else [])
+        return rows[table.cursor].node.name if table.cursor < len(rows) else None
 
     async def choose_fault(self, chosen: Sequence[str]) -> None:
         """Have a fault chosen for these nodes, or others, and injected."""
-        offered: list[dict[str, Any]] = []
-
-        async def look() -> None:
-            offered.extend(await self.client.faults())
-
-        if not await self.ask(look):
+        if not self._can_steer():
             return
 
-        async def inject(request: FaultRequest | None) -> None:
+        def inject(request: FaultRequest | None) -> None:
             if request is not None:
-                self.run_worker(self.ask(partial(self.client.inject, request)), exclusive=False)
+                self.run_worker(self.ask(partial(self.client.inject, request)))
 
-        nodes = sorted(self.watching.latest.nodes)
-        self.push_screen(FaultScreen(offered, nodes, chosen), inject)
+        await self.push_screen(FaultScreen(self.client.faults, sorted(self.watching.latest.nodes), chosen), inject)
 
-    def action_abort(self) -> None:
-        async def answered(answer: str | None) -> None:
+    async def action_abort(self) -> None:
+        def answered(answer: str | None) -> None:
             if answer == "abort":
-                await self.ask(self.client.abort)
+                self.run_worker(self.ask(self.client.abort))
 
-        if self.watching.can_steer:
-            self.push_screen(Choice("Abort the run?", ABORTED, (KEEP, ABORT)), answered)
-        else:
-            self.notify("the run is over: there is nothing to abort", severity="warning", markup=False)
+        if self._can_steer():
+            await self.push_screen(Choice("Abort the run?", ABORTED, (KEEP, ABORT)), answered)
 
-    def action_leave(self) -> None:
+    async def action_leave(self) -> None:
         """Ask, where there is a run that goes on."""
         if len(self.screen_stack) > 1:
             self.pop_screen()
@@ -328,22 +320,27 @@ class RunApp(App[int]):
             self.exit(0)
             return
 
-        async def answered(answer: str | None) -> None:
-            if answer == "abort" and await self.ask(self.client.abort):
+        async def abort() -> None:
+            if await self.ask(self.client.abort):
                 self.notify("it is being taken down; leave when it is done", markup=False)
+
+        def answered(answer: str | None) -> None:
+            if answer == "abort":
+                self.run_worker(abort())
             elif answer == "detach":
                 self.is_left_running = True
                 self.exit(0)
 
         again = f"harness watch {self.watching.directory.run_id}"
-        self.push_screen(Choice("The run goes on. Leave it?", f"To watch it again: {again}", (DETACH, ABORT)), answered)
+        question = Choice("The run goes on. Leave it?", f"To watch it again: {again}", (DETACH, ABORT))
+        await self.push_screen(question, answered)
 
-    def action_help(self) -> None:
-        self.push_screen(HelpScreen())
+    async def action_help(self) -> None:
+        await self.push_screen(HelpScreen())
 
-    def on_lines_chosen(self, event: Lines.Chosen) -> None:
+    async def on_lines_chosen(self, event: Lines.Chosen) -> None:
         if event.lines.id == "nodes" and isinstance(event.lines.source, NodeTable):
-            self.push_screen(NodeScreen(event.lines.source.rows[event.index].node.name))
+            await self.push_screen(NodeScreen(event.lines.source.rows[event.index].node.name))
 
     def action_save(self) -> None:
         name = f"{self.watching.directory.run_id}-{int(self.watching.moment.t)}s.svg"

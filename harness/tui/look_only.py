@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from textual.app import App
+
 from harness.tui.app import RunApp
 
 STEERING = frozenset({"pause", "faults", "abort", "save", "export"})
 
 
 class LookOnlyApp(RunApp):
-    """Asks nothing of the run, and writes nothing."""
+    """Asks nothing of the run, and writes nothing; plugins' commands might."""
+
+    COMMANDS = App.COMMANDS
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return False if action in STEERING else super().check_action(action, parameters)
@@ -18,7 +22,7 @@ class LookOnlyApp(RunApp):
     async def choose_fault(self, chosen: Sequence[str]) -> None:
         self.notify("this screen is to look at the run only", severity="warning", markup=False)
 
-    def action_leave(self) -> None:
+    async def action_leave(self) -> None:
         """The run goes on in any case."""
         if len(self.screen_stack) > 1:
             self.pop_screen()

@@ -22,10 +22,21 @@ class Panel(Widget):
     def __init__(self, draw: Draw, *, id: str, title: str = "") -> None:
         super().__init__(id=id)
         self._draw = draw
+        self._moment: Moment | None = None
         self.border_title = title
 
     def draw(self, moment: Moment) -> None:
-        self.shown = self._draw(moment, max(1, self.content_size.width), max(1, self.content_size.height))
+        """Where there is no room yet, it is drawn as soon as there is."""
+        self._moment = moment
+        if self.content_size:
+            lines = self.shown.plain.count("\n")
+            self.shown = self._draw(moment, self.content_size.width, self.content_size.height)
+            if self.styles.is_auto_height and self.shown.plain.count("\n") != lines:
+                self.refresh(layout=True)
+
+    def on_resize(self) -> None:
+        if self._moment is not None:
+            self.draw(self._moment)
 
     def render(self) -> Text:
         return self.shown

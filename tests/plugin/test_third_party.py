@@ -53,6 +53,7 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
 def test_it_is_listed_without_being_imported_and_what_is_broken_is_named(cli: Cli) -> None:
     listed = cli("plugins", "list").stdout
     assert ["workload", "acme-pulse", "acme-harness", "2.1"] in [line.split() for line in listed.splitlines()]
+    assert ["screen-command", "acme-heights", "acme-harness", "2.1"] in [line.split() for line in listed.splitlines()]
     assert "acme-harness 2.1" in listed
     assert 'the entry point "nonsense" is not named KIND.NAME' in listed
     assert cli("acme").stdout == "hello from acme\n"

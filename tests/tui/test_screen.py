@@ -14,16 +14,20 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from textual.binding import Binding
 from textual.command import CommandPalette
+from textual.events import Key
+from textual.keys import key_to_character
 from textual.widgets import Button, Input, OptionList
 
 from harness.control.client import ControlError
 from harness.control.protocol import FaultRequest
 from harness.record.owner import Owner
 from harness.record.rundir import RunDirectory
-from harness.tui.app import COMMANDS, RunApp
+from harness.tui.app import RunApp
 from harness.tui.lines import Lines
 from harness.tui.log_panel import LogPanel
 from harness.tui.moment import Mode
+from harness.tui.palette import COMMANDS, LOG_COMMANDS
+from harness.tui.panels import header
 from harness.tui.screens.choice import Choice
 from harness.tui.screens.faults import FaultScreen
 from harness.tui.screens.help import HelpScreen
@@ -48,8 +52,9 @@ async def settled(app: RunApp, pilot: Any) -> None:
     await pilot.pause()
     while app.watching.advance(0.0) or app.query_one(LogPanel).advance(float("inf")):
         pass
-    app.draw()
-    await pilot.pause()
+    for _ in range(2):  # what is drawn first may want more room
+        app.draw()
+        await pilot.pause()
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
@@ -365,12 +370,16 @@ async def test_s_saves_a_picture_in_the_runs_folder(recording: Recording) -> Non
     assert "quickstart" in picture.read_text()
 
 
+def actions_of(owner: type[RunApp] | type[LogPanel]) -> set[str]:
+    return {binding.action for binding in owner.BINDINGS if isinstance(binding, Binding)}
+
+
 async def test_the_palette_has_everything_that_keys_do(live: tuple[RunApp, Asked]) -> None:
     app, asked = live
     async with app.run_test(size=(120, 36)) as pilot:
         await settled(app, pilot)
-        actions = {action for _, _, action in COMMANDS}
-        assert actions == {binding.action for binding in RunApp.BINDINGS if isinstance(binding, Binding)}
+        assert {action for _, _, action in COMMANDS} == actions_of(RunApp)
+        assert {action for _, _, action in LOG_COMMANDS} == actions_of(LogPanel)
         await pilot.press("ctrl+p")
         await pilot.pause()
         assert isinstance(app.screen, CommandPalette)
@@ -425,3 +434,55 @@ async def test_a_line_of_a_run_is_never_markup(recording: Recording) -> None:
         await pilot.press("enter")
         await pilot.pause(0.1)
         assert "[red]x[/red]" in screen(app) and "\x1b" not in screen(app)
+
+
+async def typed_at_once(app: RunApp, pilot: Any, *keys: str) -> None:
+    """As from a driver: all of them are there before the first is answered."""
+    for key in keys:
+        app.post_message(Key(key, key_to_character(key)))
+    with anyio.fail_after(20):
+        await pilot.pause()
+        while app.is_at_keys:
+            await pilot.pause(0.02)
+
+
+async def test_what_is_typed_at_once_goes_where_the_keys_before_have_led(recording: Recording) -> None:
+    app = RunApp(recording("healthy"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        await typed_at_once(app, pilot, "4", "slash", *"peers", "home", "a")
+        field = app.query_one("#log-input", Input)
+        assert field.has_focus and field.value == "apeers"
+        await typed_at_once(app, pilot, "enter", "1", "down", "enter", "q", "question_mark")
+        assert isinstance(app.screen, HelpScreen), "q left the node's screen, not the app"
+
+
+async def test_the_first_that_is_seen_has_its_size(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    facts = header.facts
+    monkeypatch.setattr(header, "facts", lambda moment, width: drawn.append(width) or facts(moment, width))
+    app = RunApp(recording("healthy"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+    assert drawn and set(drawn) == {118}
+
+
+async def test_commands_of_the_log_can_be_had_from_the_palette(recording: Recording) -> None:
+    app = RunApp(recording("healthy"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(app, pilot)
+        [search] = [one for one in app.get_system_commands(app.screen) if one.title == "Log: search"]
+        await search.callback()
+        await pilot.pause()
+        assert app.query_one("#log-input", Input).has_focus and app.query_one("#log").display
+
+
+async def test_on_another_screen_the_palette_has_what_can_be_done_there(recording: Recording) -> None:
+    app = RunApp(recording("healthy"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert isinstance(app.screen, NodeScreen)
+        titles = {one.title for one in app.get_system_commands(app.screen)}
+        assert {"Copy command", "Back", "Export the run"} <= titles and "Show the log" not in titles

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -14,9 +14,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from harness.control.client import ControlError
 from harness.control.protocol import FaultRequest
 from harness.errors import UsageError
-from harness.spec.units import format_duration, parse_duration
+from harness.spec.durations import format_duration, parse_duration
 from harness.spec.variables import parse_extras
 from harness.tui.look import BAD, DIM, cut
 from harness.tui.screens.pick import Names
@@ -25,17 +26,20 @@ _ABOUT = 70
 
 
 class FaultScreen(ModalScreen[FaultRequest | None]):
-    """Gives what is to be asked of the run, None where it is to be nothing. `faults` as ControlClient.faults has them;
-    `chosen` nodes are ticked at first."""
+    """Gives what is to be asked of the run, None where it is to be nothing. `offer` as ControlClient.faults, which is
+    asked while the screen is there already; `chosen` nodes are ticked at first."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Back"),
         Binding("ctrl+s", "inject", "Inject"),
     ]
 
-    def __init__(self, faults: Sequence[Mapping[str, Any]], nodes: Sequence[str], chosen: Sequence[str]) -> None:
+    def __init__(
+        self, offer: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]], nodes: Sequence[str], chosen: Sequence[str]
+    ) -> None:
         super().__init__()
-        self._faults = {str(fault["name"]): fault for fault in faults}
+        self._offer = offer
+        self._faults: dict[str, Mapping[str, Any]] = {}
         self._names = nodes
         self._chosen = chosen
 
@@ -43,7 +47,7 @@ class FaultScreen(ModalScreen[FaultRequest | None]):
         with Vertical(classes="dialog wide"):
             yield Static("Inject a fault", classes="question")
             with Horizontal(id="fault-choice"):
-                yield OptionList(*(self._option(name) for name in sorted(self._faults, key=self._order)), id="fault")
+                yield OptionList(id="fault")
                 yield Names(self._names, self._chosen, id="targets")
             with Horizontal(id="fault-more"):
                 yield Input(value="10s", placeholder="for how long: 10s", id="duration")
@@ -69,6 +73,20 @@ class FaultScreen(ModalScreen[FaultRequest | None]):
         self.query_one("#duration").border_title = "for how long"
         self.query_one("#options").border_title = "with these options"
         self.query_one("#fault", OptionList).focus()
+        self._tell()
+        self.run_worker(self._ask())
+
+    async def _ask(self) -> None:
+        try:
+            faults = await self._offer()
+        except ControlError as error:
+            self.dismiss(None)
+            self.app.notify(str(error), severity="error", markup=False)
+            return
+        self._faults = {str(fault["name"]): fault for fault in faults}
+        offered = self.query_one("#fault", OptionList)
+        offered.add_options(self._option(name) for name in sorted(self._faults, key=self._order))
+        offered.action_first()
         self._tell()
 
     def on_option_list_option_highlighted(self) -> None:
@@ -118,7 +136,7 @@ class FaultScreen(ModalScreen[FaultRequest | None]):
         highlighted = self.query_one("#fault", OptionList).highlighted_option
         name = (highlighted.id or "").removeprefix("fault-") if highlighted is not None else ""
         if name not in self._faults:
-            raise UsageError("choose a fault")
+            raise UsageError("choose a fault" if self._faults else "asking the run what can be injected …")
         targets = tuple(self.query_one("#targets", Names).selected)
         if not targets:
             raise UsageError("choose the nodes that it is for")

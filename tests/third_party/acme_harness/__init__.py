@@ -15,6 +15,8 @@ from harness.api import (
     Expectation,
     Judgement,
     NoConfig,
+    RunScreen,
+    ScreenCommand,
     Verdict,
     Workload,
     hookimpl,
@@ -57,6 +59,16 @@ class Beats(Expectation[NoConfig]):
         return Judgement(Verdict.PASS if beats else Verdict.UNKNOWN, f"{beats} beats", "at least 1")
 
 
+class Heights(ScreenCommand):
+    """Shows how high each node is."""
+
+    name = "acme-heights"
+
+    async def run(self, screen: RunScreen) -> None:
+        nodes = screen.state.nodes.values()
+        screen.show("acme heights", "\n".join(f"{node.name} is at {node.height}" for node in nodes))
+
+
 @click.command("acme")
 def acme() -> None:
     """Say hello from a plugin."""
@@ -76,6 +88,11 @@ def harness_expectations() -> list[type[Beats]]:
 @hookimpl
 def harness_commands() -> list[click.Command]:
     return [acme]
+
+
+@hookimpl
+def harness_screen_commands() -> list[type[Heights]]:
+    return [Heights]
 
 
 @hookimpl
