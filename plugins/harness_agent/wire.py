@@ -47,6 +47,12 @@ class _Request:
     sent: float = 0.0  # when, 0 if it was not
     parts: dict[str, bytearray] = field(default_factory=dict)
 
+    def fail(self, error: MachineLost) -> None:
+        """Unless it is answered. That nobody asks for the error is no error: who asked may just have been cancelled."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+            self.answer.exception()
+
 
 class Wire(ABC):
     """All methods are for one event loop.
@@ -134,8 +140,7 @@ class Wire(ABC):
         """There will be no other connection: whatever waits fails with MachineLost, of services nobody sees the end."""
         self.gone = self.gone or why
         for request in self._pending.values():
-            if not request.answer.done():
-                request.answer.set_exception(MachineLost(f"{self.name}: {why}"))
+            request.fail(MachineLost(f"{self.name}: {why}"))
 
     async def aclose(self) -> None:
         """Disconnect. What an attached agent started ends."""
@@ -174,10 +179,8 @@ class Wire(ABC):
         self._link = None
         for request in self._pending.values():
             request.scope.shield = False
-            if request.sent and not request.repeatable and not request.answer.done():
-                request.answer.set_exception(
-                    MachineLost(f"{self.name}: {why}; what was asked may have been done or not")
-                )
+            if request.sent and not request.repeatable:
+                request.fail(MachineLost(f"{self.name}: {why}; what was asked may have been done or not"))
             request.sent = 0.0
             request.parts.clear()
         if self._final():

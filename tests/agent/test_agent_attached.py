@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import hashlib
 import json
 import os
@@ -13,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -371,3 +374,18 @@ async def test_why_a_command_cannot_begin(kit: Any, argv: list[str], cwd: str, w
     machine = await kit.attach()
     with pytest.raises(InfrastructureError, match=words):
         await machine.run(argv, cwd=PurePosixPath(cwd))
+
+
+async def test_who_was_cancelled_as_the_machine_was_given_up_leaves_no_error_behind(kit: Any) -> None:
+    machine = await kit.attach()
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+    asking = asyncio.create_task(machine.facts())
+    await anyio.lowlevel.checkpoint()  # it is asked, and cannot have been answered yet
+    asking.cancel()
+    machine.client.abandon("its host was given up")
+    await asyncio.wait({asking})
+    assert asking.cancelled()
+    del asking
+    gc.collect()
+    assert told == []
