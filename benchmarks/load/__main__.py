@@ -6,8 +6,9 @@
 nginx, one process, has a core, the generator another one. Each posts the same 200 bytes on 50 connections that are
 kept alive, as fast as it can. Rounds are interleaved, their order rotates, figures are medians. Requests are those that
 the generator itself counts as answered; where nginx has counted others, the report says so. CPU seconds are the
-kernel's and include the generator's start: Locust and k6 look better in longer rounds. Where the server is busy all the
-time, a faster generator would not be seen to be faster.
+kernel's, less those of a round of one second: what a generator takes to start is not in them. Where the server is busy
+all the time, a faster generator would not be seen to be faster; where neither is, others use the machine as well, and
+CPU seconds tell more than requests per second.
 
 `--schedule` asks for given rates, evenly spaced, and tells how late requests were sent, as the kernel saw it
 (lateness.py), and what the generator itself says of it. As root.
@@ -22,28 +23,31 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import tables
 from endpoint import BODY, Endpoint, endpoint
-from figures import Load, NotHereError, Trial
-from generators import FOOTNOTES, GENERATORS, K6, VEGETA, WRK, Send
+from figures import Figures, Load, NotHereError, Trial
+from generators import AIOHTTP, FOOTNOTES, GENERATORS, HTTPX, K6, LOCUST_FAST, VEGETA, WRK, Send
 from install import CLIENTS, GO, LOCUST, Tools, default_folder, version
 from schedule import SCHEDULED, Timed, timed
 
 CONNECTIONS = 50
 CORES = (0, 1)
+SHORT = 1.0
+"""Seconds of the round that tells what it takes to start."""
 T = TypeVar("T")
 
 
-def trial(send: Send, server: Endpoint, seconds: float) -> Trial:
+def trial(send: Send, server: Endpoint, seconds: float, short: Figures | None = None) -> Trial:
     with tempfile.TemporaryDirectory(prefix="load-") as scratch:
         served, busy = server.served(), server.cpu()
         figures = send(Load(server.url, BODY, CONNECTIONS, seconds, CORES[1], Path(scratch)))
         busy = server.cpu() - busy
-        return Trial(figures, server.served() - served - 1, busy / figures.seconds)
+        steady = figures.beyond(short) if short else figures
+        return Trial(figures, steady, server.served() - served - 1, busy / figures.seconds)
 
 
 def had(tools: Tools, wanted: Mapping[str, Callable[[Tools], T]]) -> tuple[dict[str, T], dict[str, str]]:
@@ -58,27 +62,32 @@ def had(tools: Tools, wanted: Mapping[str, Callable[[Tools], T]]) -> tuple[dict[
     return here, not_here
 
 
-def compare(tools: Tools, server: Endpoint, only: Sequence[str], seconds: float, rounds: int) -> dict[str, Any]:
+def compare(
+    tools: Tools, server: Endpoint, only: Sequence[str], seconds: float, rounds: int
+) -> dict[str, list[Trial] | str]:
     senders, not_here = had(tools, {name: GENERATORS[name] for name in only})
     found: dict[str, list[Trial]] = {name: [] for name in senders}
+    short: dict[str, Figures] = {}
     names = list(senders)
-    for number in range(rounds):
-        turn = number % max(1, len(names))
+    for number in range(-1, rounds):  # a short one first, which warms up, too
+        turn = max(0, number) % max(1, len(names))
         for name in names[turn:] + names[:turn]:
             if name in not_here or (name in FOOTNOTES and found[name]):
                 continue
             try:
-                found[name].append(trial(senders[name], server, seconds))
-            except NotHereError as error:
+                if number < 0:
+                    short[name] = trial(senders[name], server, SHORT).figures
+                    continue
+                found[name].append(trial(senders[name], server, seconds, short[name]))
+                say(f"round {number + 1} {name}: {found[name][-1]}")
+            except (NotHereError, RuntimeError) as error:
                 not_here[name] = str(error)
-                continue
-            say(f"round {number + 1} {name}: {found[name][-1]}")
     return {name: not_here.get(name) or found[name] for name in only}
 
 
 def keep_time(
     tools: Tools, server: Endpoint, only: Sequence[str], seconds: float, rates: Sequence[float]
-) -> dict[str, Any]:
+) -> dict[str, list[Timed] | str]:
     senders, not_here = had(tools, {name: SCHEDULED[name] for name in only})
     tcpdump = tools.debian("tcpdump")
     found: dict[str, list[Timed]] = {name: [] for name in senders}
@@ -88,19 +97,20 @@ def keep_time(
                 continue
             try:
                 found[name].append(timed(senders[name], server, tcpdump, BODY, rate, seconds, CORES))
-            except NotHereError as error:
+                say(f"{name}: {found[name][-1]}")
+            except (NotHereError, RuntimeError) as error:
                 not_here[name] = str(error)
-                continue
-            say(f"{name}: {found[name][-1]}")
     return {name: not_here.get(name) or found[name] for name in only}
 
 
-def versions(tools: Tools, found: Mapping[str, Any]) -> list[str]:
+def versions(tools: Tools, ran: Container[str]) -> list[str]:
+    """Of the server and of these generators."""
     said = [version(tools.nginx(), "-v")]
-    if not isinstance(found.get(WRK, ""), str):
+    if WRK in ran:
         said.append(version(tools.debian("wrk"), "-v").split(" Copyright")[0])
-    said += [GO[name] for name in (VEGETA, K6) if not isinstance(found.get(name, ""), str)]
-    return [*said, *LOCUST, *CLIENTS]
+    said += [GO[name] for name in (VEGETA, K6) if name in ran]
+    said += LOCUST if LOCUST_FAST in ran else ()
+    return [*said, *(CLIENTS if AIOHTTP in ran or HTTPX in ran else ())]
 
 
 def say(what: str) -> None:
@@ -125,22 +135,23 @@ def main() -> None:
     wanted = [
         name for name in (SCHEDULED if arguments.schedule else GENERATORS) if name in (arguments.only or GENERATORS)
     ]
+    found: Mapping[str, Sequence[Trial] | Sequence[Timed] | str]
     try:
-        nginx = tools.nginx()
-        with endpoint(nginx, CORES[0]) as server:
+        with endpoint(tools.nginx(), CORES[0]) as server:
             if arguments.schedule:
-                found = keep_time(tools, server, wanted, arguments.seconds, arguments.rates)
-                print(tables.schedule(found))
+                found = times = keep_time(tools, server, wanted, arguments.seconds, arguments.rates)
+                print(tables.schedule(times))
             else:
-                found = compare(tools, server, wanted, arguments.seconds, arguments.rounds)
-                print(tables.throughput(found))
+                found = trials = compare(tools, server, wanted, arguments.seconds, arguments.rounds)
+                print(tables.throughput(trials))
     except NotHereError as error:
         sys.exit(str(error))
-    said = versions(tools, found)
+    said = versions(tools, {name for name, what in found.items() if not isinstance(what, str)})
     print(f"\n{'; '.join(said)}; load average {os.getloadavg()[0]:.1f}")
     if arguments.json:
-        value = {"versions": said, "arguments": {k: str(v) for k, v in vars(arguments).items()}}
-        arguments.json.write_text(json.dumps(value | {"generators": tables.encoded(found)}, indent=2))
+        asked = {name: str(value) for name, value in vars(arguments).items()}
+        value = {"versions": said, "arguments": asked, "generators": tables.encoded(found)}
+        arguments.json.write_text(json.dumps(value, indent=2))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -44,16 +44,34 @@ class Figures:
         return self.requests / self.seconds if self.seconds else 0.0
 
     @property
-    def cpu_per_thousand(self) -> float:
-        return 1000 * self.cpu / self.requests if self.requests else math.nan
+    def cpu_per_thousand(self) -> float | None:
+        return 1000 * self.cpu / self.requests if self.requests > 0 else None
+
+    @property
+    def busy(self) -> float | None:
+        """CPU seconds per second."""
+        return self.cpu / self.seconds if self.seconds > 0 else None
+
+    def beyond(self, short: Figures) -> Figures:
+        """What this run did and took more than a shorter one: without what it takes to start, then."""
+        return replace(
+            self,
+            requests=max(0, self.requests - short.requests),
+            errors=max(0, self.errors - short.errors),
+            seconds=max(0.0, self.seconds - short.seconds),
+            cpu=max(0.0, self.cpu - short.cpu),
+            p50=None,
+            p99=None,
+        )
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A round of one generator. `served`: requests that the server counted meanwhile, whoever sent them; `server_busy`:
-    its CPU seconds per second."""
+    """A round of one generator. `steady`: what it did and took beyond its short round. `served`: requests that the
+    server counted meanwhile, whoever sent them; `server_busy`: its CPU seconds per second."""
 
     figures: Figures
+    steady: Figures
     served: int
     server_busy: float
 

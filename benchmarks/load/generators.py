@@ -154,16 +154,17 @@ def _client(python: Path | str, script: str) -> Send:
     return send
 
 
-OURS, WRK, LOCUST_FAST, K6, VEGETA = "ours", "wrk", "Locust FastHttpUser", "k6", "vegeta"
+OURS, BARE, WRK, VEGETA, K6 = "ours", "bare protocol", "wrk", "vegeta", "k6"
+AIOHTTP, LOCUST_FAST, HTTPX = "aiohttp loop", "Locust FastHttpUser", "httpx"
 GENERATORS: Mapping[str, Generator] = {
     OURS: lambda tools: lambda load: ours.ours(load.url, load.body, load.connections, load.seconds, load.core),
-    "bare protocol": lambda tools: _client(sys.executable, "bare_protocol.py"),
+    BARE: lambda tools: _client(sys.executable, "bare_protocol.py"),
     WRK: wrk,
     VEGETA: vegeta,
     K6: k6,
-    "aiohttp loop": lambda tools: _client(tools.python(CLIENTS), "aiohttp_loop.py"),
+    AIOHTTP: lambda tools: _client(tools.python(CLIENTS), "aiohttp_loop.py"),
     LOCUST_FAST: locust,
-    "httpx": lambda tools: _client(tools.python(CLIENTS), "httpx_loop.py"),
+    HTTPX: lambda tools: _client(tools.python(CLIENTS), "httpx_loop.py"),
 }
-FOOTNOTES = frozenset({"httpx"})
+FOOTNOTES = frozenset({HTTPX})
 """Sent with once only."""

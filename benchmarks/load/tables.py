@@ -20,8 +20,8 @@ def medians(trials: Sequence[Trial]) -> dict[str, float | None]:
     figures = [trial.figures for trial in trials]
     return {
         "rate": median([each.rate for each in figures]),
-        "cpu_per_thousand": median([each.cpu_per_thousand for each in figures]),
-        "busy": median([each.cpu / each.seconds for each in figures]),
+        "cpu_per_thousand": median([trial.steady.cpu_per_thousand for trial in trials]),
+        "busy": median([trial.steady.busy for trial in trials]),
         "p50": median([each.p50 for each in figures]),
         "p99": median([each.p99 for each in figures]),
         "server_busy": median([trial.server_busy for trial in trials]),
@@ -29,7 +29,7 @@ def medians(trials: Sequence[Trial]) -> dict[str, float | None]:
 
 
 def throughput(found: Mapping[str, Sequence[Trial] | str]) -> str:
-    """Rows in falling order of rate; what is not here at the end, with why."""
+    """Rows in falling order of rate; what was left out at the end, with why."""
     there = {name: trials for name, trials in found.items() if not isinstance(trials, str)}
     middle = {name: medians(trials) for name, trials in there.items()}
     rates = {name: figures["rate"] or 0.0 for name, figures in middle.items()}
@@ -65,21 +65,26 @@ def throughput(found: Mapping[str, Sequence[Trial] | str]) -> str:
     lines = [*_table(rows), ""]
     if FOOTNOTES & there.keys():
         lines.append("* one round only")
-    lines += [f"{name}: not here: {why}" for name, why in found.items() if isinstance(why, str)]
+    lines += [f"{name}: left out: {why}" for name, why in found.items() if isinstance(why, str)]
     for name, trials in there.items():
         for trial in trials:
             if trial.disputed:
                 said = trial.figures.requests + trial.figures.errors
                 lines.append(f"{name} tells of {said:,} requests, the server of {trial.served:,}")
-    return "\n".join([*lines, *(_goals(rates) if OURS in rates else [])])
+    return "\n".join([*lines, *(_goals(middle) if OURS in middle else [])])
 
 
-def _goals(rates: Mapping[str, float]) -> list[str]:
-    return [
-        f"ours: {rates[OURS] / rates[other]:.2f} × {other} (goal: {goal:g})"
-        for other, goal in GOALS.items()
-        if rates.get(other)
-    ]
+def _goals(middle: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """Per CPU second, too: where others use the machine as well that tells more."""
+    lines = []
+    for other, goal in GOALS.items():
+        per_second, cpu = (
+            [middle.get(name, {}).get(key) for name in (OURS, other)] for key in ("rate", "cpu_per_thousand")
+        )
+        if per_second[0] and per_second[1] and cpu[0] and cpu[1]:
+            times, per_cpu = per_second[0] / per_second[1], cpu[1] / cpu[0]
+            lines.append(f"ours: {times:.2f} × {other} (goal: {goal:g}); per CPU second {per_cpu:.2f} ×")
+    return lines
 
 
 def schedule(found: Mapping[str, Sequence[Timed] | str]) -> str:
@@ -97,15 +102,15 @@ def schedule(found: Mapping[str, Sequence[Timed] | str]) -> str:
             own = [_number(value, 1000, 3) for value in (word.p50, word.p99, word.longest)]
             rows.append((name, f"{each.rate:,.0f}", f"{seen.sent:,}", f"{seen.missing:,}", *observed, *own))
     lines = [*_table(rows), ""]
-    return "\n".join([*lines, *(f"{name}: not here: {why}" for name, why in found.items() if isinstance(why, str))])
+    return "\n".join([*lines, *(f"{name}: left out: {why}" for name, why in found.items() if isinstance(why, str))])
 
 
 def encoded(found: Mapping[str, Sequence[Trial] | Sequence[Timed] | str]) -> dict[str, Any]:
-    """For JSON: of each generator its rounds, and their medians where there are some; or why it is not here."""
+    """For JSON: of each generator its rounds, and their medians where there are some; or why it was left out."""
     value: dict[str, Any] = {}
     for name, what in found.items():
         if isinstance(what, str):
-            value[name] = {"not_here": what}
+            value[name] = {"left_out": what}
             continue
         value[name] = {"rounds": [asdict(each) for each in what]}
         trials = [each for each in what if isinstance(each, Trial)]
