@@ -13,6 +13,8 @@ from schedule import Timed
 NONE = "–"
 GOALS = {LOCUST_FAST: 5.0, K6: 1.0, VEGETA: 1.0, WRK: 0.4}
 """How many times as many requests per second ours is to send, at the least."""
+IN_TIME = {5_000.0: 0.001, 20_000.0: 0.005}
+"""Seconds that the 99th percentile of ours may be late, by the rate, on a core that nobody else uses."""
 
 
 def medians(trials: Sequence[Trial]) -> dict[str, float | None]:
@@ -102,7 +104,13 @@ def schedule(found: Mapping[str, Sequence[Timed] | str]) -> str:
             own = [_number(value, 1000, 3) for value in (word.p50, word.p99, word.longest)]
             rows.append((name, f"{each.rate:,.0f}", f"{seen.sent:,}", f"{seen.missing:,}", *observed, *own))
     lines = [*_table(rows), ""]
-    return "\n".join([*lines, *(f"{name}: left out: {why}" for name, why in found.items() if isinstance(why, str))])
+    lines += [f"{name}: left out: {why}" for name, why in found.items() if isinstance(why, str)]
+    mine = found.get(OURS, ())
+    for each in mine if not isinstance(mine, str) else ():
+        if each.rate in IN_TIME:
+            late = "never" if each.seen.p99 is None else f"{each.seen.p99 * 1000:.3f} ms"
+            lines.append(f"ours at {each.rate:,.0f}/s: p99 {late} late (goal: {IN_TIME[each.rate] * 1000:g} ms)")
+    return "\n".join(lines)
 
 
 def encoded(found: Mapping[str, Sequence[Trial] | Sequence[Timed] | str]) -> dict[str, Any]:
