@@ -148,8 +148,11 @@ class AgentClient(Wire):
 
     async def ports(self, count: int, low: int = 0, high: int = 0) -> tuple[int, ...]:
         """Ports that are free on the machine and are no other run's until `end`: from `low` to `high`, or, unless
-        said, from outside the ephemeral range."""
-        answer = await self.request("ports", count=count, low=low, high=high, repeatable=False, finish=True)
+        said, from outside the ephemeral range. Raises InfrastructureError when so many are not to be had."""
+        try:
+            answer = await self.request("ports", count=count, low=low, high=high, repeatable=False, finish=True)
+        except Refusal as refusal:
+            raise InfrastructureError(f"{self.name}: {refusal}") from refusal
         return tuple(answer.header["ports"])
 
     async def lock(self, spec: KeeperSpec) -> None:

@@ -355,7 +355,7 @@ async def test_ports_are_free_and_no_other_runs(kit: Any) -> None:
         port = taken.getsockname()[1]
         low, high = first[0], first[0] + 200
         assert not set(await other.ports(2, low, high)) & set(first)
-        with pytest.raises(InfrastructureError, match="1 ports are needed, only 0 are free"):
+        with pytest.raises(InfrastructureError, match="here: 1 ports are needed, only 0 are free"):
             await other.ports(1, port, port)
         with pytest.raises(InfrastructureError, match="only 0 are free"):
             await other.ports(1, low, low)

@@ -171,6 +171,32 @@ def test_a_port_that_is_in_use_or_leased_is_not_chosen(monkeypatch: pytest.Monke
     everything.close()
 
 
+def test_a_port_where_closed_connections_linger_is_taken_when_there_is_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As those of the run before are, where an inventory gives nodes few ports."""
+    free = ports.PortLeases(2)
+    chosen = free.ports
+    free.close()
+    monkeypatch.setattr(ports, "candidates", lambda low, high: chosen)
+    with socket.create_server(("127.0.0.1", chosen[0])) as server:
+        with socket.create_connection(server.getsockname()) as client:
+            accepted, _ = server.accept()
+            accepted.close()  # who closes first has it linger
+            assert client.recv(1) == b""
+        with pytest.raises(ports.NoPorts, match="only 1 are free"):
+            ports.PortLeases(2)
+    assert not ports._is_free(chosen[0])
+    other = ports.PortLeases(1)
+    assert other.ports == [chosen[1]]
+    other.close()
+    both = ports.PortLeases(2)
+    assert both.ports == [chosen[1], chosen[0]]
+    with socket.create_server(("127.0.0.1", chosen[0])):
+        pass
+    both.close()
+
+
 def test_a_node_may_use_its_leased_port_for_tcp_and_udp() -> None:
     leases = ports.PortLeases(1)
     (port,) = leases.ports

@@ -9,6 +9,7 @@ lease is a UDP socket on 127.0.0.1 with the port's number."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import sys
@@ -46,18 +47,19 @@ class PortLeases:
     """Leased ports. Close it to give them back; they go back by themselves when this process dies."""
 
     def __init__(self, count: int, among: Sequence[int] = ()) -> None:
-        """From outside the ephemeral range, unless it is said among which. Raises NoPorts."""
+        """From outside the ephemeral range, unless it is said among which; those last on which connections that were
+        closed linger (TIME_WAIT, a minute): servers can have them. Raises NoPorts."""
         self.ports: list[int] = []
         self._leases: list[socket.socket] = []
         pool = list(among) or candidates(*ephemeral_range())
         start = int.from_bytes(os.urandom(4), "big") % len(pool)
-        for port in pool[start:] + pool[:start]:
+        for lingering, port in itertools.product((False, True), pool[start:] + pool[:start]):
             if len(self.ports) == count:
-                return
+                break
             lease = _lease(port)
             if lease is None:
                 continue
-            if _is_free(port):
+            if _is_free(port, lingering):
                 self.ports.append(port)
                 self._leases.append(lease)
             else:
@@ -77,10 +79,12 @@ def _lease(port: int) -> socket.socket | None:
     return _bind(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", port))
 
 
-def _is_free(port: int) -> bool:
+def _is_free(port: int, lingering: bool = False) -> bool:
+    """Whether a server can have it. With `lingering` it may be one that takes over from connections that were closed,
+    as servers do (SO_REUSEADDR, socket(7)): what is listened on is not to be had for them either."""
     kinds = [socket.SOCK_STREAM, socket.SOCK_DGRAM] if sys.platform == "linux" else [socket.SOCK_STREAM]
     for kind in kinds:
-        probe = _bind(socket.AF_INET, kind, ("", port))
+        probe = _bind(socket.AF_INET, kind, ("", port), lingering and kind == socket.SOCK_STREAM)
         if probe is None:
             return False
         probe.close()
@@ -88,10 +92,11 @@ def _is_free(port: int) -> bool:
 
 
 def _bind(
-    family: socket.AddressFamily, kind: socket.SocketKind, address: str | tuple[str, int]
+    family: socket.AddressFamily, kind: socket.SocketKind, address: str | tuple[str, int], reuse: bool = False
 ) -> socket.socket | None:
     bound = socket.socket(family, kind)
     try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
         bound.bind(address)
     except OSError:  # taken, or not ours to take
         bound.close()
