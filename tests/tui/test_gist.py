@@ -61,11 +61,14 @@ def journal(path: Path, seed: int, count: int = 2000) -> Path:
     return path
 
 
+@pytest.mark.parametrize("recent", [32, 256])
 @pytest.mark.parametrize("seed", range(8))
 def test_what_is_kept_reduces_to_the_state_of_the_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, recent: int
 ) -> None:
     monkeypatch.setattr(module, "BLOCK", 777 + seed)  # so that lines are cut
+    monkeypatch.setattr(module, "RECENT", recent)
+    monkeypatch.setattr(module, "ENOUGH", recent + 10)
     path = journal(tmp_path / "journal.jsonl", seed)
     gist = Gist(path)
     while gist.look(0.001):
@@ -81,7 +84,7 @@ def test_what_is_kept_reduces_to_the_state_of_the_whole(
     short = History(path)
     for place, recorded in events:
         short.add(place, recorded)
-    count = min(100, len(whole.series.intervals) // 2)
+    count = min(recent // 4, len(whole.series.intervals) // 2)
     assert count and short.series.intervals.values[-count:] == whole.series.intervals.values[-count:]
 
 
@@ -92,7 +95,26 @@ def test_most_of_a_journal_is_let_go(tmp_path: Path) -> None:
     gist = Gist(path)
     while gist.look(1.0):
         pass
-    assert len(gist.events()) < module.RECENT + 10
+    assert len(gist.events()) < module.RECENT + module.LAST + 10
+
+
+def test_who_lags_behind_or_was_last_seen_long_ago_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One node catches up with thousands of blocks while the others stand still, and one died at the beginning."""
+    monkeypatch.setattr(module, "BLOCK", 10_000)
+    events: list[Event] = [NodeChanged(name, "running", 1) for name in ("a", "b", "dead", "late")]
+    events += [BlockObserved("dead", 1, "d", "p", 1.0), NodeMeasured("dead", 3, "v1"), NodeMeasured("dead", 2)]
+    for height in range(2, 3000):
+        events += [BlockObserved("a", height, "h", "p", 1.0), NodeMeasured("b", 1, "v2" if height < 9 else "")]
+    events += [BlockObserved("late", height, "h", "p", 1.0) for height in range(2, 2900)]
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b"".join(encode(Recorded(seq, 1.0, 1.0, event)) for seq, event in enumerate(events)))
+    gist = Gist(path)
+    while gist.look(1.0):
+        pass
+    found = reduce_all(recorded for _, recorded in gist.events())
+    assert found == reduce_all(read_journal(path))
+    assert found.highest is not None and found.highest.height == 2999
+    assert found.nodes["b"].version == "v2" and found.nodes["dead"].peers == 2
 
 
 def test_a_long_run_is_shown_as_it_is_now_and_its_history_read_behind(
