@@ -121,7 +121,7 @@ class Recorder:
 
     def make_tracker(self, feed: BlockFeed, name: str) -> Tracker:
         """A tracker whose submissions are kept, and that learns of inclusions from this feed."""
-        tracker = Tracker(name, self.clock, record=self.samples.submission)
+        tracker = Tracker(name, self.clock, record=self.samples.submission, record_load=self.samples.load)
         tracker.watch(feed)
         return tracker
 

@@ -1,4 +1,4 @@
-"""samples.sqlite: every block seen and every submission of a run, for analysis afterwards.
+"""samples.sqlite: every block seen, every submission, and every second of what sends, for analysis afterwards.
 
 Written by a thread of its own in batches, so that the event loop never waits for the disk. The file is in SQLite's
 write-ahead mode: whoever is killed leaves everything up to the last batch readable."""
@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.clock import Clock
 from harness.observe.blocks import BlockSeen
+from harness.observe.senders import LoadSample
 from harness.observe.submissions import Submission
 
 BATCH_EVERY = 1.0
@@ -31,9 +32,18 @@ CREATE TABLE IF NOT EXISTS submissions (
     intended_at REAL NOT NULL, answered_at REAL, included_at REAL, height INTEGER, node TEXT NOT NULL,
     PRIMARY KEY (tracker, number)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS load (
+    tracker TEXT NOT NULL, sender INTEGER NOT NULL, until REAL NOT NULL, seconds REAL NOT NULL,
+    offered INTEGER NOT NULL, started INTEGER NOT NULL, on_time INTEGER NOT NULL, taken INTEGER NOT NULL,
+    refused INTEGER NOT NULL, timed_out INTEGER NOT NULL, lost INTEGER NOT NULL, failed INTEGER NOT NULL,
+    dropped INTEGER NOT NULL, unready INTEGER NOT NULL, behind INTEGER NOT NULL, in_flight INTEGER NOT NULL,
+    cpu REAL NOT NULL, lateness_p99 REAL NOT NULL,
+    response_p50 REAL NOT NULL, response_p99 REAL NOT NULL, response_max REAL NOT NULL
+);
 """
 _INSERT_BLOCK = "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_SUBMISSION = "INSERT OR REPLACE INTO submissions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_LOAD = f"INSERT INTO load VALUES ({', '.join('?' * 21)})"
 
 
 class SampleStore:
@@ -48,6 +58,7 @@ class SampleStore:
         self._wall = clock.wall() - clock.now()  # what turns monotonic into Unix seconds
         self._blocks: list[tuple[Any, ...]] = []
         self._submissions: list[tuple[Any, ...]] = []
+        self._loads: list[tuple[Any, ...]] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._write, name="samples", daemon=True)
@@ -74,6 +85,17 @@ class SampleStore:
             sent.node,
         )
         self._put(self._submissions, row)
+
+    def load(self, sample: LoadSample) -> None:
+        """Record a sender's second."""
+        tally = sample.tally
+        row = (
+            sample.tracker, sample.sender, self._wall + sample.until, sample.seconds,
+            tally.offered, tally.started, tally.on_time, tally.taken, tally.read, tally.timed_out, tally.lost,
+            tally.failed, tally.dropped, tally.unready, tally.behind, sample.in_flight, sample.cpu,
+            sample.lateness_p99, sample.response_p50, sample.response_p99, sample.response_max,
+        )  # fmt: skip
+        self._put(self._loads, row)
 
     def close(self) -> None:
         """Write what waits and close the file. Waits for the disk."""
@@ -104,17 +126,19 @@ class SampleStore:
         except sqlite3.Error as error:
             with self._lock:
                 self.error = f"{self._path}: {error}"
-                self.dropped += len(self._blocks) + len(self._submissions)
-                self._blocks.clear()
-                self._submissions.clear()
+                for rows in (self._blocks, self._submissions, self._loads):
+                    self.dropped += len(rows)
+                    rows.clear()
 
     def _batch(self, connection: sqlite3.Connection) -> None:
         with self._lock:
             blocks, self._blocks[:] = self._blocks[:], []
             submissions, self._submissions[:] = self._submissions[:], []
+            loads, self._loads[:] = self._loads[:], []
         with connection:
             connection.executemany(_INSERT_BLOCK, map(_storable, blocks))
             connection.executemany(_INSERT_SUBMISSION, map(_storable, submissions))
+            connection.executemany(_INSERT_LOAD, loads)
 
 
 def _storable(row: Sequence[Any]) -> tuple[Any, ...]:

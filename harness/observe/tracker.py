@@ -59,6 +59,8 @@ class Tracker:
         """How many a second are to be sent, where whoever sends them has said so."""
         self.senders: SenderAccount | None = None
         """What the processes that send tell of themselves, where others than this one do."""
+        self.followed = True
+        """Whether blocks are looked at for what was sent."""
         self._handed = 0  # by how many of those that others sent it is known what became of them
         self._clock = clock
         self._depth = finality_depth
@@ -120,9 +122,11 @@ class Tracker:
         self._handed += 1
         ticket.number, ticket.intended_at, ticket.sent_at = self._offered, intended_at, sent_at
 
-    def sent_by(self, processes: int) -> SenderAccount:
-        """So many processes do the sending: the account for what they tell of it."""
+    def sent_by(self, processes: int, *, followed: bool = True) -> SenderAccount:
+        """So many processes do the sending: the account for what they tell of it. Not `followed`: it is nothing for a
+        chain, and their account is all that there is."""
         self.senders = SenderAccount(self.name, processes, self._record_load)
+        self.followed = followed
         return self.senders
 
     def withdraw(self, ticket: Ticket) -> None:
@@ -185,6 +189,8 @@ class Tracker:
 
     def figures(self) -> dict[str, int]:
         """Counts so far, cheap enough for every second. What is in a block may still be orphaned."""
+        if self.senders is not None and not self.followed:
+            return self.senders.figures()
         under_way = max(0, self.senders.total.started - self._handed) if self.senders else 0
         return {
             "offered": self._offered + under_way,
@@ -197,7 +203,10 @@ class Tracker:
         }
 
     def latency(self) -> Mapping[str, float]:
-        """From the intended send to the inclusion, of what is in final blocks. Costs milliseconds."""
+        """From the intended send to the inclusion, of what is in final blocks (to the answer, where nothing is looked
+        for in blocks). Costs milliseconds."""
+        if self.senders is not None and not self.followed:
+            return Latencies.of(self.senders.total.response).summary()
         return self._latency.summary()
 
     def summary(self, patience: float = 0.0) -> Summary:

@@ -11,6 +11,7 @@ from harness_checks.block_timing import BlockTiming
 from harness_checks.convergence import Convergence
 from harness_checks.forks import NoForks
 from harness_checks.health import NodesHealthy
+from harness_checks.http_load import HttpLoad
 from harness_checks.inclusion import TransactionInclusion
 from harness_checks.invalid import InvalidNeverIncluded, RejectsInvalid
 from harness_checks.liveness import ConsensusLiveness
@@ -33,4 +34,5 @@ def harness_expectations() -> list[type[Expectation[Any]]]:
         Recovery,
         Safety,
         BlockTiming,
+        HttpLoad,
     ]

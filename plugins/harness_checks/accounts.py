@@ -6,11 +6,13 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.api import Context, Outcome, Summary, Tracker, Verdict
+from harness.api import Context, Latencies, Outcome, SenderAccount, Summary, Tracker, Verdict, format_duration
 from harness_checks.subjects import held_up
 
 DROPPED_ALLOWED = 0.05
 """Share of the intended load that the generator may drop before the result says nothing about the network."""
+LATENESS_ALLOWED = 0.1
+"""Seconds that the generator's own 99th percentile of lateness may reach before the same."""
 
 
 def matching(ctx: Context, pattern: str) -> dict[str, Tracker]:
@@ -43,6 +45,7 @@ def counts(summary: Summary) -> dict[str, Any]:
         **{name: getattr(summary, name) for name in names},
         "latency_seconds": dict(summary.latency.summary()),
         "answer_seconds": dict(summary.answer.summary()),
+        "service_seconds": dict(summary.service.summary()),
         "generator_lateness_seconds": dict(summary.lateness.summary()),
         "reasons": dict(summary.reasons),
         **({"found": dict(summary.marks)} if summary.marks else {}),
@@ -98,7 +101,30 @@ def generator_spoiled_it(summary: Summary) -> str:
     """Why the load was not the one that was asked for, "" if it was."""
     if summary.dropped > DROPPED_ALLOWED * summary.offered:
         return f"the generator dropped {summary.dropped} of {summary.offered}: the load was not as asked"
+    return too_late(summary.lateness)
+
+
+def too_late(lateness: Latencies) -> str:
+    """The same, of the generator's own lateness."""
+    if (late := lateness.percentile(99)) > LATENESS_ALLOWED:
+        return f"the generator sent {format_duration(late)} late (99th percentile): the load was not as asked"
     return ""
+
+
+def of_senders(account: SenderAccount) -> dict[str, Any]:
+    """What processes that send tell of themselves, as evidence."""
+    total = account.total
+    return {
+        "senders": account.processes,
+        "started": total.started,
+        "completed": total.taken + total.read,
+        "on_time": total.on_time,
+        "cpu_seconds": round(account.cpu, 3),
+        "busiest_share_of_a_core": round(account.busiest, 3),
+        "memory_bytes": account.memory,
+        "connections": total.connects,
+        "in_the_warm_up": total.warming,
+    }
 
 
 def share(part: int, whole: int) -> str:

@@ -11,6 +11,7 @@ from harness_checks.accounts import (
     last_inclusions,
     matching,
     not_known,
+    of_senders,
     share,
     together,
     too_few_accepted,
@@ -38,7 +39,8 @@ class TransactionInclusion(Expectation[InclusionConfig]):
     Nodes must also accept most of what is sent (80 %: the transactions are valid, but a fault may take nodes away
     or a nonce out of order). What the harness itself cut off, because the run broke off, is held against nobody.
     Unknown when nothing was sent, when no node answered, when the transactions of some block could not be read, when
-    it never came out whether blocks that matter are canonical, or when the generator itself dropped more than 5 %."""
+    it never came out whether blocks that matter are canonical, or when the generator itself dropped more than 5 %, or
+    sent more than 100 ms late (99th percentile)."""
 
     name = "transaction-inclusion"
     Config = InclusionConfig
@@ -61,6 +63,8 @@ class TransactionInclusion(Expectation[InclusionConfig]):
             verdict, line = self._judge(ctx, summary)
             judged[name] = verdict, f"{line}, {late} late" if late else line
             evidence[name] = {**counts(summary), "late": late}
+            if account := trackers[name].senders:
+                evidence[name]["sender"] = of_senders(account)
         verdict, measured = together(judged)
         return Judgement(verdict, measured, asked, evidence)
 

@@ -42,7 +42,7 @@ class ChaosConfig(Config):
     `targets`: which nodes, as a pattern of names and roles ("validator:!validator-0")."""
 
     min_delay: Duration = 10.0
-    max_delay: Duration = 20.0
+    max_delay: Duration = Field(20.0, ge=0.01)  # or turns would never come to the end of the drive
     duration: Duration = 10.0
     target_cooldown: Duration = 15.0
     targets: str = "all"

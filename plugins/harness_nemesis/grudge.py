@@ -77,7 +77,7 @@ def majorities_ring(targets: Sequence[str], powers: Powers) -> Grudge:
 
 
 def of_role(role: str, powers: Powers) -> Grudge:
-    """The nodes of a role, and all others. Raises UsageError for a role that nobody, or everybody, has."""
+    """The nodes of a role, and all others. Raises UsageError for a role that nobody has."""
     return divided([(them := members(role, powers)), powers.keys() - set(them)], powers)
 
 

@@ -80,10 +80,10 @@ class Partition(Cut[PartitionConfig]):
         if self.config.kind in DRAWN:
             return ()
         try:
-            self.grudge((), dict.fromkeys(ctx.node_names, 1))
+            parted = self.grudge((), dict.fromkeys(ctx.node_names, 1))
         except UsageError as error:
             return (str(error),)
-        return ()
+        return () if any(parted.values()) else (f"{self.config.kind}: it parts nobody from anybody",)
 
     def choose(self, free: Sequence[str], rng: Random) -> Sequence[str]:
         kind = self.config.kind

@@ -16,6 +16,7 @@ from harness.api import (
     Context,
     Duration,
     Expectation,
+    Header,
     InfrastructureError,
     Judgement,
     NodeState,
@@ -24,9 +25,10 @@ from harness.api import (
     Verdict,
     Violation,
     format_duration,
+    revealed,
     select_nodes,
 )
-from harness_probes.headers import Header, new_client, revealed
+from harness_probes.clients import new_client
 from harness_probes.probing import LATE, Ask, Probes, Tally, Target, probe, tally
 
 LATE_SHARE = 0.05

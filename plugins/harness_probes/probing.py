@@ -7,6 +7,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import anyio
@@ -63,7 +64,12 @@ class Probes:
         if why:
             self.reasons[why] += 1
             if len(self.first_failures) < 5:
-                self.first_failures.append({"at": at, "why": why})
+                self.first_failures.append({"at": _utc(at), "why": why})
+
+
+def _utc(at: float) -> str:
+    """As nodes' logs write it, to be found there."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 async def probe(target: Target, ask: Ask, clock: Clock, client: httpx.AsyncClient, into: Probes, start: float) -> None:

@@ -17,13 +17,17 @@ from harness.api import (
     Context,
     Duration,
     Expectation,
+    Header,
     InfrastructureError,
     Judgement,
+    SecretSource,
     Span,
     Verdict,
     Violation,
+    reveal,
+    revealed,
 )
-from harness_probes.headers import Header, SecretSource, new_client, reveal, revealed
+from harness_probes.clients import new_client
 
 LARGEST = 16 << 20
 """Bytes of an answer that are read."""
@@ -192,7 +196,7 @@ def _samples(content: bytes, status: int, url: str) -> list[Sample]:
             return [
                 Sample(_series(one["metric"]), float(at), float(value)) for one in result for at, value in one["values"]
             ]
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         raise InfrastructureError(f"{url} answers status {status}, and not as Prometheus does") from None
     raise InfrastructureError(f"the query gives a {kind}, which is no number")
 

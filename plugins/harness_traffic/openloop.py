@@ -50,15 +50,30 @@ def confess(ctx: Context, tracker: Tracker) -> None:
     """At the end: how late the generator itself was, and a warning if that, or what it dropped, spoils the load."""
     summary = tracker.summary()
     lateness = summary.lateness.summary()
-    ctx.note(f"sent {format_duration(lateness['p99'])} late at the 99th percentile", **lateness)
+    figures, dropped, offered = dict(lateness), summary.dropped, summary.offered
+    if (account := tracker.senders) is not None:
+        total = account.total
+        offered = total.offered
+        dropped = account.unsent
+        figures |= {
+            "started": total.started,
+            "on_time": total.on_time,
+            "senders": account.processes,
+            "cpu_seconds": round(account.cpu, 3),
+            "busiest": round(account.busiest, 3),
+            "memory_bytes": account.memory,
+            "connections": total.connects,
+        }
+    line = f"sent {format_duration(lateness['p99'])} late at the 99th percentile"
+    if account is not None:
+        line += f", by {account.processes} of its own at {account.busiest:.0%} of a core at most"
+    ctx.note(line, **figures)
     if lateness["p99"] > LATENESS_ALLOWED:
         ctx.warn(
             f"the generator could not keep up: it was {format_duration(lateness['p99'])} late "
             f"(99th percentile; at most {format_duration(lateness['max'])})",
             **lateness,
         )
-    if summary.dropped:
-        ctx.warn(
-            f"{summary.dropped} of {summary.offered} were never sent",
-            reasons=dict(summary.reasons),
-        )
+    if dropped:
+        reasons = dict(summary.reasons) if tracker.followed else dict(account.total.reasons) if account else {}
+        ctx.warn(f"{dropped} of {offered} were never sent", reasons=reasons)

@@ -14,17 +14,13 @@ from harness.api import (
     BrokenAnswer,
     Context,
     Fate,
-    HarnessError,
     Job,
     Node,
-    Profile,
     Receipt,
-    Redirect,
     Result,
     SenderAccount,
     Senders,
     Shot,
-    Start,
     SubmissionFormat,
     Target,
     Ticket,
@@ -34,7 +30,8 @@ from harness.api import (
     senders,
 )
 from harness_traffic.clients import ClientPool
-from harness_traffic.schedule import ScheduleConfig, whole
+from harness_traffic.schedule import ScheduleConfig
+from harness_traffic.sending import FOR_EVER, Sending
 from harness_traffic.wallets import resync
 
 LEAST_AHEAD, MOST_AHEAD = 64, 8192
@@ -42,10 +39,6 @@ AHEAD = 1.0
 """Seconds of load that are prepared before they are due."""
 MOST_OF_ONE = 256
 """Transactions of one user that are prepared at most."""
-LOOK_AFTER = 0.5
-"""Seconds between two looks at where nodes are, and whether they answer."""
-LAST_WORDS = 2.0
-FOR_EVER = 1e9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,10 +78,8 @@ class ThinTraffic:
         self._room = anyio.Event()
         self._pool = ClientPool()
         self._asking: TaskGroup | None = None
-        self._profile = Profile(())
         self._senders: Senders | None = None
         self._account: SenderAccount | None = None
-        self._redirects: list[Redirect] = []
         self._ahead = LEAST_AHEAD
 
     async def prepare(self) -> None:
@@ -114,27 +105,16 @@ class ThinTraffic:
     async def run(self) -> None:
         """Send until the deadline, and wait for the last answers."""
         assert self._senders is not None
-        ctx, config = self._ctx, self._config
-        self._profile = whole(ctx, config)
-        self._tracker.target = self._profile.rate(0.0)
-        seed = ctx.rng("arrivals").getrandbits(32)
-        start = Start(ctx.window.start, self._profile, config.arrivals, seed, config.warm_up)
+        sending = Sending(self._ctx, self._config, self._nodes)
         try:
-            async with self._pool, anyio.create_task_group() as tasks:
-                self._asking = tasks
-                await self._senders.start(start)
-                for helper in (self._keep_ahead, self._steer, self._look_after):
-                    tasks.start_soon(helper)
-                await self._senders.listen(self._heard, self._told)
-                tasks.cancel_scope.cancel()
-        except BaseException:
-            self._asking = None
-            # Broken off: what is in flight is told of, so that it does not count as if it had never been.
-            with anyio.move_on_after(LAST_WORDS, shield=True):
-                await self._senders.last_words(self._heard, self._told)
-            raise
-        for prepared in self._prepared.values():
-            self._tracker.withdraw(prepared.ticket)
+            async with self._pool:
+                await sending.run(self._senders, self._tracker, self, self._keep_ahead, begun=self._begun)
+        finally:
+            for prepared in self._prepared.values():
+                self._tracker.withdraw(prepared.ticket)
+
+    def _begun(self, tasks: TaskGroup | None) -> None:
+        self._asking = tasks
 
     # What is to be sent
 
@@ -170,7 +150,7 @@ class ThinTraffic:
 
     # What became of it
 
-    def _heard(self, sender: int, results: Sequence[Result]) -> None:
+    def heard(self, sender: int, results: Sequence[Result]) -> None:
         for result in results:
             prepared = self._prepared.pop(result.serial, None)
             if prepared is None:
@@ -180,7 +160,7 @@ class ThinTraffic:
         self._room.set()
 
     def _enter(self, prepared: Prepared, result: Result) -> None:
-        """Into the account; whoever's transaction was not taken waits until a node has told the next nonce."""
+        """Enter it into the account; whoever's transaction was not taken waits until a node has told the next nonce."""
         tracker, ticket, transaction = self._tracker, prepared.ticket, prepared.transaction
         node = self._nodes[result.target].name
         tracker.sent(ticket, result.intended, result.sent or None)
@@ -227,11 +207,10 @@ class ThinTraffic:
         if self._asking is not None:
             self._asking.start_soon(self._unblock, user, avoid)
 
-    def _told(self, sender: int, told: Told) -> None:
+    def told(self, sender: int, told: Told) -> None:
         assert self._account is not None
         self._account.told(sender, told)
         tally, tracker = told.tally, self._tracker
-        tracker.target = self._profile.rate(self._ctx.clock.now() - self._ctx.window.start)
         for count, reason in (
             (tally.dropped, f"{self._config.max_in_flight} were in flight"),
             (tally.blocked, "no user was free"),
@@ -249,33 +228,6 @@ class ThinTraffic:
         await resync(self._ctx, self._pool, self._nodes, self._factory, user, avoid)
         self._blocked.discard(user)
         self._room.set()
-
-    async def _steer(self) -> None:
-        """Pause when the run is paused."""
-        assert self._senders is not None
-        while True:
-            await self._ctx.until_paused()
-            await self._senders.pause()
-            await self._ctx.unpaused()
-            await self._senders.resume()
-
-    async def _look_after(self) -> None:
-        """Tell senders where nodes are, and which of them the block feed hears of."""
-        assert self._senders is not None
-        while True:
-            await self._ctx.clock.sleep(LOOK_AFTER)
-            views = self._ctx.feed.nodes
-            found = []
-            for node in self._nodes:
-                view = views.get(node.name)
-                try:
-                    at = node.endpoint()
-                except HarnessError:
-                    continue  # it is not there: where it was is as good as anywhere
-                found.append(Redirect(node.name, at.host, at.port, view is not None and view.connected))
-            if found != self._redirects:
-                self._redirects = found
-                await self._senders.redirect(found)
 
     def _target(self, node: Node) -> Target:
         at, format = node.endpoint(), self._format

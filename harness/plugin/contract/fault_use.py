@@ -51,9 +51,10 @@ class FaultUse(BaseModel):
         try:
             config = fault.Config.model_validate(options, context=info.context)
         except ValidationError as error:
+            beside = list(type(self).model_fields)
             told = (
                 f"{one.path}: ".removeprefix(": ") + one.message + (f" ({one.hint})" if one.hint else "")
-                for one in problems_from_validation(error, None, (), fault.Config, data=options)
+                for one in problems_from_validation(error, None, (), fault.Config, data=options, beside=beside)
             )
             raise ValueError(f"{self.use}: {'; '.join(told)}") from None
         self._fault, self._config = fault, config

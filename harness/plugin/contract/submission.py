@@ -29,4 +29,4 @@ class SubmissionFormat(ABC):
 
     @abstractmethod
     def read(self, transaction: Transaction, status: int, body: bytes) -> Receipt:
-        """What a node's answer says. Raises BrokenAnswer for one that neither takes nor refuses it: nobody knows then."""
+        """What a node's answer says. Raises BrokenAnswer for one that neither takes nor refuses it."""

@@ -1,17 +1,16 @@
-"""HTTP from the controller: clients, and headers that are plain text or secrets read from where they are."""
+"""Secrets in plugins' options: plain text where that may be seen, else where it is to be had."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import anyio.to_thread
-import httpx
 from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
-from harness.api import InfrastructureError, Secret, UsageError
+from harness.errors import InfrastructureError, UsageError
+from harness.spec.secrets import Secret
 
 
 def _secret(value: object, info: ValidationInfo) -> Secret:
@@ -54,14 +53,6 @@ Header = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string"}, _SOURCE]}),
 ]
 """A header's value, or where it is to be had."""
-
-
-async def new_client(auth: httpx.Auth | None = None, limits: httpx.Limits | None = None) -> httpx.AsyncClient:
-    """A client that the environment tells nothing (no proxies, no .netrc), with no time limit of its own."""
-    # Reading the certificates takes tens of milliseconds, in which nothing else would happen.
-    verify = await anyio.to_thread.run_sync(partial(httpx.create_ssl_context, trust_env=False))
-    limits = limits or httpx.Limits()
-    return httpx.AsyncClient(verify=verify, trust_env=False, timeout=None, auth=auth, limits=limits)
 
 
 async def revealed(headers: Mapping[str, str | Secret]) -> dict[str, str]:
