@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual import work
@@ -19,8 +19,6 @@ from textual.widgets import Footer
 
 from harness.control.client import ControlClient, ControlError
 from harness.control.protocol import FaultRequest
-from harness.plugin.registry import Registry
-from harness.record.bundle import bundle
 from harness.record.events import Recorded, RunStarted
 from harness.record.rundir import RunDirectory
 from harness.record.state import RunState
@@ -35,10 +33,12 @@ from harness.tui.panels import charts, header, nodes, timeline
 from harness.tui.panels import expectations as checks
 from harness.tui.plugin_commands import Found, PluginCommands
 from harness.tui.screens.choice import Answer, Choice
-from harness.tui.screens.faults import FaultScreen
 from harness.tui.screens.help import HelpScreen
 from harness.tui.screens.node import NodeScreen
 from harness.tui.watching import Watching
+
+if TYPE_CHECKING:
+    from harness.plugin.registry import Registry
 
 TICK = 0.1
 """Seconds between two drawings at least."""
@@ -301,6 +301,8 @@ class RunApp(KeysInTurn[int]):
             if request is not None:
                 self.run_worker(self.ask(partial(self.client.inject, request)))
 
+        from harness.tui.screens.faults import FaultScreen  # not at the top: what reads options takes a while to load
+
         await self.push_screen(FaultScreen(self.client.faults, sorted(self.watching.latest.nodes), chosen), inject)
 
     async def action_abort(self) -> None:
@@ -350,6 +352,8 @@ class RunApp(KeysInTurn[int]):
     @work(thread=True, exclusive=True, group="export")
     def action_export(self) -> None:
         """The run in one file, in the folder that one is in."""
+        from harness.record.bundle import bundle
+
         try:
             path = bundle(self.watching.directory, Path.cwd())
         except OSError as error:

@@ -16,15 +16,13 @@ from textual.markup import escape
 
 from harness.control.protocol import FaultRequest
 from harness.errors import HarnessError
-from harness.plugin.contract.base import NoConfig
-from harness.plugin.contract.screen_command import Level, ScreenCommand
-from harness.plugin.discovery import Kind
-from harness.plugin.registry import Registry
 from harness.record.state import RunState
 from harness.record.text import block, one_line
 from harness.tui.screens.text import TextScreen
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what takes a while to load is loaded when the palette is opened
+    from harness.plugin.contract.screen_command import Level, ScreenCommand
+    from harness.plugin.registry import Registry
     from harness.tui.app import RunApp
 
 
@@ -44,10 +42,15 @@ def find(registry: Callable[[], Registry]) -> list[Found]:
         plugins = registry()
     except HarnessError as error:
         return [Found("plugins", "cannot be listed", problem=str(error))]
+    from harness.plugin.discovery import Kind
+
     return [_found(plugins, name) for name in plugins.names(Kind.SCREEN_COMMAND)]
 
 
 def _found(plugins: Registry, name: str) -> Found:
+    from harness.plugin.contract.base import NoConfig
+    from harness.plugin.discovery import Kind
+
     try:
         cls = plugins.get(Kind.SCREEN_COMMAND, name)
         return Found(name, inspect.cleandoc(cls.__doc__ or "").partition("\n")[0], cls(NoConfig()))
