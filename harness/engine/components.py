@@ -100,6 +100,10 @@ def step_problems(steps: Sequence[PlannedStep], view: PlanView) -> Iterator[Step
                 hint = "steps are done in the order in which they stand, one after the other"
                 yield (*use.path, "at"), f"{use.at} is too early: {done}", use.where, hint
             earliest = max(earliest, at)
+        elif (begins := earliest + (use.after.seconds(view.block_interval) if use.after else 0.0)) >= view.duration:
+            over = f"when the drive ({format_duration(view.duration)}) is over"
+            hint = "raise duration, or let the steps before it take less"
+            yield use.path, f"it cannot begin before {format_duration(begins)}, {over}", use.where, hint
         earliest += sum(span.seconds(view.block_interval) for span in (use.after, use.hold) if span is not None)
         if use.action in ("fault", "run"):
             try:

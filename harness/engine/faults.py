@@ -338,7 +338,7 @@ class Faults(FaultControl):
                     if before is None:
                         raise
                     if isinstance(before, HarnessError):
-                        raise FaultError(f"{before}\n{error}") from before
+                        raise FaultError(f"{before}; {error}") from before
                     self._fail(one.by, error)
 
     async def _heal(self, one: _Injection) -> None:

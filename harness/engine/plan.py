@@ -25,6 +25,7 @@ from harness.spec.local_path import context_for
 from harness.spec.model import Playbook, PluginUse, SourceRef, StepUse
 from harness.spec.node_patterns import select_nodes
 from harness.spec.playbook import Draft, PlaybookFile, role_path
+from harness.spec.playbook_model import STEP_KEYS
 from harness.spec.problems import known_hint, problems_from_validation
 from harness.spec.toml_document import KeyPath, TomlDocument, show_path
 from harness.spec.topology import Topology, build_topology
@@ -222,9 +223,14 @@ class _Resolver:
 
     def _step(self, use: StepUse) -> PlannedStep:
         kind = {"fault": Kind.FAULT, "expect": Kind.EXPECTATION}.get(use.action)
-        return PlannedStep(use, self._component(kind, use.use) if kind is not None and use.use is not None else None)
+        beside = STEP_KEYS[use.action]
+        return PlannedStep(
+            use, self._component(kind, use.use, beside=beside) if kind is not None and use.use is not None else None
+        )
 
-    def _component(self, kind: Kind, use: PluginUse, brought_by: str = "") -> Component[Any] | None:
+    def _component(
+        self, kind: Kind, use: PluginUse, brought_by: str = "", beside: Sequence[str] = ()
+    ) -> Component[Any] | None:
         try:
             cls = self.registry.get(kind, use.use)
         except (UnknownPluginError, PluginLoadError) as error:
@@ -235,7 +241,7 @@ class _Resolver:
             config = cls.Config.model_validate(dict(use.options), context=self._validation_context)
         except ValidationError as error:
             self.problems += problems_from_validation(
-                error, self.document, use.path, cls.Config, use.where, use.options, broken
+                error, self.document, use.path, cls.Config, use.where, use.options, broken, beside
             )
             return None
         if use.path and any(path[: len(use.path)] == use.path for path in broken):

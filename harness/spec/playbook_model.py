@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -49,6 +49,13 @@ def _once(value: object) -> None:
 
 ACTIONS = ("fault", "expect", "heal", "run")
 """What a step can do: exactly one of these keys."""
+STEP_KEYS: Mapping[str, Sequence[str]] = {
+    "fault": ("at", "after", "targets", "name", "hold"),
+    "expect": ("at", "after", "abort"),
+    "heal": ("at", "after"),
+    "run": ("at", "after", "targets"),
+}
+"""What may stand beside each of them."""
 
 
 class StepModel(_Table):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -74,6 +74,7 @@ def problems_from_validation(
     where: SourceRef | None = None,
     data: Any = None,
     broken: Collection[KeyPath] = (),
+    beside: Sequence[str] = (),
 ) -> list[Problem]:
     """One problem for each key that `model` refused.
 
@@ -82,7 +83,9 @@ def problems_from_validation(
     another plugin brought along), every problem is at `where`.
 
     `broken` are paths of values that are not known, since their templates have problems of their own: nothing is
-    said of these, nor of what holds them, but for keys that are missing or unknown."""
+    said of these, nor of what holds them, but for keys that are missing or unknown.
+
+    `beside` are keys of somebody else's that may stand in the same table: one of them may be what was meant."""
     if where is not None and not prefix:
         document = None
     if data is None and document is not None:
@@ -103,7 +106,7 @@ def problems_from_validation(
             continue
         if detail["type"] != "missing":
             written = _descend(data, path[len(prefix) :])
-            messages.setdefault(path, []).append(_explain(detail, model, written))
+            messages.setdefault(path, []).append(_explain(detail, model, written, beside))
         elif (detail["loc"][:-1], str(detail["loc"][-1])) not in meant:
             missing.append((path, _explain_missing(detail, model)))
     # Several at one place come from the members of a union: any of them would do.
@@ -191,11 +194,15 @@ def _explain_missing(detail: ErrorDetails, model: type[BaseModel]) -> tuple[str,
     return f'missing key "{key}"', hint
 
 
-def _explain(detail: ErrorDetails, model: type[BaseModel], written: Any = None) -> tuple[str, str]:
+def _explain(
+    detail: ErrorDetails, model: type[BaseModel], written: Any = None, beside: Sequence[str] = ()
+) -> tuple[str, str]:
     """Message and hint for a value that is wrong. `written` is what stands in the file, before it was converted."""
     kind, loc, context, value = detail["type"], detail["loc"], detail.get("ctx", {}), detail["input"]
     if kind == "extra_forbidden":
-        return "unknown key", known_hint(str(loc[-1]), _keys(_model_at(model, loc[:-1])))
+        return "unknown key", known_hint(
+            str(loc[-1]), [*_keys(_model_at(model, loc[:-1])), *(beside if len(loc) == 1 else ())]
+        )
     if kind in ("value_error", "assertion_error"):
         return str(context["error"]), ""
     if kind in ("too_short", "string_too_short") and context["min_length"] == 1:

@@ -169,6 +169,11 @@ async def test_several_that_need_what_is_not_there_are_told_together(run_fake: A
     [
         ('[[steps]]\nheal = "x"\n', "no step before it has a fault of this name: x"),
         ('[[steps]]\nfault = "sticky"\nat = "300ms"\n', "300ms is after the end of the drive"),
+        (
+            '[[steps]]\nfault = "sticky"\ntargets = "validator-0"\nhold = "5m"\n[[steps]]\nexpect = "say"\n',
+            "it cannot begin before 5m, when the drive (",
+        ),
+        ('[[steps]]\nfault = "sticky"\nholt = "5s"\n', r'holt: unknown key; did you mean "hold"'),
         ('[[steps]]\nfault = "sticky"\ntargets = "nobody"\n', '"nobody" matches no node'),
         ('[[steps]]\nfault = "sticky"\nhold = "1s"\nname = "x"\n', "nothing is left to heal by its name"),
         ('[[steps]]\nfault = "stick"\n', "sticky"),

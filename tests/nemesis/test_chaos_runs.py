@@ -207,6 +207,7 @@ async def test_a_mix_draws_by_weight_each_with_its_own_duration(run_chaos: Run) 
         ('[{ use = "kil" }]', r'faults\[0\].*no fault is named "kil"; did you mean "kill"'),
         ('[{ use = "mist", density = 0 }]', "mist: density: must be at least 1"),
         ('[{ use = "mist", densty = 1 }]', 'mist: densty: unknown key .*did you mean "density"'),
+        ('[{ use = "kill", weihgt = 2 }]', 'kill: weihgt: unknown key .*did you mean "weight"'),
         ('[{ use = "kill", weight = 0 }]', r"weight: must be more than 0, not 0$"),
         ('[{ use = "kill", weight = 0 }]', r"faults\[0\].weight: must be more than 0"),
         ("[]", "faults: must not be empty"),
@@ -316,6 +317,12 @@ async def test_a_fault_that_is_broken_is_told_in_plan(run_chaos: Run) -> None:
     assert "chaos.buggy: it failed with KeyError: 'who?'" in finished.outcome.reason
     with pytest.raises(SpecError, match="buggy: it failed with KeyError"):
         await run_chaos('[[steps]]\nfault = "buggy"\nhold = "0s"\n')
+
+
+async def test_turns_without_time_between_them_are_refused(run_chaos: Run) -> None:
+    """There would be no end of them: the schedule never came to the end of the drive."""
+    with pytest.raises(SpecError, match=r"max_delay: must be at least 10ms"):
+        await run_chaos('[[workloads]]\nuse = "chaos.mist"\nmin_delay = "0s"\nmax_delay = "0s"\n')
 
 
 async def test_targets_that_are_too_few_are_told_in_plan(run_chaos: Run) -> None:

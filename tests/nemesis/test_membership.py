@@ -96,6 +96,18 @@ async def test_who_is_there_cannot_join(tmp_path: Path) -> None:
     assert "executor-0 is in the network already; absent: executor-1" in finished.outcome.reason
 
 
+@pytest.mark.real
+async def test_nobody_to_come_is_one_problem_and_not_two(tmp_path: Path) -> None:
+    """What was never begun has nothing to be healed."""
+    join = '[[steps]]\nfault = "join"\ntargets = "executor-1"\nhold = "0s"\n'
+    churn = '[[steps]]\nfault = "churn"\ntargets = "executor-0"\nhold = "0s"\n'
+    finished, events = await run(tmp_path, join + churn)
+    assert finished.outcome.exit_code is ExitCode.INFRASTRUCTURE
+    assert "there is no node to come in the place of" in finished.outcome.reason
+    assert "not healed" not in finished.outcome.reason and "\n" not in finished.outcome.reason
+    assert faults(events)[-1] == ("churn", "healed")
+
+
 @pytest.mark.parametrize(
     ("late", "complaint"), [("executor-9", "matches no node"), ("validators,executors", "there would be no network")]
 )

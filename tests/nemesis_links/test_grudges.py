@@ -7,6 +7,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -194,6 +195,21 @@ def test_groups_roles_and_grudges_as_written() -> None:
 def test_names_of_nobody_are_told(options: Mapping[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told.replace("[", "\\[")):
         partition(**options).grudge((), even(*numbered(3)))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"groups": [["all"]]}, ("groups: it parts nobody from anybody",)),
+        ({"role": "validator"}, ("role: it parts nobody from anybody",)),
+        ({"grudge": {"validator-0": ["validator-0"]}}, ("grudge: it parts nobody from anybody",)),
+        ({"grudge": {"validator-0": ["validator-1"]}}, ()),
+        ({"groups": [["validator-0"], ["validator-1"]]}, ()),
+    ],
+)
+def test_a_partition_that_parts_nobody_is_told_in_plan(options: Mapping[str, Any], told: tuple[str, ...]) -> None:
+    view: Any = SimpleNamespace(node_names=numbered(3))
+    assert partition(**options).check(view) == told
 
 
 @pytest.mark.parametrize(

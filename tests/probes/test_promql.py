@@ -71,6 +71,7 @@ async def test_comparisons(
         ([("a", math.nan)], "not a number"),
         ({"status": "error", "errorType": "bad_data", "error": "parse error"}, "refuses the query: bad_data: parse"),
         (b"<html>", "not as Prometheus does"),
+        (b"[" * 100_000, "not as Prometheus does"),
         (b"[]", "not as Prometheus does"),
         ({"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}}]}}, "not as Prometheus"),
         ({"status": "success", "data": {"resultType": "string", "result": [1, "x"]}}, "gives a string"),
