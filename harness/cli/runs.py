@@ -118,13 +118,19 @@ def compare(a: str, b: str, runs_dir: Path | None, html: Path | None, as_json: b
 @runs_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON: what result.json holds, also of a run that was killed.")
 @click.option("--faults", is_flag=True, help="The schedule of its faults, and what became of each turn.")
-def show(run: str, runs_dir: Path | None, as_json: bool, faults: bool) -> int:
+@click.option("--nodes", is_flag=True, help="Where its nodes are, and what to type to get there.")
+def show(run: str, runs_dir: Path | None, as_json: bool, faults: bool, nodes: bool) -> int:
     """Show what RUN came to. RUN is a run's id, a part of it, its folder, or "latest"."""
     directory = find_run(runs_folder(runs_dir), run)
     if faults:
         from harness.cli.fault_view import show_faults
 
         return show_faults(directory, as_json=as_json)
+    if nodes and not as_json:
+        from harness.cli.node_view import show_nodes
+
+        show_nodes(directory)
+        return ExitCode.PASS
     if as_json:
         click.echo(json.dumps(_result(directory), indent=2))
         return ExitCode.PASS

@@ -19,7 +19,8 @@ The keys below are stable; new ones may be added, and `format` counts up when on
     workloads     {id: {figure: value}}
     faults        [{id, fault, targets, by, stage, reached: {stage: t}, seen, error, options}]
     steps         [{step, what, stage, reached: {stage: t}, detail, source}]
-    nodes         {name: {role, machine, state, height, hash, lag, exits, version, last_error}}
+    nodes         {name: {role, machine, state, height, hash, lag, exits, version, last_error, directory, reach: [word],
+                  clock_ahead, clock_uncertainty (seconds)}}
     highest       {height, hash, node}; null when no block was seen
     warnings      [{t, component, level, message, count}]
 
@@ -77,6 +78,10 @@ def result_of(state: RunState, *, alive: bool = False) -> dict[str, Any]:
                 "exits": node.exits,
                 "version": node.version,
                 "last_error": node.last_error,
+                "directory": node.directory,
+                "reach": node.reach,
+                "clock_ahead": node.clock_ahead,
+                "clock_uncertainty": None if node.clock_ahead is None else node.clock_uncertainty,
             }
             for node in state.nodes.values()
         },

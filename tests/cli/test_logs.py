@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.clock import SystemClock
-from harness.record.events import RunStarted
+from harness.record.events import ClockMeasured, NodePlaced, RunStarted
 from harness.record.journal import Journal
 from harness.record.logs import Tail
 from harness.record.rundir import RunDirectory
@@ -30,6 +30,9 @@ def run(tmp_path: Path) -> RunDirectory:
     run = RunDirectory.create(tmp_path / "cwd" / "runs", "r", time.time())
     journal = Journal(run.journal, SystemClock())
     journal.append(RunStarted(run.run_id, "r", 1, "0", "c", "d", 1, 1, 1, "", NODES, (), ()))
+    journal.append(NodePlaced("v/0", "/srv/v 0", ("ssh", "-p", "22", "-o", "ProxyCommand=nc %h %p", "me@host")))
+    journal.append(ClockMeasured("host", ("v/0", "e-0"), 2.5, 0.004))
+    journal.append(ClockMeasured("other", ("v-1",), -0.001, 0.004))
     journal.close()
     run.log("v/0").write_bytes(b"one\ntwo\x1b[2J\xff\nthree")
     run.log("v-1").write_bytes(b"eins\n")
@@ -43,6 +46,20 @@ def harness(*args: str, cwd: Path) -> bytes:
 def test_nodes_are_listed_with_sizes(cli: Cli, run: RunDirectory) -> None:
     listed = [line.split() for line in cli("logs", "last").stdout.splitlines()]
     assert [row[:3] for row in listed] == [["v/0", "18", "bytes"], ["v-1", "5", "bytes"], ["e-0", "no", "log"]]
+
+
+def test_where_nodes_are_is_told_so_that_it_can_be_pasted(cli: Cli, run: RunDirectory) -> None:
+    lines = cli("runs", "show", "last", "--nodes").stdout.splitlines()
+    assert lines[:5] == [
+        "v/0 · validator · created",
+        "  reach   ssh -p 22 -o 'ProxyCommand=nc %h %p' me@host",
+        "  folder  /srv/v 0",
+        "  clock   +2.5s, ±4ms",
+        f"  log     harness logs {run.path} v/0",
+    ]
+    assert "  clock   right, ±4ms" in lines
+    told = json.loads(cli("runs", "show", "last", "--json").stdout)["nodes"]["v/0"]
+    assert (told["directory"], told["reach"][-1], told["clock_ahead"]) == ("/srv/v 0", "me@host", 2.5)
 
 
 def test_one_node_comes_byte_by_byte_several_with_their_names(cli: Cli, run: RunDirectory) -> None:
