@@ -20,6 +20,8 @@ from textual.widgets import Button, Input, OptionList
 
 from harness.control.client import ControlError
 from harness.control.protocol import FaultRequest
+from harness.record.codec import encode
+from harness.record.events import ClockMeasured, Recorded
 from harness.record.owner import Owner
 from harness.record.rundir import RunDirectory
 from harness.tui.app import RunApp
@@ -329,6 +331,53 @@ async def test_the_commands_of_a_node_are_copied(recording: Recording) -> None:
         assert app.clipboard == "cd runs/2026-11-23T02-11-50-two-hundred-ff75/nodes/executor-7"
         await pilot.press("y")
         assert app.clipboard == f"harness logs {app.watching.directory.path} executor-7 -f"
+
+
+async def test_what_brings_one_to_a_node_can_be_selected(recording: Recording) -> None:
+    app = RunApp(recording("two_hundred"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        await app.push_screen(NodeScreen("executor-7"))
+        await pilot.pause()
+        row = next(y for y, line in enumerate(screen(app).splitlines()) if " cd runs/" in line)
+        about = app.screen.query_one("#about")
+        y = row - about.region.y
+        await pilot.mouse_down(about, offset=(10, y))
+        await pilot.hover(about, offset=(15, y))
+        await pilot.mouse_up(about, offset=(15, y))
+        await pilot.pause(0.5)  # for the next look at the node, which must not lose what was selected
+        assert app.screen.get_selected_text() == "cd run"
+
+
+async def test_lines_of_a_clock_that_is_off_are_where_they_belong(recording: Recording) -> None:
+    directory = recording("healthy")
+    began = json.loads(directory.journal.read_text().splitlines()[0])["at"]
+    for name, ahead, first in (("validator-0", 0.0, 3), ("validator-1", -7.5, 3.5)):
+        lines = (f"{began + ahead + t:.3f} INFO {name} {t:g}\n" for t in (first, first + 1))
+        directory.log(name).write_text("".join(lines))
+    with directory.journal.open("ab") as file:
+        event = ClockMeasured("m", ("validator-1",), -7.5, 0.01)
+        file.write(encode(Recorded(99_999, began + 999, 999.0, event)))
+    app = RunApp(directory)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("4", "ampersand", *"INFO", "enter")
+        with anyio.fail_after(20):
+            while not app.merged.corrected:
+                await pilot.pause(0.05)
+        await settled(app, pilot)
+        source = app.query_one("#log-lines", Lines).source
+        lines = [source.line(i, 60).plain.split() for i in range(len(source))]
+        assert [("~" in line[0], line[-2:]) for line in lines] == [
+            (False, ["validator-0", "3"]),
+            (True, ["validator-1", "3.5"]),
+            (False, ["validator-0", "4"]),
+            (True, ["validator-1", "4.5"]),
+        ]
+        assert "~ clock corrected: validator-1 +7.5s" in screen(app)
+        await app.push_screen(NodeScreen("validator-1"))
+        await pilot.pause(0.3)
+        assert "clock -7.5s off" in screen(app)
 
 
 async def test_the_log_is_searched_and_filtered(recording: Recording) -> None:
