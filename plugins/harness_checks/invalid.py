@@ -39,7 +39,8 @@ class RejectsInvalid(Expectation[RejectsConfig]):
 
     An acceptance fails it, and so does a broken answer (an internal error, or none of the API's own) and a node that
     ended of itself. What was sent to a node under a fault is held against nobody. Unknown when nothing was refused,
-    or when a node that should answer did not, twice. A violation is seen during the run, where it is `continuous`."""
+    when a node that should answer did not, twice, or when none was sent of a kind that the workload's `mix` names. A
+    violation is seen during the run, where it is `continuous`."""
 
     name = "rejects-invalid"
     Config = RejectsConfig
@@ -96,9 +97,13 @@ def _judge(kinds: dict[str, dict[str, int]], ended: list[str], summaries: list[S
     if not rejected:
         sent = sum(summary.offered - summary.dropped for summary in summaries)
         return Verdict.UNKNOWN, f"no node answered any of {sent}" if sent else "nothing invalid was sent"
+    if those := [kind for kind, counts in kinds.items() if "unsent" in counts]:
+        return Verdict.UNKNOWN, f"the drive was over before any {' or '.join(those)} could be sent"
     if cut := sum(summary.unresolved for summary in summaries):
         return Verdict.UNKNOWN, f"{cut} were cut off before any node had answered"
-    return Verdict.PASS, f"{sum(rejected.values())} of {len(rejected)} kinds refused"
+    left_out = [kind for kind, counts in kinds.items() if "left-out" in counts]
+    but = f", no {' or '.join(left_out)} sent" if left_out else ""
+    return Verdict.PASS, f"{sum(rejected.values())} of {len(rejected)} kinds refused{but}"
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -124,6 +124,8 @@ class InvalidTransactions(Workload[InvalidConfig]):
                     else:
                         break
             background.cancel_scope.cancel()
+            if again is None:
+                sender.tell_unsent()
         confess(ctx, tracker)
 
 
@@ -153,6 +155,7 @@ class _Sender:
         self._free = list(chosen(ctx, config.users, config.first_wallet))
         self._numbers = count(1)
         self._in_flight = 0
+        self._sent: set[str] = set()
         self._waiting: list[tuple[Ticket, Transaction]] = []
         self._settled: list[tuple[int, Transaction]] = []
 
@@ -217,6 +220,8 @@ class _Sender:
                 self._give_back(*valid, why)
             return
         self._in_flight += 1
+        if ticket is not None:
+            self._sent.add(input.kind)
         node = in_turn(self._ctx, nodes, number)[0]
         self._keeper.sending(number, input)
         self._sending.start_soon(self._send, number, input, node, ticket, valid)
@@ -226,6 +231,13 @@ class _Sender:
         self._waiting.remove((original, transaction))
         self._factory.release(transaction)
         self._free.append(transaction.sender)
+
+    def tell_unsent(self) -> None:
+        """Enter the kinds of which none was sent into the account. Those that were asked for by name are unsent; of
+        others it is only said: a short drive does not come to all, and not to a replay before anything is final."""
+        for kind in self._kinds:
+            if kind not in self._sent:
+                self._tracker.mark(f"{kind} unsent" if self._config.mix else f"{kind} left-out")
 
     async def _send(
         self,

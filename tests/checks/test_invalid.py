@@ -43,6 +43,8 @@ def answered(world: World, *marks: str) -> None:
         (["replay rejected", "random broken"], Verdict.FAIL, "1 random answered with an error of the node's own"),
         (["replay unexplained", "random rejected"], Verdict.FAIL, "1 replay refused without a reason"),
         (["replay rejected", "random unanswered"], Verdict.UNKNOWN, "1 random got no answer"),
+        (["replay unsent", "random rejected"], Verdict.UNKNOWN, "the drive was over before any replay could be sent"),
+        (["replay left-out", "random rejected"], Verdict.PASS, "1 of 1 kinds refused, no replay sent"),
         (["replay rejected", "random disturbed"], Verdict.PASS, "1 of 1 kinds refused"),
         (["random disturbed"], Verdict.UNKNOWN, "no node answered any of 1"),
         ([], Verdict.UNKNOWN, "nothing invalid was sent"),

@@ -112,6 +112,16 @@ async def test_every_kind_is_offered_at_its_rate_and_refused(world: Stage) -> No
     assert set(network.network.unwanted.values()) == {0, 1}
 
 
+@pytest.mark.parametrize(("mix", "mark"), [({"random": 1, "replay": 1}, "replay unsent"), ({}, "replay left-out")])
+async def test_a_kind_of_which_none_was_sent_is_entered(world: Stage, mix: dict[str, float], mark: str) -> None:
+    """Nothing is final in a second: there is nothing to be replayed."""
+    network, _, _ = world
+    async with network.live():
+        await network.drive(workload(mix=mix), 1)
+    assert marks(network)[mark] == 1
+    assert "random unsent" not in marks(network)
+
+
 async def test_the_mix_decides_and_the_seed_what_is_sent(world: Stage) -> None:
     network, sent, _ = world
     async with network.live():
