@@ -35,6 +35,7 @@ from harness.tui.plugin_commands import Found, PluginCommands
 from harness.tui.screens.choice import Answer, Choice
 from harness.tui.screens.help import HelpScreen
 from harness.tui.screens.node import NodeScreen
+from harness.tui.themes import ANSI_DARK, ANSI_LIGHT, DARK, LIGHT, THEMES
 from harness.tui.watching import Watching
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ KEEP = Answer("keep", "Let it go on", "k")
 DETACH = Answer("detach", "Leave it running", "d")
 ABORT = Answer("abort", "Abort it", "a", is_grave=True)
 ABORTED = "It is taken down at once, its faults are healed, and nothing more is judged."
-
-LIGHT, DARK = "textual-light", "textual-dark"
 
 
 class TimelinePanel(Panel):
@@ -138,6 +137,10 @@ class RunApp(KeysInTurn[int]):
         the palette is opened, in another thread. `in_series`: closed by itself at the end of a run after which others
         of its matrix come. Raises OSError when the run's journal cannot be read."""
         super().__init__()
+        self.ansi_theme_dark, self.ansi_theme_light = ANSI_DARK, ANSI_LIGHT
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = DARK
         self.merged = MergedLog()
         self.watching = Watching(directory, self._told, replay=replay, speed=speed)
         self.client = ControlClient(directory.path)

@@ -60,7 +60,7 @@ class LogView:
         place = self._filtered.index(index)
         source = log.source(place)
         mark = CORRECTED if source in self._corrected else " "
-        text = Text(f"{moment(log.time(place)):>{_MOMENT}}{mark}", DIM, no_wrap=True)
+        text = Text(no_wrap=True).append(f"{moment(log.time(place)):>{_MOMENT}}{mark}", DIM)
         text.append(f"{cut(source, _SOURCE):<{_SOURCE}} ", ACCENT if source == RUN else "bold")
         shown = Text(cut(log.text(place), max(1, width - text.cell_len)), _STYLES.get(log.level(place), ""))
         if self._found is not None:

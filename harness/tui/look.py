@@ -22,7 +22,7 @@ class Look:
     style: str
 
     def text(self) -> Text:
-        return Text(f"{self.glyph} {self.word}", self.style)
+        return Text().append(f"{self.glyph} {self.word}", self.style)  # what is put behind has a style of its own
 
 
 _NODES = {

@@ -9,18 +9,18 @@ from harness.tui.bars import gauge
 from harness.tui.look import ACCENT, BAD, DIM, DOUBTFUL, GOOD, clock, cut, span
 from harness.tui.moment import Mode, Moment, so_far
 
-_BADGES = {
-    Mode.LIVE: ("● LIVE", "bold black on green"),
-    Mode.FROZEN: ("❄ FROZEN", "bold black on cyan"),
-    Mode.PAUSED: ("‖ PAUSED", "bold black on yellow"),
-    Mode.REPLAY: ("▶ REPLAY", "bold black on blue"),
-    Mode.DISCONNECTED: ("✗ DISCONNECTED", "bold white on red"),
+BADGES = {
+    Mode.LIVE: ("● LIVE", "bold reverse green"),
+    Mode.FROZEN: ("❄ FROZEN", "bold reverse cyan"),
+    Mode.PAUSED: ("‖ PAUSED", "bold reverse yellow"),
+    Mode.REPLAY: ("▶ REPLAY", "bold reverse blue"),
+    Mode.DISCONNECTED: ("✗ DISCONNECTED", "bold reverse red"),
 }
 _BAR = 12
 
 
 def badge(moment: Moment) -> Text:
-    text, style = _BADGES[moment.mode]
+    text, style = BADGES[moment.mode]
     if moment.mode is Mode.REPLAY:
         text = f"▶ REPLAY {moment.speed:g}×" if moment.speed else "■ REPLAY"
     return Text(f" {text} ", style)

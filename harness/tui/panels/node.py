@@ -200,7 +200,7 @@ class Story:
 
     def line(self, index: int, width: int) -> Text:
         t, text = self._lines[index]
-        shown = Text(f"{clock(t):>7} ", DIM, no_wrap=True).append_text(text)
+        shown = Text(no_wrap=True).append(f"{clock(t):>7} ", DIM).append_text(text)
         shown.truncate(width, overflow="ellipsis")
         return shown
 
