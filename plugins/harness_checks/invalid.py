@@ -97,8 +97,8 @@ def _judge(kinds: dict[str, dict[str, int]], ended: list[str], summaries: list[S
     if not rejected:
         sent = sum(summary.offered - summary.dropped for summary in summaries)
         return Verdict.UNKNOWN, f"no node answered any of {sent}" if sent else "nothing invalid was sent"
-    if those := [kind for kind, counts in kinds.items() if "unsent" in counts]:
-        return Verdict.UNKNOWN, f"the drive was over before any {' or '.join(those)} could be sent"
+    if unsent := [kind for kind, counts in kinds.items() if "unsent" in counts]:
+        return Verdict.UNKNOWN, f"the drive was over before any {' or '.join(unsent)} could be sent"
     if cut := sum(summary.unresolved for summary in summaries):
         return Verdict.UNKNOWN, f"{cut} were cut off before any node had answered"
     left_out = [kind for kind, counts in kinds.items() if "left-out" in counts]
