@@ -7,7 +7,8 @@ import re
 import time
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import heapify, heappop, heapreplace
 from operator import itemgetter
 from pathlib import Path
 
@@ -21,9 +22,12 @@ from harness.tui.stamps import Level, level_of, time_of
 RUN = "run"
 """The source of what the harness itself tells."""
 _LINE_BITS = 40
-_STEP = 2000
+_STEP = 100
 """Lines of one source that are taken in before another is looked at."""
+_TIME = itemgetter(0)
 _LEVELS = {Mood.BAD: Level.ERROR, Mood.DOUBTFUL: Level.WARNING}
+_Entry = tuple[float, int, int]
+"""When, the source's number and the line, and how grave."""
 LOOK_EVERY = 3.0
 """Seconds between two looks for a log that is not there, unless its node's state changes."""
 LEAST = 0.005
@@ -59,6 +63,7 @@ class MergedLog:
     def __init__(self) -> None:
         self.names: list[str] = [RUN]
         self._sources: dict[str, _Source] = {}
+        self._to_look_at: list[_Source] = []  # whose files were not looked at this time
         self._own: list[tuple[str, Mood]] = []
         self._times = array("d")
         self._where = array("Q")  # source's number and line
@@ -119,13 +124,23 @@ class MergedLog:
         """Take in what was written, for so long at most; whether there is more. The source that lags behind most comes
         first, so that what is added belongs near the end. Raises OSError."""
         give_up = time.monotonic() + seconds
-        for source in self._sources.values():
-            source.grow(max(0.001, give_up - time.monotonic()))
-        waiting = [number for number, name in enumerate(self.names) if number and self._behind(name)]
+        self._to_look_at = self._to_look_at or list(self._sources.values())
+        while self._to_look_at:
+            if time.monotonic() > give_up:
+                return True
+            self._to_look_at.pop().grow(max(0.001, give_up - time.monotonic()))
+        waiting = [(one.clock, number) for number, name in enumerate(self.names) if (one := self._behind(name))]
+        heapify(waiting)
+        new: list[_Entry] = []
         while waiting and time.monotonic() < give_up:
-            number = min(waiting, key=lambda one: self._sources[self.names[one]].clock)
-            self._take(number)
-            waiting = [one for one in waiting if self._behind(self.names[one])]
+            number = waiting[0][1]
+            self._take(number, new)
+            source = self._behind(self.names[number])
+            if source is not None:
+                heapreplace(waiting, (source.clock, number))
+            else:
+                heappop(waiting)
+        self._insert(new)
         return bool(waiting)
 
     def until(self, t: float) -> int:
@@ -152,14 +167,16 @@ class MergedLog:
         for source in self._sources.values():
             source.lines.close()
 
-    def _behind(self, name: str) -> bool:
-        source = self._sources[name]
-        return source.taken < len(source.lines)
+    def _behind(self, name: str) -> _Source | None:
+        """The source with this name, if there is more of it."""
+        source = self._sources.get(name)
+        return source if source is not None and source.taken < len(source.lines) else None
 
-    def _take(self, number: int) -> None:
+    def _take(self, number: int, new: list[_Entry]) -> None:
         source = self._sources[self.names[number]]
-        new, is_dated = [], source.taken > source.undated
-        for line in range(source.taken, min(source.taken + _STEP, len(source.lines))):
+        is_dated = source.taken > source.undated
+        end = min(source.taken + _STEP, len(source.lines))
+        for line in range(source.taken, end):
             raw = source.lines.raw(line)
             stamp = time_of(raw)
             if stamp is not None:
@@ -168,22 +185,23 @@ class MergedLog:
             elif not is_dated:
                 source.undated += 1
             new.append((source.clock - self._began, number << _LINE_BITS | line, level_of(raw)))
-        source.taken += len(new)
-        self._insert(new)
+        source.taken = end
 
-    def _insert(self, new: Iterable[tuple[float, int, Level]]) -> None:
+    def _insert(self, new: Iterable[_Entry]) -> None:
         """Into the order, which only what is later than the earliest of them has to be sorted for."""
         entries = sorted(new)
         if not entries:
             return
         first = bisect_right(self._times, entries[0][0])
-        tail = list(zip(self._times[first:], self._where[first:], self._levels[first:], strict=True))
-        merged = sorted([*tail, *entries], key=lambda entry: entry[0]) if tail else entries
+        entries = [*zip(self._times[first:], self._where[first:], self._levels[first:], strict=True), *entries]
+        entries.sort(key=_TIME)
         del self._times[first:], self._where[first:], self._levels[first:]
-        for t, where, level in merged:
-            self._times.append(t)
-            self._where.append(where)
-            self._levels.append(level)
+        self._add(entries)
+
+    def _add(self, entries: Sequence[_Entry]) -> None:
+        self._times.extend(map(_TIME, entries))
+        self._where.extend(map(itemgetter(1), entries))
+        self._levels.extend(map(itemgetter(2), entries))
 
     def _move(self, moved: Mapping[int, tuple[float, int]]) -> None:
         """All lines of these sources but the first few, so much earlier."""
@@ -192,10 +210,9 @@ class MergedLog:
         for t, where, level in zip(self._times, self._where, self._levels, strict=True):
             earlier, undated = moved.get(where >> _LINE_BITS, (0.0, 0))
             entries.append((t - earlier if (where & mask) >= undated else t, where, level))
-        entries.sort(key=itemgetter(0))
-        self._times = array("d", map(itemgetter(0), entries))
-        self._where = array("Q", map(itemgetter(1), entries))
-        self._levels = array("B", map(itemgetter(2), entries))
+        entries.sort(key=_TIME)
+        del self._times[:], self._where[:], self._levels[:]
+        self._add(entries)
         self.rearranged += 1
 
 
