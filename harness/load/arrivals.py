@@ -127,11 +127,11 @@ def moments(profile: Profile, arrivals: Arrivals = "uniform", rng: random.Random
         if segment.start == segment.end and segment.start > 0:
             rate = segment.start
             while reached < bound:
-                yield begin + (reached - passed) / rate
+                yield begin + max(0.0, reached - passed) / rate
                 reached += next(steps)
         else:
             while reached < bound:
-                yield begin + segment.reaches(reached - passed)
+                yield begin + segment.reaches(max(0.0, reached - passed))
                 reached += next(steps)
         begin += segment.seconds
         passed = whole

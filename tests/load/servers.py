@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.load.job import Job, Start, Target, head
 from harness.load.senders import senders
@@ -103,8 +104,9 @@ def target(port: int, name: str = "n", path: str = "/", **options: object) -> Ta
 
 @dataclass
 class Heard:
-    """All that senders told."""
+    """All that senders told, and when they began."""
 
+    begin: float = 0.0
     results: list[Result] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
 
@@ -117,13 +119,19 @@ class Heard:
 
 
 async def run(job: Job, start: Start, shots: list[Shot] | None = None, count: int = 1) -> Heard:
-    """The whole of a job."""
+    """The whole of a job, begun once its senders are there: whatever `start` says."""
     heard = Heard()
     async with senders(job, count) as those:
         await those.feed(shots or [])
-        await those.start(start)
+        heard.begin = soon()
+        await those.start(replace(start, at=heard.begin))
         await those.listen(lambda _, results: heard.results.extend(results), lambda _, told: heard.told.append(told))
     return heard
+
+
+def soon() -> float:
+    """When senders that are there are to begin."""
+    return time.monotonic() + 0.1
 
 
 def shots(count: int, lanes: int = 0) -> list[Shot]:

@@ -1,0 +1,202 @@
+"""The workload `http`, its options, and the verdicts of `http-load`, on real servers and a real (small) network."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from harness.api import NodeSpec, PlanView, Verdict
+from harness.testing import Finished, run_playbook
+from harness.testing.stalling import stalling_server
+from harness_traffic.http import Http
+
+pytestmark = pytest.mark.anyio
+
+NETWORK = """
+name = "http"
+duration = "3s"
+settle = "100ms"
+chain = { use = "devnet", slot_duration = "200ms", active_slot_coeff = 0.9 }
+[topology]
+layout = "full"
+validators = 1
+"""
+
+
+class Service:
+    """Answers with the status that `answer(number, path, body)` says, and remembers what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, bytes, str]] = []
+        self.status = 200
+        self.hold: Event | None = None
+        lock = Lock()
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def answer(this) -> None:
+                body = this.rfile.read(int(this.headers.get("Content-Length", "0")))
+                with lock:
+                    self.asked.append((this.command, this.path, body, this.headers.get("Authorization", "")))
+                if self.hold is not None:
+                    self.hold.wait(10)
+                this.send_response(self.status)
+                this.send_header("Content-Length", "2")
+                this.end_headers()
+                this.wfile.write(b"ok")
+
+            do_GET = do_POST = do_PUT = answer
+
+            def log_message(this, *args: object) -> None:
+                """Quiet."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    service = Service()
+    thread = Thread(target=service.server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield service
+    if service.hold is not None:
+        service.hold.set()
+    service.server.shutdown()
+    service.server.server_close()
+    thread.join()
+
+
+def plan(**changes: Any) -> PlanView:
+    nodes = (NodeSpec("validator-0", "validator", 0, 0),)
+    values = {"roles": {"validator": 1}, "nodes": nodes, "wallets": 0, "duration": 60.0, "block_interval": 2.0}
+    return PlanView(**{**values, **changes})
+
+
+def workload(**options: Any) -> Http:
+    return Http(Http.Config(**{"url": "http://h/", "rate": "10/s", **options}))
+
+
+def test_options_that_cannot_be_are_refused() -> None:
+    for wrong, why in (
+        ({"url": "ftp://x"}, "is no url"),
+        ({"url": "http://{nowhere}/"}, "{nowhere} is no place"),
+        ({"url": "http://me:secret@h/"}, "Authorization"),
+        ({"url": "http://h/a b"}, "is no url"),
+        ({"body": "${user}"}, "cannot be filled in"),
+        ({"body": "5 $"}, "cannot be filled in"),
+        ({"method": "HEAD"}, "method"),
+        ({"status": [99]}, "status"),
+        ({"headers": {"A": "b\r\nEvil: c"}}, "one line"),
+    ):
+        with pytest.raises(ValidationError, match=why.replace("{", r"\{").replace("}", r"\}")):
+            workload(**wrong)
+    assert "not in order" in workload(stages=[{"at": "5s", "rate": 1}, {"at": "2s", "rate": 1}]).check(plan())[0]
+    assert "nothing would be measured" in workload(warm_up="60s").check(plan())[0]
+    assert "nothing would be sent" in workload(rate="0/s").check(plan())[0]
+    assert workload(url="http://{endpoint}/", nodes="nobody").check(plan())
+    assert workload(url="http://elsewhere/", nodes="nobody").check(plan()) == ()
+
+
+def test_a_schedule_is_told_in_plan() -> None:
+    ramp = workload(rate="0/s", stages=[{"at": "30s", "rate": "100/s"}, {"at": "40s", "rate": "0/s", "jump": True}])
+    assert ramp.describe(plan()) == "0/s, then up to 100/s in 2 stages to http://h/, 2500 requests in all"
+
+
+async def run(rest: str, tmp_path: Path) -> Finished:
+    return await run_playbook(NETWORK + rest, tmp_path / "runs")
+
+
+def judged(finished: Finished) -> Any:
+    (state,) = finished.state.expectations.values()
+    return state
+
+
+@pytest.mark.real
+async def test_everything_is_sent_and_what_came_back_is_told(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "Bearer very-secret-token")
+    finished = await run(
+        f"""
+        [[workloads]]
+        use = "http"
+        url = "{service.url}/pay?x=1"
+        method = "POST"
+        body = '{{"n": ${{number}}, "r": "${{random}}", "cost": "$$5"}}'
+        rate = "40/s"
+        arrivals = "poisson"
+        headers = {{ Authorization = {{ env = "TOKEN" }} }}
+        """,
+        tmp_path,
+    )
+    state = judged(finished)
+    assert state.verdict == Verdict.PASS, state
+    evidence = state.evidence["http"]
+    assert evidence["offered"] == evidence["accepted"] == len(service.asked) > 70
+    assert {(method, path, who) for method, path, _, who in service.asked} == {
+        ("POST", "/pay?x=1", "Bearer very-secret-token")
+    }
+    bodies = sorted(body for _, _, body, _ in service.asked)
+    assert len(set(bodies)) == len(bodies)
+    assert b'{"n": 0, "r": "' in bodies[0]
+    assert bodies[0].endswith(b'"cost": "$5"}')
+    assert evidence["sender"]["completed"] == evidence["accepted"]
+    assert evidence["latency_seconds"]["n"] == evidence["accepted"]
+    for file in finished.directory.path.rglob("*"):
+        assert not file.is_file() or b"very-secret-token" not in file.read_bytes(), file
+    with sqlite3.connect(finished.directory.samples) as samples:
+        (offered, taken) = samples.execute("SELECT sum(offered), sum(taken) FROM load").fetchone()
+    assert offered == taken == evidence["offered"]
+
+
+@pytest.mark.real
+async def test_bad_answers_fail_with_what_was_said(service: Service, tmp_path: Path) -> None:
+    service.status = 503
+    state = judged(await run(f'[[workloads]]\nuse = "http"\nurl = "{service.url}/"\nrate = "20/s"', tmp_path))
+    assert state.verdict == Verdict.FAIL
+    assert "good answers to 0 % of 60" in state.measured
+    assert "status 503 (60×)" in state.measured
+
+
+@pytest.mark.real
+async def test_a_generator_that_could_not_send_says_so_first(service: Service, tmp_path: Path) -> None:
+    """One connection and answers that take their time: most of the load never leaves. That is no word on the server."""
+    service.hold = Event()
+    options = 'rate = "50/s"\nmax_in_flight = 1\nsubmit_timeout = "20s"'
+    workloads = f'[[workloads]]\nuse = "http"\nurl = "{service.url}/"\n{options}'
+    Thread(target=lambda: (service.hold.wait(9), service.hold.set()), daemon=True).start()  # type: ignore[union-attr]
+    state = judged(await run(workloads, tmp_path))
+    assert state.verdict == Verdict.UNKNOWN
+    assert state.measured.startswith("the generator dropped 149 of 150: the load was not as asked")
+
+
+@pytest.mark.real
+async def test_a_stall_of_the_server_is_in_the_percentiles(tmp_path: Path) -> None:
+    with stalling_server(after=1.0, stall=1.5) as url:
+        options = 'rate = "100/s"\nmax_in_flight = 1000'
+        state = judged(await run(f'[[workloads]]\nuse = "http"\nurl = "{url}"\n{options}', tmp_path))
+    assert state.verdict == Verdict.PASS
+    evidence = state.evidence["http"]
+    assert evidence["accepted"] == 300
+    assert evidence["latency_seconds"]["p90"] > 0.9
+    assert evidence["service_seconds"]["p90"] > 0.9  # each of them waited on its own connection
+
+
+@pytest.mark.real
+async def test_each_node_is_asked_in_turn(tmp_path: Path) -> None:
+    state = judged(
+        await run('[[workloads]]\nuse = "http"\nurl = "http://{endpoint}/head"\nrate = "30/s"', tmp_path),
+    )
+    assert state.verdict == Verdict.PASS, state
+    assert state.evidence["http"]["accepted"] == 90

@@ -1,0 +1,102 @@
+"""Transactions by senders of their own, on real networks: every one of them is accounted for, whatever happens."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.api import Verdict
+from harness.testing import Finished, run_playbook
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real]
+
+NETWORK = """
+name = "thin"
+duration = "{duration}"
+seed = 5
+chain = {{ use = "devnet", slot_duration = "200ms", active_slot_coeff = 0.5 }}
+[topology]
+layout = "full"
+validators = 3
+[wallets]
+count = 20
+[[workloads]]
+use = "transactions"
+{options}
+{rest}
+"""
+
+
+async def run(tmp_path: Path, options: str, rest: str = "", duration: str = "6s") -> Finished:
+    return await run_playbook(NETWORK.format(options=options, rest=rest, duration=duration), tmp_path / "runs")
+
+
+def balanced(finished: Finished) -> dict[str, Any]:
+    """The account, of which both sums hold."""
+    found: dict[str, Any] = finished.state.expectations["transaction-inclusion"].evidence["transactions"]
+    outcomes = ("accepted", "rejected", "dropped", "failed", "timed_out", "unresolved")
+    assert found["offered"] == sum(found[name] for name in outcomes), found
+    assert found["accepted"] == sum(found[name] for name in ("included", "unknown", "lost", "pending")), found
+    with sqlite3.connect(finished.directory.samples) as samples:
+        counted = Counter(dict(samples.execute("SELECT outcome, count(*) FROM submissions GROUP BY outcome")))
+        (offered,) = samples.execute("SELECT sum(offered) FROM load").fetchone()
+    for name in ("accepted", "rejected", "failed"):
+        assert counted[name] == found[name], (counted, found)
+    assert offered == found["offered"]
+    return found
+
+
+async def test_all_is_sent_and_included_and_the_balances_are_right(tmp_path: Path) -> None:
+    finished = await run(tmp_path, 'rate = "20/s"\nsenders = 2', '[[expectations]]\nuse = "balances-conserved"')
+    assert finished.outcome.verdict is Verdict.PASS, finished.outcome
+    found = balanced(finished)
+    assert found["offered"] == found["accepted"] == found["included"] == 120
+    assert found["sender"]["senders"] == 2
+    assert found["sender"]["started"] == found["sender"]["completed"] == 120
+    assert 0 < found["sender"]["cpu_seconds"] < 6
+
+
+async def test_with_nodes_killed_in_the_middle_every_one_is_accounted_for(tmp_path: Path) -> None:
+    kills = """
+    [[workloads]]
+    use = "chaos.kill"
+    min_delay = "500ms"
+    max_delay = "1s"
+    target_cooldown = "1s"
+    duration = "1s"
+    [[expectations]]
+    use = "balances-conserved"
+    """
+    finished = await run(tmp_path, 'rate = "30/s"\nsubmit_timeout = "1s"', kills, "10s")
+    found = balanced(finished)
+    assert found["offered"] == 300
+    assert found["unresolved"] == 0
+    assert found["accepted"] > 150
+    assert finished.verdict_of("balances-conserved") == Verdict.PASS
+    assert len(finished.state.faults) > 3
+
+
+async def test_few_users_and_a_high_rate_drop_what_no_user_can_send(tmp_path: Path) -> None:
+    finished = await run(tmp_path, 'rate = "2000/s"\nusers = 1', duration="3s")
+    found = balanced(finished)
+    assert found["offered"] == 6000
+    assert found["dropped"] > 1000
+    assert "dropped: no user was free" in found["reasons"]
+    state = finished.state.expectations["transaction-inclusion"]
+    assert state.verdict in (Verdict.UNKNOWN, Verdict.FAIL)
+    assert state.verdict == Verdict.FAIL or state.measured.startswith("the generator dropped")
+
+
+async def test_the_same_seed_sends_the_same_transactions(tmp_path: Path) -> None:
+    sent = []
+    for number in range(2):
+        finished = await run(tmp_path / str(number), 'rate = "20/s"\narrivals = "poisson"', duration="3s")
+        with sqlite3.connect(finished.directory.samples) as samples:
+            rows = samples.execute("SELECT intended_at, node FROM submissions ORDER BY intended_at").fetchall()
+        sent.append([(round(at - rows[0][0], 4), node) for at, node in rows])
+    assert sent[0] == sent[1]
+    assert len(sent[0]) > 30
