@@ -49,7 +49,7 @@ def _input(file: Path) -> Input:
         if not 0 <= sound <= times <= 2 or not times:
             raise ValueError("times and sound are out of range")
         return Input(str(value["kind"]), payload, str(value["id"]), times, sound)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{file} is no kept input: {error!r}") from None
 
 

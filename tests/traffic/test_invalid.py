@@ -49,6 +49,9 @@ def test_options_are_checked_against_the_plan(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(ValidationError, match="is no kept input"):
         workload(replay=str(tmp_path))
+    (tmp_path / "x.json").write_text("[" * 100_000)
+    with pytest.raises(ValidationError, match="is no kept input"):
+        workload(replay=str(tmp_path))
 
 
 Answer = Callable[[FakeClient, Transaction], Receipt]
