@@ -15,7 +15,7 @@ from harness.record.reduce import Fold
 from harness.record.state import RunState
 from harness.tui.follow import read_from
 
-FIRST_SPACING = 256
+FIRST_SPACING = 1024
 """Events between two states that are kept, as long as there are few."""
 KEPT = 512
 """States kept at most: at twice as many, every other one is let go."""
