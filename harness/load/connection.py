@@ -7,6 +7,8 @@ from typing import Any, Protocol, cast
 
 import httptools
 
+from harness.load.flight import Cargo
+
 REPLY_KEPT = 64 << 10
 """Bytes of an answer's body that are kept; the rest is read and thrown away."""
 
@@ -37,7 +39,7 @@ class Connection(asyncio.Protocol):
         self._kept = 0
         self._why = ""
         self.server = server
-        self.cargo: Any = None
+        self.cargo: Cargo = ()
         self.busy = False
         self.closing = False
 

@@ -38,7 +38,8 @@ class Taken:
 @dataclass(frozen=True, slots=True)
 class Batching:
     """Requests that are due at once for one server go together, `most` at a time, as a JSON array; an answer is matched
-    with its request by the member `id`, which is each request's serial number (JSON-RPC 2.0, section 6)."""
+    with its request by the member `id`, which is each request's serial number (JSON-RPC 2.0, section 6). With `most`
+    1, nothing goes together."""
 
     most: int
     id: str = "id"

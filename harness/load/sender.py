@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import resource
 import sys
@@ -11,41 +10,26 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from harness.load.arrivals import moments, share
 from harness.load.connection import Connection
+from harness.load.flight import Cargo, Flight, answers, is_taken
 from harness.load.job import Job, Start
 from harness.load.server import Server
 from harness.load.shots import Lanes
 from harness.load.tally import Tally, Told, count
 from harness.load.ticker import Ticker
-from harness.load.wire import Fate, Result, Shot
+from harness.load.wire import Fate, Result
 
 ON_TIME = 0.01
 """Seconds within which a request counts as sent on time."""
 HOUSEKEEPING = 0.02
 """Seconds between two looks for answers that are overdue, and between two reports of fates."""
 TELL_EVERY = 1.0
+CLOSEST = 50e-6
+"""Seconds between two alarms at least: what is due sooner waits for company."""
 REFRESH = 32
 """Requests fired on one reading of the clock."""
-
-
-class Flight:
-    """A request on its way."""
-
-    __slots__ = ("connection", "deadline", "done", "due", "fired", "server", "shot", "tried", "went_out")
-
-    def __init__(self, shot: Shot, due: float, fired: float, deadline: float) -> None:
-        self.shot = shot
-        self.due = due
-        self.fired = fired
-        self.deadline = deadline
-        self.done = False
-        self.went_out = False  # some server may have got it
-        self.tried = 0
-        self.server = -1
-        self.connection: Connection | None = None
 
 
 class Sender:
@@ -62,6 +46,7 @@ class Sender:
         self._fates: list[Result] = []
         self._servers = [Server(n, target, self, self._loop) for n, target in enumerate(job.targets)]
         self._turn = job.number  # of the next request that belongs to no lane
+        self._together: dict[int, list[Flight]] = {}  # by server: due at once, to be sent in one
         self._in_flight = 0
         self._overdue: deque[Flight] = deque()  # in the order of their deadlines
         self._tally = Tally()
@@ -185,10 +170,12 @@ class Sender:
                     self._fire(Flight(shot, due, now, now + timeout))
             offset = next(offsets, None)
         self._offset = offset
+        if self._together:
+            self._send_together()
         if offset is None:
             self._check_drained()
         else:
-            self._ticker.set(base + offset)
+            self._ticker.set(max(base + offset, now + CLOSEST))
 
     def _fire(self, flight: Flight) -> None:
         tally = self._tally
@@ -204,27 +191,48 @@ class Sender:
         if not self.job.ordered:
             lane = self._turn
             self._turn += self.job.among
-        self._dispatch(flight, lane % len(self._servers))
+        server = self._believed(lane % len(self._servers))
+        if self.job.batching is not None:
+            self._together.setdefault(server.number, []).append(flight)
+        else:
+            self._dispatch((flight,), server)
 
-    def _dispatch(self, flight: Flight, first: int) -> None:
-        """Send it to this server, or to the next one that is believed to answer."""
+    def _send_together(self) -> None:
+        """What was due at once for one server, in as few requests as it takes."""
+        batching = self.job.batching
+        assert batching is not None
+        together, self._together = self._together, {}
+        for number, flights in together.items():
+            for first in range(0, len(flights), batching.most):
+                self._dispatch(tuple(flights[first : first + batching.most]), self._servers[number])
+
+    def _believed(self, first: int) -> Server:
+        """This server, or the next one that is believed to answer."""
         servers = self._servers
         server = servers[first]
-        if server.avoided:
-            now, among = time.monotonic(), len(servers)
-            rounds = [servers[(first + step) % among] for step in range(among)]
-            server = next((one for one in rounds if not one.avoided or one.retry_due(now)), server)
-        flight.tried += 1
-        flight.server = server.number
-        server.send(flight)
+        if not server.avoided:
+            return server
+        now, among = time.monotonic(), len(servers)
+        rounds = [servers[(first + step) % among] for step in range(among)]
+        return next((one for one in rounds if not one.avoided or one.retry_due(now)), server)
 
-    def _again(self, flight: Flight, why: str) -> None:
-        """It got no answer from this server: on to the next one, if that is wanted and there is time."""
+    def _dispatch(self, cargo: Cargo, server: Server) -> None:
+        for flight in cargo:
+            flight.tried += 1
+            flight.server = server.number
+        server.send(cargo)
+
+    def _again(self, cargo: Cargo, why: str) -> None:
+        """They got no answer from this server: on to the next one, each alone, if that is wanted and there is time."""
         now = time.monotonic()
-        if self.job.resend and flight.tried < len(self._servers) and now < flight.deadline:
-            self._dispatch(flight, (flight.server + 1) % len(self._servers))
-        else:
-            self._end_flight(flight, Fate.LOST if flight.went_out else Fate.FAILED, now, reason=why)
+        for flight in cargo:
+            if flight.done:
+                continue
+            flight.connection = None
+            if self.job.resend and flight.tried < len(self._servers) and now < flight.deadline:
+                self._dispatch((flight,), self._believed((flight.server + 1) % len(self._servers)))
+            else:
+                self._end_flight(flight, Fate.LOST if flight.went_out else Fate.FAILED, now, reason=why)
 
     # Connections' owner, and servers'
 
@@ -233,50 +241,41 @@ class Sender:
         connection.server.connected(connection)
 
     def answered(self, connection: Connection, status: int, body: bytes) -> None:
-        flight, connection.cargo = connection.cargo, None
+        cargo, connection.cargo = connection.cargo, ()
         if not connection.closing:
             connection.server.free(connection)
-        if flight is None or flight.done:
-            return
         now = time.monotonic()
-        if flight.due >= self._counts_from:
-            count(self._tally.service, now - flight.fired)
-            count(self._tally.response, now - flight.due)
-        else:
-            self._tally.warming += 1
-        if self._is_taken(status, body):
-            self._end_flight(flight, Fate.TAKEN, now, status)
-        else:
-            self._tally.statuses[str(status)] += 1
-            self._end_flight(flight, Fate.READ, now, status, body)
+        if len(cargo) == 1:
+            self._read(cargo[0], now, status, body)
+        elif self.job.batching is not None:
+            for flight, part in answers(cargo, body, self.job.batching):
+                self._read(flight, now, status, part)
 
     def lost(self, connection: Connection, why: str) -> None:
-        flight, connection.cargo = connection.cargo, None
+        cargo, connection.cargo = connection.cargo, ()
         connection.server.lost(connection)
-        if flight is not None and not flight.done:
-            flight.connection = None
-            self._again(flight, why)
+        self._again(cargo, why)
 
-    def unreachable(self, flight: Flight, why: str) -> None:
+    def unreachable(self, cargo: Cargo, why: str) -> None:
         """No connection to its server could be made."""
-        if not flight.done:
-            self._again(flight, why)
+        self._again(cargo, why)
 
     # Ends
 
-    def _is_taken(self, status: int, body: bytes) -> bool:
-        taken = self.job.taken
-        if status not in taken.statuses:
-            return False
-        if not taken.pointer:
-            return True
-        try:
-            value: Any = json.loads(body)
-            for name in taken.pointer:
-                value = value[name]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return False
-        return bool(value == taken.value)
+    def _read(self, flight: Flight, now: float, status: int, body: bytes) -> None:
+        if flight.done:
+            return
+        tally = self._tally
+        if flight.due >= self._counts_from:
+            count(tally.service, now - flight.fired)
+            count(tally.response, now - flight.due)
+        else:
+            tally.warming += 1
+        if is_taken(self.job.taken, status, body):
+            self._end_flight(flight, Fate.TAKEN, now, status)
+        else:
+            tally.statuses[str(status)] += 1
+            self._end_flight(flight, Fate.READ, now, status, body)
 
     def _end_flight(
         self, flight: Flight, fate: Fate, now: float, status: int = 0, reply: bytes = b"", reason: str = ""
@@ -317,7 +316,7 @@ class Sender:
                     flight, Fate.TIMED_OUT if flight.went_out else Fate.FAILED, now, reason="no answer in time"
                 )
                 if connection is not None:
-                    connection.cargo = None
+                    connection.cargo = tuple(one for one in connection.cargo if one is not flight)
                     connection.abort("no answer in time")
         if now - self._since >= TELL_EVERY:
             self._report(now)

@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.load.connection import Connection
+from harness.load.flight import Cargo, body_of
 from harness.load.job import Target
 
 if TYPE_CHECKING:
-    from harness.load.sender import Flight, Sender
+    from harness.load.sender import Sender
 
 BACK_OFF, LONGEST_BACK_OFF = 0.1, 2.0
 """Seconds after which a server that could not be connected to is tried again: doubled each time, up to the longest."""
@@ -32,7 +33,7 @@ class Server:
         self._tls = _context(target)
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
-        self._waiting: deque[Flight] = deque()
+        self._waiting: deque[Cargo] = deque()
         self._opening: set[asyncio.Task[None]] = set()
         self._failures = 0
         self._retry_at = 0.0
@@ -45,24 +46,25 @@ class Server:
         await asyncio.gather(*(self._open() for _ in range(connections)))
         return self._why
 
-    def send(self, flight: Flight) -> None:
+    def send(self, cargo: Cargo) -> None:
         """Send it on a free connection, or on a new one once that is there."""
         idle = self._idle
         while idle:
             connection = idle.pop()
             if not connection.closing:
-                self._put(flight, connection)
+                self._put(cargo, connection)
                 return
-        self._waiting.append(flight)
+        self._waiting.append(cargo)
         task = self._loop.create_task(self._open())
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
-    def _put(self, flight: Flight, connection: Connection) -> None:
-        flight.connection = connection
-        flight.went_out = True
-        connection.cargo = flight
-        body = flight.shot.body
+    def _put(self, cargo: Cargo, connection: Connection) -> None:
+        for flight in cargo:
+            flight.connection = connection
+            flight.went_out = True
+        connection.cargo = cargo
+        body = body_of(cargo)
         connection.send(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
 
     async def _open(self) -> None:
@@ -89,9 +91,8 @@ class Server:
     def free(self, connection: Connection) -> None:
         """A connection may be used again."""
         while self._waiting:
-            flight = self._waiting.popleft()
-            if not flight.done:
-                self._put(flight, connection)
+            if cargo := tuple(flight for flight in self._waiting.popleft() if not flight.done):
+                self._put(cargo, connection)
                 return
         self._idle.append(connection)
 
@@ -130,8 +131,8 @@ class Server:
         self._failures += 1
         self._retry_at = time.monotonic() + min(LONGEST_BACK_OFF, BACK_OFF * 2 ** min(self._failures - 1, 10))
         waiting, self._waiting = self._waiting, deque()
-        for flight in waiting:
-            self._sender.unreachable(flight, why)
+        for cargo in waiting:
+            self._sender.unreachable(cargo, why)
 
 
 def _context(target: Target) -> ssl.SSLContext | None:

@@ -15,6 +15,7 @@ import httpx
 
 from harness.api import (
     Address,
+    Batching,
     Block,
     BlockHeader,
     BrokenAnswer,
@@ -201,6 +202,7 @@ class TransactionFormat(SubmissionFormat):
 
     headers = MappingProxyType({"Content-Type": "application/json"})
     taken = Taken((200,), ("result", "code"), 0)
+    batching = Batching(10)  # `max_request_batch_size`, as nodes have it by default
 
     def body(self, transaction: Transaction, serial: int) -> bytes:
         payload = base64.b64encode(transaction.payload)

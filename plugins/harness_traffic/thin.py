@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 from anyio.abc import TaskGroup
@@ -61,12 +61,14 @@ class ThinTraffic:
         nodes: Sequence[Node],
         users: Sequence[int],
         format: SubmissionFormat,
+        batch: int = 1,
     ) -> None:
         self._ctx = ctx
         self._config = config
         self._nodes = nodes
         self._users = users
         self._format = format
+        self._batch = batch
         self._tracker = ctx.tracker(ctx.component)
         self._factory = ctx.network.transactions(ctx.rng("transactions"))
         self._prepared: dict[int, Prepared] = {}
@@ -87,6 +89,7 @@ class ThinTraffic:
         config = self._config
         peak = config.profile(self._ctx.block_interval, FOR_EVER).peak
         self._ahead = int(min(MOST_AHEAD, max(LEAST_AHEAD, AHEAD * peak)))
+        batching = self._format.batching
         targets = tuple(self._target(node) for node in self._nodes)
         job = Job(
             targets,
@@ -96,7 +99,7 @@ class ThinTraffic:
             ordered=True,
             each=True,
             resend=True,
-            batching=self._format.batching,
+            batching=replace(batching, most=self._batch) if batching and self._batch > 1 else None,
         )
         self._senders = await self._ctx.keep(senders(job, config.processes(peak)))
         self._account = self._tracker.sent_by(len(self._senders))

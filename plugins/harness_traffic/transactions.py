@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import anyio
 from pydantic import Field
 
-from harness.api import Capability, Context, DefaultExpectation, PlanView, Workload
+from harness.api import Capability, Context, DefaultExpectation, PlanView, UsageError, Workload
 from harness_traffic.by_clients import ClientTraffic
 from harness_traffic.clients import ClientPool
 from harness_traffic.openloop import confess, moments
@@ -22,6 +22,11 @@ class TransactionsConfig(ScheduleConfig):
     users: int | None = Field(None, ge=1, description="how many of the wallets take part; all by default")
     first_wallet: int = Field(0, ge=0, description="the first wallet to use; two such workloads must share none")
     nodes: str = Field("all", description="pattern of the nodes to send to")
+    batch: int = Field(
+        1,
+        ge=1,
+        description="so many that are due at once go to a node in one request, where the chain has such requests",
+    )
 
 
 class Transactions(Workload[TransactionsConfig]):
@@ -62,7 +67,11 @@ class Transactions(Workload[TransactionsConfig]):
         users = chosen(ctx, config.users, config.first_wallet)
         claim(ctx, users)
         if format := ctx.network.submission_format():
-            self._thin = ThinTraffic(ctx, config, ctx.select(config.nodes), users, format)
+            batching = format.batching
+            if config.batch > 1 and (batching is None or config.batch > batching.most):
+                most = f"at most {batching.most} transactions" if batching else "one transaction"
+                raise UsageError(f"batch = {config.batch}: nodes of this chain take {most} in a request")
+            self._thin = ThinTraffic(ctx, config, ctx.select(config.nodes), users, format, config.batch)
             await self._thin.prepare()
 
     async def run(self, ctx: Context) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import ssl
@@ -18,14 +19,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from harness.errors import InfrastructureError
-from harness.load.arrivals import constant
-from harness.load.job import Job, Start, Taken, head
+from harness.load.arrivals import Profile, Segment, constant
+from harness.load.job import Batching, Job, Start, Taken, head
 from harness.load.senders import senders
 from harness.load.tally import Distribution, Tally
-from harness.load.wire import Fate, Redirect, Shot
+from harness.load.wire import NO_LANE, Fate, Redirect, Shot
 from tests.load.servers import Heard, Request, answer, run, serving, shots, soon, target
 
 pytestmark = pytest.mark.anyio
+
+
+def burst(count: int) -> Profile:
+    """So many at once, and time for them."""
+    return Profile((Segment(count * 1e-6, 1e6, 1e6), Segment(1.0, 0.0, 0.0)))
 
 
 async def at_once(request: Request) -> bytes:
@@ -257,6 +263,45 @@ async def test_what_is_behind_one_that_was_not_taken_is_void_until_a_later_epoch
     assert fates == {0: Fate.READ, 5: Fate.TAKEN, 6: Fate.TAKEN}
     assert heard.tally.unready == 17
     balances(heard)
+
+
+async def test_what_is_due_at_once_goes_in_one_request_and_each_gets_its_answer() -> None:
+    async def by_number(request: Request) -> bytes:
+        asked = json.loads(request.body)
+        replies = [
+            {"id": n["id"], "result": {"code": n["id"] % 3 == 0}} for n in (asked if type(asked) is list else [asked])
+        ]
+        return answer(body=json.dumps(list(reversed(replies)) if type(asked) is list else replies[0]).encode())
+
+    async with serving(by_number) as server:
+        job = Job(
+            (target(server.port), target(server.port, "same")),
+            Taken((200,), ("result", "code"), False),
+            each=True,
+            batching=Batching(4),
+        )
+        fed = [Shot(n, NO_LANE, 0, b'{"id": %d}' % n) for n in range(40)]
+        heard = await run(job, Start(0.0, burst(40)), fed)
+    fates = {result.serial: result.fate for result in heard.results}
+    assert fates == {n: Fate.TAKEN if n % 3 else Fate.READ for n in range(40)}
+    assert len(server.requests) < 40
+    sizes = [len(asked) if type(asked := json.loads(request.body)) is list else 1 for request in server.requests]
+    assert max(sizes) == 4
+    assert sum(sizes) == 40
+    assert json.loads(next(result.reply for result in heard.results if result.serial == 3))["id"] == 3
+    balances(heard)
+
+
+async def test_an_answer_that_fits_no_batch_is_everybodys() -> None:
+    async def confused(request: Request) -> bytes:
+        return answer(body=b'{"error": "too many"}')
+
+    async with serving(confused) as server:
+        job = Job((target(server.port),), Taken((200,), ("result",), 0), each=True, batching=Batching(50))
+        fed = [Shot(n, NO_LANE, 0, b"{}") for n in range(20)]
+        heard = await run(job, Start(0.0, burst(20)), fed)
+    assert {(result.fate, result.reply) for result in heard.results} == {(Fate.READ, b'{"error": "too many"}')}
+    assert len(heard.results) == 20
 
 
 async def test_several_senders_share_the_moments() -> None:
