@@ -322,6 +322,20 @@ async def test_a_node_as_it_was_amid_a_fault(recording: Recording) -> None:
         assert "‖ paused" in shown and "pause proven" in shown and "healed" not in shown and "stopped" not in shown
 
 
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_of_two_hundred_nodes_those_in_trouble_come_first(recording: Recording, size: tuple[int, int]) -> None:
+    app = RunApp(recording("two_hundred"))
+    async with app.run_test(size=size) as pilot:
+        await settled(app, pilot)
+        app.watching.seek(61.0)
+        app.draw()
+        await pilot.pause()
+        rows = [line for line in screen(app).splitlines() if "validator-" in line or "executor-" in line]
+        assert ["validator-12" in rows[0], "‖ paused" in rows[0]] == [True, True]
+        assert ["validator-14" in rows[1], "‖ paused" in rows[1]] == [True, True]
+        assert "executor-0" in rows[2] and "● running" in rows[2]
+
+
 async def test_the_commands_of_a_node_are_copied(recording: Recording) -> None:
     app = RunApp(recording("two_hundred"))
     async with app.run_test(size=(120, 36)) as pilot:
