@@ -11,9 +11,12 @@ from pathlib import Path
 from rich.text import Text
 
 from harness.tui.look import cut
+from harness.tui.stamps import time_of
 
 BLOCK = 1 << 20
 NEAR = 1 << 16
+UNDATED = 500
+"""Lines without a time that are looked at, one after the other, to find one with it."""
 LONGEST = 4096
 """Bytes of a line that are shown at most."""
 
@@ -59,6 +62,27 @@ class FileLines:
         if not self._near_start <= start <= end <= self._near_start + len(self._near):
             self._near_start, self._near = start, self._read(start, max(end - start, NEAR))
         return self._near[start - self._near_start : end - self._near_start].rstrip(b"\r\n")
+
+    def until(self, moment: float) -> int:
+        """How many lines there were at this moment (Unix seconds, by the clock of whoever wrote them): those that tell
+        no time have that of the line before them. Lines are taken to be in order."""
+        first, end = 0, len(self)
+        while first < end:
+            middle = (first + end) // 2
+            index, stamp = self._dated(middle, max(first, middle - UNDATED))
+            if stamp is None or stamp <= moment:
+                first = middle + 1
+            else:
+                end = index
+        return first
+
+    def _dated(self, index: int, first: int) -> tuple[int, float | None]:
+        """The last line from `first` to this one that tells a time."""
+        for one in range(index, first - 1, -1):
+            stamp = time_of(self.raw(one))
+            if stamp is not None:
+                return one, stamp
+        return first, None
 
     def heading(self, width: int) -> Text:
         return Text()

@@ -201,3 +201,19 @@ def test_a_line_without_end_is_shown_in_part_and_is_harmless(tmp_path: Path) -> 
     shown = lines.line(1, 200)
     assert shown.plain == r"\x1b[31m[bold]red[/bold]\x1b]0;title\x07" and not shown.spans
     lines.close()
+
+
+def test_lines_up_to_a_moment(tmp_path: Path) -> None:
+    """By going through them one by one, for whichever of them tell a time."""
+    for pattern in ("dddddd", "-dd--d-d--", "----", "d-----", "------d"):
+        text, told, wanted = [], None, []
+        for index, kind in enumerate(pattern * 3):
+            told = float(index) if kind == "d" else told
+            wanted.append(told)
+            text.append(f"{stamp(index)} INFO x\n" if kind == "d" else "  more\n")
+        (tmp_path / "log").write_text("".join(text))
+        lines = FileLines(tmp_path / "log")
+        lines.grow(1.0)
+        for t in (-1.0, 0.0, 2.5, 7.0, 99.0):
+            assert lines.until(BEGAN + t) == sum(one is None or one <= t for one in wanted), (pattern, t)
+        lines.close()

@@ -10,6 +10,7 @@ from rich.text import Text
 from harness.record.events import FeedChanged, NodeChanged, Recorded
 from harness.record.state import FaultState, NodeStatus, RunState
 from harness.tui.bars import chart
+from harness.tui.file_lines import FileLines
 from harness.tui.history import Track, percentile, spread
 from harness.tui.look import (
     ACCENT,
@@ -44,7 +45,7 @@ _WORD = 8
 def about(state: RunState, name: str, log_command: str, width: int) -> Text:
     """How it stands, what is known of it, and how to get at it."""
     node = state.nodes.get(name)
-    text = Text(cut(name, 60), "bold", no_wrap=True)
+    text = Text(no_wrap=True).append(cut(name, 60), "bold")
     if node is None:
         return text.append("  is not known at this moment", DIM)
     text.append("  ").append_text(of_node(node).text())
@@ -64,7 +65,7 @@ def about(state: RunState, name: str, log_command: str, width: int) -> Text:
 
 def _command(key: str, word: str, value: str) -> Text:
     """With the key that copies it."""
-    return Text(f"\n{key} ", "bold").append(f"{word:<{_WORD}}", DIM).append(value, ACCENT)
+    return Text().append(f"\n{key} ", "bold").append(f"{word:<{_WORD}}", DIM).append(value, ACCENT)
 
 
 def _facts(state: RunState, node: NodeStatus) -> dict[str, str]:
@@ -182,6 +183,23 @@ def _drawn(
     return text.append(cut(figures, width), DIM)
 
 
+class LogUntil:
+    """A source of lines: the first so many of a log."""
+
+    def __init__(self, lines: FileLines, count: int) -> None:
+        self._lines = lines
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def heading(self, width: int) -> Text:
+        return Text()
+
+    def line(self, index: int, width: int) -> Text:
+        return self._lines.line(index, width)
+
+
 class Story:
     """A source of lines: what has become of a node up to a moment, faults on it too, oldest first."""
 
@@ -213,13 +231,13 @@ def _change(recorded: Recorded) -> tuple[float, Text]:
         case NodeChanged(node, state, _, said, expected):
             look = of_node(NodeStatus(node, state=state, exits=not expected))
             why = said if said != look.word else ""
-    text = look.text()
+    text = Text().append_text(look.text())
     return recorded.t, text.append(f" {cut(why, 200)}", DIM) if why else text
 
 
 def _stage(fault: FaultState, stage: str, t: float) -> tuple[float, Text]:
     style = GOOD if stage == "healed" else BAD if stage.startswith("not-") else DOUBTFUL
-    text = Text(f"⚡ {cut(fault.fault, 30)} {stage.replace('-', ' ')}", style)
+    text = Text().append(f"⚡ {cut(fault.fault, 30)} {stage.replace('-', ' ')}", style)
     text.append(f" {cut(fault.id, 20)}", DIM)
     if fault.error and stage.startswith("not-"):
         text.append(f": {cut(fault.error, 200)}", DIM)
