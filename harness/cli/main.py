@@ -12,6 +12,7 @@ from harness.errors import ExitCode, HarnessError, SpecError
 
 _COMMANDS = {
     "run": ("harness.cli.run:run", "Run a playbook: stand up its network, load it, disturb it, judge it."),
+    "search": ("harness.cli.search:search", "Find the limit: the greatest rate at which a criterion still holds."),
     "check": ("harness.cli.check:check", "Check playbooks without running them; tells every error at once."),
     "init": ("harness.cli.init:init", "Make a project folder that runs at once."),
     "inventory": (
