@@ -15,13 +15,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.events import Click, Resize
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from harness.control.client import ControlClient, ControlError
 from harness.control.protocol import FaultRequest
 from harness.record.events import Recorded, RunStarted
 from harness.record.rundir import RunDirectory
 from harness.record.state import RunState
+from harness.tui.key_line import KeyLine
 from harness.tui.keys import KeysInTurn
 from harness.tui.lines import Lines
 from harness.tui.log_panel import LogPanel
@@ -121,7 +121,8 @@ class RunApp(KeysInTurn[int]):
         Binding("x", "export", "Export", show=False),
         Binding("t", "light", "Light or dark", show=False),
         Binding("question_mark", "help", "Help"),
-        Binding("q,ctrl+c", "leave", "Leave", priority=True),
+        Binding("q", "leave", "Leave", priority=True),
+        Binding("ctrl+c", "leave", "Leave", priority=True, show=False),
     ]
 
     def __init__(
@@ -164,7 +165,7 @@ class RunApp(KeysInTurn[int]):
                 yield Panel(_expectations, id="checks", title="3 expectations")
             yield LogPanel(self.merged, id="log")
         yield TimelinePanel(self._timeline, id="timeline")
-        yield Footer()
+        yield KeyLine()
 
     def _timeline(self, moment: Moment, width: int, height: int) -> Text:
         return timeline.timeline(moment, self.watching.latest, width, height)
