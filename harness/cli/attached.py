@@ -16,9 +16,8 @@ import click
 from harness.cli.options import open_project, open_registry
 from harness.errors import ExitCode
 from harness.record.journal import read_journal
-from harness.record.reduce import reduce
+from harness.record.reduce import reduce_all
 from harness.record.rundir import RunDirectory
-from harness.record.state import RunState
 
 
 def has_screen() -> bool:
@@ -116,9 +115,8 @@ def _summarize(runs: Sequence[RunDirectory]) -> None:
     out: IO[str] = sys.stdout
     states = []
     for directory in runs:
-        state, journal = RunState(), read_journal(directory.journal)
-        for recorded in journal:
-            state = reduce(state, recorded)
+        journal = read_journal(directory.journal)
+        state = reduce_all(journal)
         states.append(state)
         render_summary(summarize(state, directory, skipped=journal.skipped), console_for(out))
     if len(runs) > 1:
