@@ -1,5 +1,4 @@
-"""Makes the pictures of the terminal, or some: `python docs/pictures/make.py [NAME …]`. The runs are real ones, recorded
-for tests."""
+"""Makes pictures of the terminal: `python docs/pictures/make.py [NAME …]`. The runs are real, recorded for tests."""
 
 from __future__ import annotations
 

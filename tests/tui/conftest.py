@@ -16,12 +16,14 @@ Recording = Callable[[str], RunDirectory]
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Recording:
-    """The directory of a run that was recorded, without its nodes' logs."""
+    """The directory of a run that was recorded, with those of its nodes' logs that were."""
 
     def make(name: str) -> RunDirectory:
         directory = RunDirectory(tmp_path / f"2026-01-31T12-00-00-{name}-7f3a")
         directory.logs.mkdir(parents=True)
         directory.journal.write_bytes(gzip.decompress((JOURNALS / f"{name}.jsonl.gz").read_bytes()))
+        for log in (JOURNALS / name).glob("*.log"):
+            directory.log(log.stem).write_bytes(log.read_bytes())
         return directory
 
     return make

@@ -1,4 +1,5 @@
-"""Makes a test's journal of a real run's: `python tests/tui/record.py RUN > tests/tui/journals/NAME.jsonl.gz`.
+"""Makes a test's journal of a real run's: `python tests/tui/record.py RUN > tests/tui/journals/NAME.jsonl.gz`. Logs of
+nodes lie as they are in the folder NAME beside it.
 
 Where it was recorded is left out: paths and the commands that were run on machines. Times are told to the
 millisecond, which makes a file half as big."""

@@ -48,8 +48,9 @@ def about(state: RunState, name: str, log_command: str, width: int) -> Text:
     text = Text(no_wrap=True).append(cut(name, 60), "bold")
     if node is None:
         return text.append("  is not known at this moment", DIM)
-    text.append("  ").append_text(of_node(node).text())
-    if node.why:
+    look = of_node(node)
+    text.append("  ").append_text(look.text())
+    if node.why and node.why != look.word:
         text.append(f" ({cut(node.why, 80)})", DIM)
     for line in _wrapped([f"{key} {cut(value, 40)}" for key, value in _facts(state, node).items()], width):
         text.append(f"\n{line}")

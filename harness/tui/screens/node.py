@@ -10,10 +10,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from harness.tui.file_lines import FileLines
+from harness.tui.key_line import KeyLine
 from harness.tui.lines import Lines
+from harness.tui.moment import Moment
 from harness.tui.panel import Panel
 from harness.tui.panels import node as panels
 from harness.tui.trail import Trail
@@ -58,7 +60,7 @@ class NodeScreen(ModalScreen[None]):
             with Container(id="node-texts"):
                 yield Lines("what became of it", id="node-story", follow=True)
                 yield Lines("log", id="node-log", follow=True)
-            yield Footer()
+            yield KeyLine()
 
     def on_mount(self) -> None:
         self.query_one("#node-log", Lines).focus()
@@ -103,6 +105,14 @@ class NodeScreen(ModalScreen[None]):
         more = self.grow()
         self.set_timer(0.001 if more else GROW_EVERY, self._tick)
 
+    def _end(self, moment: Moment) -> int:
+        """How many lines of its log there were at that moment."""
+        assert self._lines is not None
+        if self.app.watching.shows_all:
+            return len(self._lines)
+        node = self.app.watching.latest.nodes.get(self.node)
+        return self._lines.until(moment.state.began + moment.t + (node.clock_correction if node is not None else 0.0))
+
     def grow(self) -> bool:
         """Read on, and show what there is; whether there is more."""
         assert self._lines is not None and self._trail is not None
@@ -114,7 +124,7 @@ class NodeScreen(ModalScreen[None]):
         if text.markup != self._about:  # what is selected in it stays so
             self._about = text.markup
             about.update(text)
-        self.query_one("#node-log", Lines).show(self._lines)
+        self.query_one("#node-log", Lines).show(panels.LogUntil(self._lines, self._end(moment)))
         self.query_one("#node-story", Lines).show(panels.Story(self._trail, moment))
         for panel in self.query(Panel):
             if panel.display:
