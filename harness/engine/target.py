@@ -63,6 +63,7 @@ class Target:
         if all(node.adoption is None for node in nodes):
             problems += refused(plan)
         reachable = [report for report in reports if not report.problems]
+        problems += await anyio.to_thread.run_sync(_unprovided, plan, nodes, reachable)  # chains look at their files
         there: dict[str, set[str]] = {}
         for node in nodes:
             there.setdefault(node.host.name, set()).add(node.spec.name)
@@ -82,6 +83,19 @@ class Target:
         where = self.inventory.where(host) if host in self.inventory.hosts else SourceRef(self.inventory.source)
         more = f" (and {len(also)} more)" if also else ""
         return Problem(where.file, where.line, where.column, "", f"{self.deployer.name}: host {host}{more}: {text}")
+
+
+def _unprovided(plan: Plan, nodes: Sequence[PlannedNode], reports: Sequence[HostReport]) -> list[Problem]:
+    """What nodes need on such machines, as far as these say what they are, and is not to be had here."""
+    deployed_to = {node.host.name for node in nodes if node.adoption is None}
+    where, told = plan.playbook.chain.where, dict[str, None]()
+    for facts in (report.facts for report in reports if report.host in deployed_to):
+        try:
+            if facts is not None:
+                plan.chain.artifacts(facts)
+        except UsageError as error:
+            told[str(error)] = None
+    return [Problem(where.file, where.line, where.column, "chain", why) for why in told]
 
 
 def _without(

@@ -60,6 +60,7 @@ from harness.api import (
     Transaction,
     TransactionFactory,
     Unreachable,
+    UsageError,
     Wallet,
     hookimpl,
 )
@@ -211,7 +212,7 @@ class FakeDeployer(Deployer[FakeDeployerConfig]):
     capabilities = frozenset({MachineCapability.NODE_CONTROL, MachineCapability.PAUSE})
 
     async def inspect(self, nodes: Sequence[PlannedNode], chain: Chain[Any], access: Access) -> Sequence[HostReport]:
-        return [HostReport(name, self.capabilities) for name in sorted({node.host.name for node in nodes})]
+        return [HostReport(name, self.capabilities, facts=FACTS) for name in sorted({node.host.name for node in nodes})]
 
     @asynccontextmanager
     async def deploy(self, request: DeployRequest) -> AsyncIterator[Deployment]:
@@ -262,7 +263,7 @@ class FakeDeployment(Deployment):
 class FakeChainConfig(Config):
     """`interval`: time from block to block. What is to go wrong: nodes that `never_answer`, that `stall` for good
     at a height, or that `exit_at` one; `once` ones never answer again once they were restarted; `deaf` ones ignore the
-    stop signal."""
+    stop signal; `not_installed`, what they need is not to be had."""
 
     interval: Duration = 0.02
     never_answer: tuple[str, ...] = ()
@@ -271,6 +272,7 @@ class FakeChainConfig(Config):
     once: tuple[str, ...] = ()
     deaf: tuple[str, ...] = ()
     lose_transactions: bool = False
+    not_installed: bool = False
 
 
 class FakeChain(Chain[FakeChainConfig]):
@@ -287,6 +289,8 @@ class FakeChain(Chain[FakeChainConfig]):
         return Timing(self.config.interval, finality_depth=2)
 
     def artifacts(self, facts: Facts) -> Sequence[Artifact]:
+        if self.config.not_installed:
+            raise UsageError(f"the fake node is not to be had for {facts.system}")
         return (Artifact("fake-node", b"fake", executable=True),)
 
     def network(self, spec: NetworkSpec) -> FakeNetwork:

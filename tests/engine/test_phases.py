@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from typing import Any
 
@@ -85,6 +86,12 @@ async def test_a_deployer_that_fails(run_fake: Any) -> None:
     finished = await run_fake(options={"fail_deploy": True})
     assert (finished.outcome.exit_code, finished.outcome.verdict) == (ExitCode.INFRASTRUCTURE, "unknown")
     assert finished.directory.result.exists()
+
+
+async def test_what_nodes_need_and_is_not_to_be_had_is_told_in_plan(run_fake: Any) -> None:
+    finished = await run_fake(chain="not_installed = true")
+    assert finished.outcome.exit_code == ExitCode.USAGE and finished.state.phases == ()
+    assert re.search(r":\d+:\d+: chain: the fake node is not to be had for Linux", finished.outcome.reason)
 
 
 async def test_nodes_that_never_answer(run_fake: Any) -> None:
