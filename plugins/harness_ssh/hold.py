@@ -138,18 +138,26 @@ class Hold:
         return self._ended.is_set()
 
     async def _connect_again(self) -> None:
-        async for attempt in stamina.retry_context(
-            on=_may_come_back, attempts=None, timeout=self._spec.lease, wait_initial=0.2, wait_max=5.0, wait_jitter=0.3
-        ):
-            with attempt:
-                transport = await agents.start(self._pool, self.host)
-                await self.client.reattach(transport)
-                self._transport = transport
+        """Raises MachineLost, at the latest when the machine's lease must be over, also in the middle of trying."""
+        why = "no answer in time"
+
+        def may_come_back(error: Exception) -> bool:
+            nonlocal why
+            again = may_pass(error) and not isinstance(error, KeeperGone)
+            why = agents.told(self.host, error) if again else why
+            return again
+
+        with anyio.move_on_after(self._spec.lease):
+            async for attempt in stamina.retry_context(
+                on=may_come_back, attempts=None, timeout=None, wait_initial=0.2, wait_max=5.0, wait_jitter=0.3
+            ):
+                with attempt:
+                    transport = await agents.start(self._pool, self.host)
+                    await self.client.reattach(transport)
+                    self._transport = transport
+            return
+        raise MachineLost(why)
 
     def _unreachable(self, why: str) -> str:
         until = time.strftime("%H:%M:%S", time.localtime((self._seen or time.time()) + self._spec.lease))
         return f"{self.host.name} cannot be reached ({why}): its lease ends what the run has there, at {until}"
-
-
-def _may_come_back(error: Exception) -> bool:
-    return may_pass(error) and not isinstance(error, KeeperGone)

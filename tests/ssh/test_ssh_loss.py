@@ -11,9 +11,11 @@ import anyio
 import pytest
 from anyio.abc import ByteStream, SocketAttribute
 
-from harness.api import HostSpec, TeardownError
-from harness_ssh import heart
+from harness.api import Access, HostSpec, MachineLost, TeardownError
+from harness_agent import KeeperSpec
+from harness_ssh import agents, heart
 from harness_ssh.deployer import SshConfig, SshDeployer
+from harness_ssh.hold import Hold
 from harness_ssh.pool import Pool, SshSettings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
@@ -72,6 +74,26 @@ async def test_after_its_lease_a_machine_has_cleaned_itself(kit: Any) -> None:
     assert await SshDeployer(SshConfig()).clean("run", kit.run_dir()) == []
     assert await SshDeployer(SshConfig()).clean("run", kit.run_dir()) == []
     assert not (kit.run_dir() / "machines.json").exists()
+
+
+async def test_a_machine_that_answers_by_silence_is_given_up_when_its_lease_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However long an attempt may take."""
+    tries: list[str] = []
+
+    async def start(pool: Pool, host: HostSpec) -> None:
+        tries.append(host.name)
+        if len(tries) == 1:
+            raise MachineLost(f"{host.name}: it did not answer as an SSH server does")
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(agents, "start", start)
+    hosts = [HostSpec("a", {})]
+    held = Hold(hosts[0], Pool(hosts, SshSettings(), 1), Access(), KeeperSpec("run", "me@here", lease=1.0))
+    with anyio.fail_after(20), pytest.raises(MachineLost, match="^it did not answer as an SSH server does$"):
+        await held._connect_again()
+    assert tries == ["a", "a"]
 
 
 async def test_a_loop_that_stands_still_is_not_dead(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
