@@ -64,7 +64,10 @@ class NodeScreen(ModalScreen[None]):
 
     def on_mount(self) -> None:
         self.query_one("#node-log", Lines).focus()
-        self._tick()
+        self.call_after_refresh(self._tick)  # when it is known how much room there is
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self.grow)
 
     def on_unmount(self) -> None:
         if self._lines is not None:
@@ -116,6 +119,8 @@ class NodeScreen(ModalScreen[None]):
     def grow(self) -> bool:
         """Read on, and show what there is; whether there is more."""
         assert self._lines is not None and self._trail is not None
+        if not self.is_attached:
+            return False  # it has been closed
         more = self._lines.grow(GROW_FOR)
         more = self._trail.grow(GROW_FOR) or more
         moment = self.app.watching.moment
