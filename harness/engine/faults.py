@@ -5,30 +5,24 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from pathlib import PurePosixPath
-from random import Random
 from typing import Any
 
 import anyio
 import anyio.to_thread
 
-from harness.clock import Clock
 from harness.engine.budget import EXCEED, FaultBudget, Toll, what
 from harness.engine.ledger import Ledger
 from harness.engine.patience import Patience
-from harness.engine.plan import RecordedFaults
 from harness.engine.seed import derive
+from harness.engine.stage import InjectionContext, Stage
 from harness.engine.tasks import plain
 from harness.engine.wiring import Wiring
 from harness.errors import FaultError, HarnessError
 from harness.plugin.contract.base import Config
-from harness.plugin.contract.chain import Artifact, Chain, Network
 from harness.plugin.contract.context import FaultControl
-from harness.plugin.contract.fault import Fault, FaultContext, FaultRecord, FaultTurn, Proof, Reach, Throughput
+from harness.plugin.contract.fault import Fault, FaultContext, FaultRecord, FaultTurn, Proof
 from harness.plugin.contract.node import Node, NodeState
 from harness.record.events import Event, FaultSkipped, FaultsScheduled, FaultStaged
-from harness.spec.links import Flow, LinkShape
-from harness.spec.topology import Link
 
 HEAL_WITHIN = 120.0
 """Seconds after which a healing that does not end is given up: teardown must come."""
@@ -73,66 +67,6 @@ LATE = "late"
 _HEALED = {True: "healed", None: "healing-unproven", False: "not-healed"}
 
 
-class InjectionContext(FaultContext):
-    """One injection's view of the run."""
-
-    def __init__(
-        self,
-        id: str,
-        targets: Sequence[Node],
-        stage: Stage,
-        wiring: Wiring,
-        rng: Random,
-        absent: Callable[[], Sequence[str]],
-    ) -> None:
-        self.targets = targets
-        self.nodes = stage.nodes
-        self.links = wiring.links
-        self.chain = stage.chain
-        self.network = stage.network
-        self.clock = stage.clock
-        self.rng = rng
-        self._id = id
-        self._wiring = wiring
-        self._absent = absent
-
-    @property
-    def absent(self) -> Sequence[str]:
-        return self._absent()
-
-    async def shape(self, shapes: Mapping[Flow, LinkShape]) -> None:
-        await self._wiring.shape(self._id, shapes)
-
-    def shaped_by_others(self) -> Mapping[Flow, LinkShape]:
-        return self._wiring.others(self._id)
-
-    async def reach(self, links: Iterable[Link], patience: float) -> Mapping[Link, Reach]:
-        return await self._wiring.reach(links, patience)
-
-    async def throughput(self, links: Iterable[Link], size: int, patience: float) -> Mapping[Link, Throughput]:
-        return await self._wiring.throughput(links, size, patience)
-
-    async def provide(self, node: Node, artifact: Artifact) -> PurePosixPath:
-        return await self._wiring.provide(node, artifact)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Stage:
-    """What faults happen on."""
-
-    chain: Chain[Any]
-    network: Network
-    nodes: Mapping[str, Node]
-    clock: Clock
-    seed: int
-    recorded: RecordedFaults | None = None
-
-    @property
-    def schedule_seed(self) -> int:
-        """What fixes the draws of faults that are turns of a schedule: of that which is played."""
-        return self.seed if self.recorded is None else self.recorded.seed
-
-
 class Faults(FaultControl):
     """Keeps the run's faults: on disk in the ledger, in the journal, and as history for expectations.
 
@@ -158,6 +92,7 @@ class Faults(FaultControl):
         self._fail = fail
         self._count = 0
         self._absent: dict[str, str] = {}  # node that is not in the network → the record of that
+        self._coming: dict[str, str] = {}  # node that a fault brings into the network, until that is proven → the fault
         self._records: dict[str, FaultRecord] = {}
         self._doubts: list[tuple[str, str]] = []
         self._held: dict[str, Toll] = {}  # fault → what it takes while it holds
@@ -212,9 +147,35 @@ class Faults(FaultControl):
         self._held[id] = Toll(downs)
         self._records[id] = FaultRecord(id, fault, (name,), by, injected_at=since, proven=True, downs=downs)
 
+    def _has_taken(self, one: _Injection) -> None:
+        """Who was stopped by a fault after which nodes are gone is absent from now on."""
+        since = self._records[one.id].injected_at
+        for name in one.fault.gone(one.names):
+            if since is not None and self._stage.nodes[name].state is NodeState.STOPPED:
+                self._leaves(name, one.fault.name, one.by, since)
+
     def refuses(self, fault: Fault[Any], targets: Sequence[Node]) -> str:
         names = [node.name for node in targets]
-        return self._budget.refuses(what(fault, names), self._budget.toll(fault, names), self._holding, self._dead)
+        toll = self._budget.toll(fault, names)
+        if coming := ", ".join(sorted(self._budget.lost(toll) & self._coming.keys())):
+            return f"{coming} is joining the network, by another fault"
+        try:
+            fault.comes(names, self._absent_for(""))
+        except FaultError as error:
+            return str(error)
+        return self._budget.refuses(what(fault, names), toll, self._holding, self._dead)
+
+    def _absent_for(self, fault: str) -> Sequence[str]:
+        """Who is absent and is not brought back by another fault; whom this one brings back comes first."""
+        there = [name for name in self._absent if self._coming.get(name, fault) == fault]
+        return sorted(there, key=lambda name: name not in self._coming)
+
+    def _has_brought(self, fault: str) -> None:
+        """Whom it has brought are nodes like any other from now on."""
+        if mine := [name for name, of in self._coming.items() if of == fault]:
+            for name in mine:
+                del self._coming[name]
+            self._tell_over()
 
     @property
     def _holding(self) -> Toll:
@@ -280,12 +241,13 @@ class Faults(FaultControl):
         stage = self._stage
         # What a turn draws is its own, whatever number of faults came before it.
         rng = derive(stage.seed, by, id) if turn is None else derive(stage.schedule_seed, by, f"turn {turn}")
-        context = InjectionContext(id, targets, stage, self._wiring, rng, lambda: self.absent)
+        context = InjectionContext(id, targets, stage, self._wiring, rng, lambda: self._absent_for(id))
         one = _Injection(id, fault, context, by, turn, self._emit)
         if why := self.refuses(fault, targets):
             raise one.failed("is not allowed", why)
         toll, before = self._budget.toll(fault, one.names), self._holding | Toll(self._dead)
         self._held[one.id] = toll  # before anything is awaited: who comes now must see it
+        self._coming |= dict.fromkeys(fault.comes(one.names, self._absent_for("")), one.id)
         downs = toll.down | (self._budget.lost(before | toll) - self._budget.lost(before))
         self._records[one.id] = FaultRecord(one.id, fault.name, one.names, by, downs=downs)
         if turn is not None:
@@ -297,10 +259,12 @@ class Faults(FaultControl):
             async with self._healing(one):
                 self._update(one, injected_at=self._clock.now())
                 await self._inject(one)
+                self._has_brought(one.id)
                 yield self._records[one.id]
                 await self._prove(one, "did not hold")
         finally:
             self._held.pop(one.id, None)
+            self._has_brought(one.id)
             self._tell_over()
 
     async def _inject(self, one: _Injection) -> None:
@@ -346,15 +310,14 @@ class Faults(FaultControl):
         self._unhealed[one.id] = one
         with anyio.move_on_after(HEAL_WITHIN) as limit:
             await self._attempt(one, lambda: one.fault.heal(one.context), "not-healed", "was not healed")
-            record = self._records[one.id]
-            if record.proven and record.injected_at is not None:
-                for name in one.fault.gone(one.names):
-                    self._leaves(name, record.fault, record.by, record.injected_at)
             self._update(one, healed_at=self._clock.now())
-            async with self._patience.until_hurried() as unhurried:
-                proof = await self._attempt(
-                    one, lambda: one.fault.prove_healed(one.context), "not-healed", "was not healed"
-                )
+            try:
+                async with self._patience.until_hurried() as unhurried:
+                    proof = await self._attempt(
+                        one, lambda: one.fault.prove_healed(one.context), "not-healed", "was not healed"
+                    )
+            finally:
+                self._has_taken(one)  # not before: who is absent may be brought back at once
             if unhurried.cancelled_caught:
                 one.stage("not-healed", error="nobody waited for the proof")
                 del self._unhealed[one.id]

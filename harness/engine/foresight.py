@@ -48,13 +48,13 @@ def _refused_steps(plan: Plan, budget: FaultBudget) -> Iterator[Problem]:
     for step in plan.steps:
         use = step.use
         if use.action == "heal":
-            absent = _after(plan, next(one for one in plan.steps if one.use.name == use.what), absent)
+            absent += _gone(plan, next(one for one in plan.steps if one.use.name == use.what))
             held.pop(use.what, None)
         if (component := step.disturbs) is None:
             continue
         fault, targets = component.make(), _targets(plan, step)
         try:
-            toll = budget.toll(fault, targets)
+            toll, come = budget.toll(fault, targets), fault.comes(targets, absent)
         except Exception as error:  # noqa: BLE001 - as above
             yield _problem(use.where, use.label, _failed(error))
             continue
@@ -63,18 +63,17 @@ def _refused_steps(plan: Plan, budget: FaultBudget) -> Iterator[Problem]:
             too_many = not budget.allows(budget.lost(toll | others))
             hint = EXCEED if too_many else "heal that first, or choose other targets"
             yield _problem(use.where, use.label, why, hint)
-        elif use.hold is None:
+            continue
+        absent = [name for name in absent if name not in come]
+        if use.hold is None:
             held[use.name or use.label] = toll
         else:
-            absent = _after(plan, step, absent)
+            absent += _gone(plan, step)
 
 
-def _after(plan: Plan, step: PlannedStep, absent: list[str]) -> list[str]:
-    """Who is not in the network when the fault of a step is over."""
-    assert step.disturbs is not None
-    fault, targets = step.disturbs.make(), _targets(plan, step)
-    come = fault.comes(targets, absent)
-    return [name for name in absent if name not in come] + sorted(fault.gone(targets))
+def _gone(plan: Plan, step: PlannedStep) -> list[str]:
+    """Who has left the network when the fault of a step is over."""
+    return sorted(step.disturbs.make().gone(_targets(plan, step))) if step.disturbs is not None else []
 
 
 def _targets(plan: Plan, step: PlannedStep) -> tuple[str, ...]:

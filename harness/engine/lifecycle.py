@@ -16,7 +16,7 @@ from harness.engine.beginning import places, run_started
 from harness.engine.budget import budget_of
 from harness.engine.clocks import Clocks
 from harness.engine.context import RunShared
-from harness.engine.faults import Faults, Stage
+from harness.engine.faults import Faults
 from harness.engine.holding import HeldDeployment
 from harness.engine.ledger import Ledger
 from harness.engine.nodes import ManagedNode, NodeHost, ReachedNode
@@ -26,6 +26,7 @@ from harness.engine.plan import Plan
 from harness.engine.prepare import TaskOutcome, prepare
 from harness.engine.recorder import Recorder
 from harness.engine.runner import Runner
+from harness.engine.stage import Stage
 from harness.engine.steering import Steering
 from harness.engine.target import Target
 from harness.engine.tasks import all_of, plain

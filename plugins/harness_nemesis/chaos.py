@@ -88,11 +88,20 @@ class Nemesis(Workload[ChaosConfigT]):
 
     def check(self, ctx: PlanView) -> Sequence[str]:
         complaints = [*ctx.unmatched("targets", self.config.targets)]
-        for choice in self.choices():
-            fault = choice.fault(choice.config)
+        late = [node.name for node in ctx.nodes if node.late]
+        faults = [choice.fault(choice.config) for choice in self.choices()]
+        for fault in faults:
             complaints += fault.check(ctx)
-            if not complaints and not fault.choose(self._there(ctx), Random(0)):
+            if complaints:
+                continue
+            targets = fault.choose(self._there(ctx), Random(0))
+            if not targets:
                 complaints.append(f'targets: of "{self.config.targets}" nobody can be chosen for {fault.name}')
+            elif not any(other.gone(targets) for other in faults if other.name != fault.name):
+                try:
+                    fault.comes(targets, late)
+                except FaultError as error:
+                    complaints.append(f"{fault.name}: {error}")
         if ctx.duration <= self.config.min_delay:
             complaints.append(
                 f"the first fault comes after min_delay ({format_duration(self.config.min_delay)}), when the "
@@ -166,7 +175,7 @@ def _objection(ctx: Context, turn: FaultTurn) -> str:
     if ctx.clock.now() >= ctx.deadline:
         return "the drive is over"
     if not turn.targets:
-        return "too few nodes are free: the others are cooling down"
+        return "too few nodes are free, or absent ones to come: the others are cooling down"
     for name in turn.targets:
         if ctx.nodes[name].state is not NodeState.RUNNING:
             return f"{name} does not run: it is {ctx.nodes[name].state}"

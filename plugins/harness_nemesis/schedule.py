@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from harness.api import Config, Fault, FaultTurn
+from harness.api import Config, Fault, FaultError, FaultTurn
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,10 @@ def schedule(
         choice = choices[0] if len(choices) == 1 else rng.choices(choices, [one.weight for one in choices])[0]
         fault = choice.fault(choice.config)
         targets = tuple(fault.choose(free, rng))
-        come = fault.comes(targets, absent)
+        try:
+            come = fault.comes(targets, absent)
+        except FaultError:  # nobody is there to come
+            targets, come = (), ()
         absent = [name for name in absent if name not in come] + sorted(fault.gone(targets))
         free_from |= dict.fromkeys((*targets, *come), at + choice.duration + pace.cooldown)
         turns.append(FaultTurn(at, choice.fault, choice.config, targets, choice.duration))

@@ -90,22 +90,44 @@ async def test_who_has_left_cannot_be_disturbed(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-async def test_who_is_there_cannot_join(tmp_path: Path) -> None:
-    finished, _ = await run(tmp_path, '[[steps]]\nfault = "join"\ntargets = "executor-0"\nhold = "0s"\n')
-    assert finished.outcome.exit_code is ExitCode.INFRASTRUCTURE
-    assert "executor-0 is in the network already; absent: executor-1" in finished.outcome.reason
+@pytest.mark.parametrize(("fault", "target"), [("churn", "executor-0"), ("join", "executor-1")])
+async def test_who_has_come_may_be_dead_when_that_is_over(tmp_path: Path, fault: str, target: str) -> None:
+    """It is another fault that holds it then, and that one's matter."""
+    come = f'[[steps]]\nname = "come"\nfault = "{fault}"\ntargets = "{target}"\n'
+    kill = '[[steps]]\nname = "kill"\nfault = "kill"\ntargets = "executor-1"\n'
+    heal = '[[steps]]\nheal = "come"\n[[steps]]\nheal = "kill"\n'
+    finished, events = await run(tmp_path, come + kill + heal)
+    assert finished.outcome.exit_code is ExitCode.PASS, finished.outcome.reason
+    assert faults(events)[-2:] == [(fault, "healed"), ("kill", "healed")]
 
 
-@pytest.mark.real
-async def test_nobody_to_come_is_one_problem_and_not_two(tmp_path: Path) -> None:
-    """What was never begun has nothing to be healed."""
-    join = '[[steps]]\nfault = "join"\ntargets = "executor-1"\nhold = "0s"\n'
-    churn = '[[steps]]\nfault = "churn"\ntargets = "executor-0"\nhold = "0s"\n'
-    finished, events = await run(tmp_path, join + churn)
-    assert finished.outcome.exit_code is ExitCode.INFRASTRUCTURE
-    assert "there is no node to come in the place of" in finished.outcome.reason
-    assert "not healed" not in finished.outcome.reason and "\n" not in finished.outcome.reason
-    assert faults(events)[-1] == ("churn", "healed")
+@pytest.mark.parametrize(
+    ("rest", "path", "complaint"),
+    [
+        ('[[steps]]\nfault = "join"\ntargets = "executor-0"\n', "step 1", "executor-0 is in the network already"),
+        (
+            '[[steps]]\nfault = "join"\ntargets = "executor-1"\n[[steps]]\nfault = "churn"\ntargets = "executor-0"\n',
+            "step 2",
+            "there is no node to come in the place of executor-0",
+        ),
+        (
+            '[[workloads]]\nuse = "chaos.churn"\nmin_delay = "1s"\ntargets = "validator"\n',
+            "workloads[0]",
+            "churn: there is no node to come in the place of validator-",
+        ),
+    ],
+)
+async def test_who_cannot_come_is_told_in_plan(tmp_path: Path, rest: str, path: str, complaint: str) -> None:
+    text = PLAYBOOK.format(rest=rest, duration="6s")
+    if "chaos" in rest:
+        text = text.replace('late = "executor-1"\n', "")
+    try:
+        finished = await run_playbook(text, tmp_path, Registry())
+        code, told = finished.outcome.exit_code, finished.outcome.reason
+    except SpecError as error:
+        code, told = error.exit_code, f"{error.problems[0].path}: {error.problems[0].message}"
+        assert error.problems[0].line > 0
+    assert code is ExitCode.USAGE and complaint in told and path in told, told
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, cast
 import pytest
 
 from harness.api import Deployer, Fault, FaultContext, HostSpec, Link, Machine, SystemClock
-from harness.engine.faults import InjectionContext, Stage
+from harness.engine.stage import InjectionContext, Stage
 from harness.engine.wiring import Wiring
 from harness.testing.contracts.base import DeployerSuite
 from harness.testing.contracts.bench import Bench, Net

@@ -81,8 +81,8 @@ class FaultContext(ABC):
     @property
     @abstractmethod
     def absent(self) -> Sequence[str]:
-        """Nodes that are not in the network, and that no fault will bring back: late ones that were not started yet,
-        then those that have left it, longest first."""
+        """Nodes that are not in the network, and that no other fault is to bring back: late ones that were not started
+        yet, then those that have left it, longest first."""
 
     @abstractmethod
     async def shape(self, shapes: Mapping[Flow, LinkShape]) -> None:
@@ -141,7 +141,9 @@ class Fault(Plugin[ConfigT], ABC):
         return frozenset()
 
     def comes(self, targets: Sequence[str], absent: Sequence[str]) -> Sequence[str]:
-        """Which nodes that were not in the network are in it when this is over: none, unless it says otherwise."""
+        """Which of the absent nodes it brings into the network: none, unless it says otherwise. Until it is proven to
+        be there, no other fault takes these out or brings them. Pure. Raises FaultError where they are too few for it,
+        or others than are wanted."""
         return ()
 
     @abstractmethod
