@@ -15,6 +15,7 @@ from harness.api import (
     Config,
     Fault,
     FaultContext,
+    FaultError,
     HarnessError,
     InfrastructureError,
     MachineCapability,
@@ -65,6 +66,8 @@ class CpuStress(Fault[CpuStressConfig]):
         return frozenset()
 
     async def inject(self, ctx: FaultContext) -> None:
+        if gone := await self._gone(ctx):
+            raise FaultError(f"{', '.join(gone)} does not run: there is nothing to take CPU time from")
         for node in ctx.targets:
             if node.name not in self._working or self._working[node.name].done():
                 self._working[node.name] = asyncio.create_task(self._work(node, ctx.clock))
@@ -95,9 +98,13 @@ class CpuStress(Fault[CpuStressConfig]):
         return node.pid if done.returncode == 0 else 0
 
     async def prove(self, ctx: FaultContext) -> Proof:
-        """Whether all of them are there and, together, get some time of the CPU within a second."""
+        """Whether all of them are there and, together, get some time of the CPU within a second. Where a node has ended
+        since, by itself or by another fault, it cannot be told."""
         wanted = self.config.workers
-        return await self._seen(ctx, lambda one: one["running"] == wanted and one["cpu_seconds_in_one"] > 0.0)
+        proof = await self._seen(ctx, lambda one: one["running"] == wanted and one["cpu_seconds_in_one"] > 0.0)
+        if gone := await self._gone(ctx):
+            return Proof(None, {**proof.seen, "ended": gone})
+        return proof
 
     async def heal(self, ctx: FaultContext) -> None:
         for task in self._working.values():
@@ -116,6 +123,9 @@ class CpuStress(Fault[CpuStressConfig]):
 
     async def prove_healed(self, ctx: FaultContext) -> Proof:
         return await self._seen(ctx, lambda one: not one["running"])
+
+    async def _gone(self, ctx: FaultContext) -> list[str]:
+        return [node.name for node in ctx.targets if await node.process_state() == "gone"]
 
     async def _seen(self, ctx: FaultContext, wanted: Callable[[Mapping[str, Any]], bool]) -> Proof:
         give_up = ctx.clock.now() + WITHIN
