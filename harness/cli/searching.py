@@ -28,10 +28,9 @@ from harness.record.result import result_of
 from harness.record.rundir import run_id, write_atomically
 from harness.record.summary import short_path
 from harness.record.text import counted, one_line
-from harness.report.matrix import MatrixRun, flows_of
-from harness.report.reading import read_run
 from harness.search.criterion import Criterion, parse_criterion
 from harness.search.finding import Finding, conclude
+from harness.search.loads import loads_of
 from harness.search.measures import FIGURES, Measured, measured
 from harness.search.page import level_table, probe_line, search_page
 from harness.search.record import BROKEN, PREFIX, Probe, Search, Settings, held, save, to_json
@@ -217,9 +216,7 @@ class _Probing:
             write_report(recorder.run_dir)
         except OSError as error:
             tell(f"{recorder.run_id}: its report was not written: {error}")
-        record = read_run(recorder.run_dir)
-        flows = flows_of(MatrixRun(record.observed, record.samples, recorder.run_id))
-        found = measured(result_of(recorder.state), flows)
+        found = measured(result_of(recorder.state), loads_of(recorder.state, recorder.run_dir.samples))
         code = done.outcome.exit_code
         if code in _BROKEN_RUN:
             outcome, reason = BROKEN, done.outcome.reason
@@ -232,9 +229,9 @@ class _Probing:
     def _judge(self, found: Measured) -> tuple[Outcome, str]:
         """What its measures say, and why it is no pass. Raises CriterionError for a name that nothing measures."""
         self.criterion.check(found.measures, "this run measured")
-        if found.spoiled:
-            return Outcome.GENERATOR, found.spoiled
         holds = self.criterion.holds(found.measures, found.block_interval)
+        if found.late or (found.short and holds is not False):
+            return Outcome.GENERATOR, found.late or found.short
         if holds:
             return Outcome.PASS, ""
         broken = [
@@ -242,6 +239,7 @@ class _Probing:
             for one in self.criterion.comparisons()
             if one.holds(found.measures, found.block_interval) is not True
         ]
+        broken += [found.short] if found.short else []
         return (Outcome.UNKNOWN if holds is None else Outcome.FAIL), ", ".join(broken)
 
 

@@ -28,7 +28,7 @@ Measures = Mapping[str, Sequence[Measure | None]]
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<op><=|>=|==|!=|<|>)|(?P<paren>[()])"
-    r"|(?P<value>\d[\d.]*\s*(?:%|/\s*\w+|blocks?\b|[a-z][a-z0-9.]*)?)|(?P<word>[A-Za-z_][\w.#-]*))"
+    r"|(?P<value>\d[\d.]*(?:\s*%|\s*/\s*\w+|\s*blocks?\b|[a-z][a-z0-9.]*)?)|(?P<word>[A-Za-z_][\w.#-]*))"
 )
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
@@ -63,6 +63,8 @@ class Comparison:
         if measured is None:
             return None
         if isinstance(measured, str) or isinstance(self.value, str):
+            if Verdict.UNKNOWN in (measured, self.value) and measured != self.value != Verdict.UNKNOWN:
+                return None
             return (measured == self.value) == (self.op == "==")
         scale = block_interval if self.unit == "blocks" else 1.0
         return _COMPARE[self.op](measured, self.value * scale)

@@ -7,8 +7,8 @@
                                  acceptance, inclusion (shares), p50, p99 (latency from the intended sending)
     FIGURE                       the same of every workload that has it
 
-An expectation that judges submissions also has p50, p90, p99, max, acceptance and inclusion, of each account of its
-evidence."""
+An expectation that judges submissions also has p50, p90, p99, max, acceptance and inclusion, and every number of the
+account, without that account's name: transaction-inclusion.answer_seconds.p99."""
 
 from __future__ import annotations
 
@@ -26,16 +26,20 @@ DROPPED_ALLOWED = 0.05
 LATENESS_ALLOWED = 0.1
 """Share of the load that the generator may drop, and seconds of its 99th percentile of lateness, until the load was not
 the one that was asked for: as the expectations judge it (docs/expectations.md)."""
+_DROPPED = "dropped: "
 _DEEPEST = 4
 _MOST = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Of one run. `spoiled`: why the load was not as asked for, by the generator's own fault; "" if it was."""
+    """Of one run. `short` and `late`: why the load was not the one that was asked for, as the generator dropped some of
+    it, or sent it late; "" where it did not. What is dropped is less load, not another one: a criterion that does not
+    hold all the same would not have held with the rest. Lateness counts as latency, and says nothing."""
 
     measures: Mapping[str, Sequence[Measure | None]]
-    spoiled: str
+    short: str
+    late: str
     block_interval: float
 
     def figure(self, name: str) -> float | None:
@@ -49,9 +53,9 @@ class Measured:
 
 
 def measured(result: Mapping[str, Any], flows: Mapping[str, Flow]) -> Measured:
-    """Of `result.json` and the flows of the drive, by workload."""
+    """Of `result.json` and the loads of the drive, by workload."""
     found: dict[str, list[Measure | None]] = {"verdict": [result.get("verdict")]}
-    spoiled: list[str] = []
+    short, late = "", ""
     for name, flow in flows.items():
         for figure, value in _of_flow(flow, result.get("workloads", {}).get(name, {})).items():
             for known_as in (figure, f"{name}.{figure}"):
@@ -64,10 +68,9 @@ def measured(result: Mapping[str, Any], flows: Mapping[str, Flow]) -> Measured:
         for account in _accounts(evidence):
             for figure, share in _of_account(account).items():
                 found.setdefault(f"{id}.{figure}", []).append(share)
-            if why := _spoiled(account):
-                spoiled.append(why)
+            short, late = short or _short(account), late or _late(account)
     run = result.get("run") or {}
-    return Measured(found, next(iter(spoiled), ""), float(run.get("block_interval") or 1.0))
+    return Measured(found, short, late, float(run.get("block_interval") or 1.0))
 
 
 def _of_flow(flow: Flow, counts: Mapping[str, Any]) -> dict[str, Measure | None]:
@@ -77,7 +80,7 @@ def _of_flow(flow: Flow, counts: Mapping[str, Any]) -> dict[str, Measure | None]
         "accepted": float(flow.accepted),
         "achieved": float(flow.achieved),
         "acceptance": _share(accepted, offered),
-        "inclusion": _share(included, accepted),
+        **({"inclusion": _share(included, accepted)} if "included" in counts else {}),
         "p50": flow.p50,
         "p99": flow.p99,
     }
@@ -89,8 +92,8 @@ def _of_account(account: Mapping[str, Any]) -> dict[str, Measure | None]:
     return {
         **{name: float(latency[name]) if some else None for name in ("p50", "p90", "p99", "max")},
         "acceptance": _share(account["accepted"], account["offered"]),
-        "inclusion": _share(account.get("included", 0), account["accepted"]),
-        **{k: float(v) for k, v in account.items() if _is_number(v)},
+        **({"inclusion": _share(account["included"], account["accepted"])} if "included" in account else {}),
+        **dict(_numbers(account)),
     }
 
 
@@ -117,11 +120,16 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _spoiled(account: Mapping[str, Any]) -> str:
+def _short(account: Mapping[str, Any]) -> str:
     offered, dropped = account["offered"], account.get("dropped", 0)
-    if offered and dropped > DROPPED_ALLOWED * offered:
-        return f"the generator dropped {dropped / offered:.0%} of the load"
+    if not offered or dropped <= DROPPED_ALLOWED * offered:
+        return ""
+    answer = (account.get("answer_seconds") or {}).get("p50") or 0.0
+    reasons = {reason: count for reason, count in (account.get("reasons") or {}).items() if reason.startswith(_DROPPED)}
+    reason = max(reasons, key=lambda one: reasons[one]).removeprefix(_DROPPED) if reasons else "dropped"
+    return f"the generator dropped {dropped / offered:.0%} of the load ({reason}; answers took {answer:.2g} s, median)"
+
+
+def _late(account: Mapping[str, Any]) -> str:
     late = (account.get("generator_lateness_seconds") or {}).get("p99") or 0.0
-    if late > LATENESS_ALLOWED:
-        return f"the generator sent {late:.3g} s late (99th percentile)"
-    return ""
+    return f"the generator sent {late:.3g} s late (99th percentile)" if late > LATENESS_ALLOWED else ""
