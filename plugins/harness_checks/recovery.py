@@ -175,7 +175,7 @@ class Recovery(Expectation[RecoveryConfig]):
         result: list[tuple[str, str, float, float | None, float, list[Stretch]]] = []
         held_up = [Stretch(*span) for span in ctx.feed.held_up]
         for name in record.targets:
-            if name not in names:
+            if name not in names or _is_away(ctx, name, healed):
                 continue
             answer, limit = _answered(ctx, name, healed), config.answer_within.seconds(interval)
             result.append(("answer", name, healed, answer, limit, held_up))
@@ -199,6 +199,17 @@ class Recovery(Expectation[RecoveryConfig]):
         """Until when what began then is judged: the node's next fault, or now."""
         later = [start for start, _ in ctx.faults.disturbed(who) if start > since] if who else []
         return min(later, default=ctx.clock.now())
+
+
+def _is_away(ctx: Context, name: str, moment: float) -> bool:
+    """Whether a fault keeps the node down beyond this moment, whose own healing is judged: also one that has left."""
+    return any(
+        name in record.downs
+        and record.injected_at <= moment
+        and (record.healed_at is None or record.healed_at > moment)
+        for record in ctx.faults.history
+        if record.injected_at is not None
+    )
 
 
 def _answered(ctx: Context, name: str, healed: float) -> float | None:

@@ -117,3 +117,21 @@ async def test_without_faults_nothing_is_known(make_world: MakeWorld) -> None:
         world.begin()
         await world.blocks(3)
         assert (await world.evaluate(check)).verdict is Verdict.UNKNOWN
+
+
+async def test_who_is_still_away_by_another_fault_is_judged_from_the_healing_of_that(make_world: MakeWorld) -> None:
+    """As one that has left is, when it is brought back."""
+    world, check = make_world(), Recovery(RecoveryConfig(answer_within=Span(10.0)))
+    async with world.live():
+        await outage(world, check)
+        (start, left) = world.faults.windows["validator-1"][0]
+        world.faults.windows["validator-1"] = [(start, left), (start, None)]
+        await world.blocks(20)
+        assert await check.watch(world) is None
+        world.faults.windows["validator-1"] = [(start, left), (start, world.clock.now())]
+        back(world)
+        await world.blocks(5)
+        judgement = await world.evaluate(check)
+    assert judgement.verdict is Verdict.PASS, judgement
+    assert judgement.evidence["faults"][0]["nodes"] == {}
+    assert judgement.evidence["faults"][1]["nodes"]["validator-1"]["answer_seconds"] < 5
