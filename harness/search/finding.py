@@ -71,7 +71,7 @@ def _sentence(search: Search, end: End) -> str:
             told = why.get(end.failed.cause, "the limit is lower") if end.failed else ""
             return f"not found: {failed}, which is --from, did not pass: {told}"
         case Ending.GENERATOR:
-            more = "give it more senders, cores or max_in_flight"
+            more = "give it more users, senders, max_in_flight or cores"
             return f"not found: {at_least}; {failed} is the generator's limit, not the network's: {more}"
         case Ending.UNMEASURED:
             return f"not found: {at_least}; at {failed} it could not be measured whether the criterion holds"

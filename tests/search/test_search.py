@@ -163,7 +163,7 @@ def test_a_figure_that_no_run_measures_is_told_after_the_first(search: Search) -
         (("small.toml", "--vary", "rate", "--until", "p99 <"), "column 6: a value is expected"),
         (("small.toml", "--vary", "rate", "--until", "transactions-inclusion.p99 < 5s"), "did you mean"),
         (("small.toml", "--vary", "rate", "--until", SLOW, "--precision", "5"), "like 5% or 0.05"),
-        (("small.toml", "--vary", "rate", "--until", SLOW, "--max-time", "5"), '--max-time: 5'),
+        (("small.toml", "--vary", "rate", "--until", SLOW, "--max-time", "5"), '--max-time: "5" is not a duration'),
         (("small.toml", "--vary", "rate", "--until", SLOW, "-e", "rate=5"), "use --from and --to"),
         (("small.toml", "--vary", "workloads.transactions.usres", "--from", "1", "--until", SLOW), "unknown key"),
         (("--resume", "runs/none"), "no search to resume"),
