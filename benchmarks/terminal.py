@@ -44,6 +44,13 @@ from harness.record.rundir import RunDirectory
 
 HOUR = 3600
 VITALS_EVERY = 5
+KEYS = (
+    ("help", b"?", "What is looked at", b"\x1b", "3 expectations"),
+    ("freeze", b" ", "FROZEN", b" ", "LIVE"),
+    ("palette", b"\x10", "Search for commands", b"\x1b", "3 expectations"),
+    ("node", b"\r", "what became of it", b"\x1b", "3 expectations"),
+)
+"""What a key shows, the key, words that are seen then; the key that undoes it, and words that are seen then."""
 ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>()][0-9A-B]?")
 
 
@@ -185,17 +192,34 @@ def live(root: Path, seconds: float, nodes: int = 200, events: int = 2000) -> No
         share = (screen.cpu() - before) / (time.monotonic() - began)
         rate = (screen.written - written) / (time.monotonic() - began)
         print(f"live, {nodes} nodes, {events} events/s: {share:.1%} of a core, {rate / 1024:.0f} kB/s drawn")
-        taken = []
-        for _ in range(20):
-            screen.press(b"?")
-            taken.append(screen.until("What is looked at", 10))
-            screen.press(b"\x1b")
-            screen.drain(time.monotonic() + 0.3)
-        print(f"  key to screen: median {statistics.median(taken) * 1e3:.0f} ms, worst {max(taken) * 1e3:.0f} ms")
+        for what in KEYS:
+            pressed(screen, *what)
     finally:
         screen.close()
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+
+
+def pressed(screen: Screen, what: str, key: bytes, shows: str, back: bytes, returns: str) -> None:
+    """Press a key and the one that undoes it, 20 times. CPU seconds are those of both, without what goes on anyhow."""
+    before, began = screen.cpu(), time.monotonic()
+    screen.drain(began + 3)
+    idle = (screen.cpu() - before) / (time.monotonic() - began)
+    taken, returned = [], []
+    before, began = screen.cpu(), time.monotonic()
+    for _ in range(20):
+        screen.press(key)
+        taken.append(screen.until(shows, 10))
+        screen.drain(time.monotonic() + 0.2)
+        screen.press(back)
+        returned.append(screen.until(returns, 10))
+        screen.drain(time.monotonic() + 0.2)
+    spent = (screen.cpu() - before - idle * (time.monotonic() - began)) / 20
+    print(f"  {what:8} shown after {told(taken)}; gone after {told(returned)}; {spent * 1e3:.0f} ms of CPU for both")
+
+
+def told(seconds: list[float]) -> str:
+    return f"{statistics.median(seconds) * 1e3:.0f} ms (worst {max(seconds) * 1e3:.0f})"
 
 
 def attach(root: Path, nodes: int) -> None:
