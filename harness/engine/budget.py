@@ -57,13 +57,17 @@ class FaultBudget:
         the greatest power (the first of several) of those that still reach one another over the network's links, by
         any number of steps: a link is of use while both its ends run and nothing of it is cut, either way, as a
         connection needs both. More faults never lose less power."""
-        cut = {link for link in self.links if toll.cut.intersection(both_ways(link))} if toll.cut else set[Link]()
+        cut = self.cut(toll)
         if not cut:
             return toll.down
         running = [node for node in self.powers if node not in toll.down]
         parts = connected(running, (link for link in self.links if link not in cut))
         main: frozenset[str] = max(parts, key=self.power, default=frozenset())
         return (toll.down | frozenset(running)) - main
+
+    def cut(self, toll: Toll) -> set[Link]:
+        """The links of which it cuts one way at least."""
+        return {link for link in self.links if toll.cut.intersection(both_ways(link))} if toll.cut else set()
 
     def allows(self, lost: Collection[str]) -> bool:
         """Whether these nodes may all be lost at once."""
@@ -72,7 +76,11 @@ class FaultBudget:
 
     def refuses(self, what: str, toll: Toll, held: Toll = Toll(), dead: Collection[str] = ()) -> str:
         """Why this may not be beside faults that hold and nodes that have died, "" where it may: it would take out who
-        is out already, or too much power. Where it takes no more power than is lost anyway it may."""
+        is out already, or too much power, or cut no link that there is. Where it takes no more power than is lost anyway
+        it may."""
+        if toll.cut and self.links and not self.cut(toll):
+            flows = ", ".join(f"{flow.src} to {flow.dst}" for flow in sorted(toll.cut)[:5])
+            return f"it would change nothing: no link of this network carries what it is to disturb ({flows})"
         others = Toll(cut=held.cut)
         again = (toll.down & self.lost(held)) | (self.lost(Toll(cut=toll.cut)) & self.lost(others))
         if again:

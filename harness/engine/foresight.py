@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from harness.engine.budget import EXCEED, FaultBudget, Toll, budget_of, what
 from harness.engine.components import PlannedStep
@@ -12,6 +13,9 @@ from harness.errors import HarnessError, Problem
 from harness.plugin.contract.chain import NetworkSpec
 from harness.spec.model import SourceRef
 from harness.spec.node_patterns import select_nodes
+
+
+OTHERS = "heal that first, or choose other targets"
 
 
 def refused(plan: Plan) -> list[Problem]:
@@ -26,7 +30,8 @@ def refused(plan: Plan) -> list[Problem]:
     for nemesis in nemeses:
         try:
             turns = nemesis.make().turns(plan.view, derive(plan.seed, nemesis.id, ""))
-            why, hint = budget.refuses_all(turns), EXCEED
+            why = budget.refuses_all(turns)
+            hint = "" if replace(budget, unlimited=True).refuses_all(turns) else EXCEED
         except Exception as error:  # noqa: BLE001 - a third party's code may raise anything
             why, hint = _failed(error), ""
         if why:
@@ -60,8 +65,10 @@ def _refused_steps(plan: Plan, budget: FaultBudget) -> Iterator[Problem]:
             continue
         others = Toll(frozenset(absent)).union(held.values())
         if why := budget.refuses(what(fault, targets), toll, others):
-            too_many = not budget.allows(budget.lost(toll | others))
-            hint = EXCEED if too_many else "heal that first, or choose other targets"
+            if replace(budget, unlimited=True).refuses(what(fault, targets), toll):
+                hint = "choose other nodes, or another layout"
+            else:
+                hint = EXCEED if not budget.allows(budget.lost(toll | others)) else OTHERS
             yield _problem(use.where, use.label, why, hint)
             continue
         absent = [name for name in absent if name not in come]

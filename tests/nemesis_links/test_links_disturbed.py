@@ -114,4 +114,4 @@ async def test_a_partition_that_cuts_no_link(stage: Any) -> None:
     finished = await stage.run("partition", layout="star", grudge={"validator-1": ["validator-2"]})
     assert finished.outcome.exit_code == 3
     assert "no link of this network carries" in finished.outcome.reason
-    assert stage.stages == ["intended", "not-applied", "healing", "healed"]
+    assert stage.stages == []
