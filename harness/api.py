@@ -89,7 +89,7 @@ from harness.plugin.contract.task import Task, TaskContext, TaskResult
 from harness.plugin.contract.workload import DefaultExpectation, PlanView, Workload
 from harness.plugin.hookspecs import hookimpl
 from harness.plugin.introductions import Introduction, introduced
-from harness.plugin.secret_options import Header, SecretSource, reveal, revealed
+from harness.plugin.secret_options import Header, SecretSource, missing_secrets, reveal, revealed
 from harness.record.owner import Owner
 from harness.record.state import RunState
 from harness.redact import redact
@@ -123,6 +123,6 @@ __all__ = [
     "Target", "Task", "TaskContext", "TaskResult", "TeardownError", "Throughput", "Ticket", "Timing", "Told",
     "Topology", "TopologySpec", "Tracker", "Transaction", "TransactionFactory", "Unreachable", "Unsupported", "Usage",
     "UsageError", "Verdict", "Violation", "Wallet", "WalletsSpec", "Window", "Workload", "clock_offset", "constant",
-    "file_name", "format_duration", "hookimpl", "introduced", "jump_hosts", "moments", "of_points", "redact",
-    "request_head", "reveal", "revealed", "select_nodes", "senders",
+    "file_name", "format_duration", "hookimpl", "introduced", "jump_hosts", "missing_secrets", "moments", "of_points",
+    "redact", "request_head", "reveal", "revealed", "select_nodes", "senders",
 ]  # fmt: skip

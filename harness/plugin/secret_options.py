@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,6 +53,11 @@ Header = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string"}, _SOURCE]}),
 ]
 """A header's value, or where it is to be had."""
+
+
+def missing_secrets(secrets: Iterable[str | Secret | None]) -> list[str]:
+    """What is wrong with these options in plan: a sentence for each secret that is not where it is to be had."""
+    return [why for one in secrets if isinstance(one, Secret) and (why := one.missing())]
 
 
 async def revealed(headers: Mapping[str, str | Secret]) -> dict[str, str]:

@@ -78,6 +78,18 @@ class Secret:
         except ValueError as error:
             raise UsageError(f"{self._where}: {error}") from None
 
+    def missing(self) -> str:
+        """Why it cannot be had, as `reveal` would say; "" where it can, and where that cannot be seen beforehand: what
+        a command prints, or what can be read once only."""
+        file = self._base / str(self._argument) if self._source == "file" else None
+        if self._source == "command" or (file is not None and file.exists() and not file.is_file()):
+            return ""
+        try:
+            self.reveal()
+        except UsageError as error:
+            return str(error)
+        return ""
+
     def _read(self) -> str:
         match self._source:
             case "env":

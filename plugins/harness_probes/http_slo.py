@@ -25,6 +25,7 @@ from harness.api import (
     Verdict,
     Violation,
     format_duration,
+    missing_secrets,
     revealed,
     select_nodes,
 )
@@ -104,7 +105,7 @@ class HttpSlo(Expectation[HttpSloConfig]):
         return "{" in self.config.url
 
     def check(self, ctx: PlanView) -> Sequence[str]:
-        problems = []
+        problems = missing_secrets(self.config.headers.values())
         if self._of_nodes:
             try:
                 select_nodes(self.config.nodes, ctx.nodes)

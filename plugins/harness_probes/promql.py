@@ -20,10 +20,12 @@ from harness.api import (
     Header,
     InfrastructureError,
     Judgement,
+    PlanView,
     SecretSource,
     Span,
     Verdict,
     Violation,
+    missing_secrets,
     reveal,
     revealed,
 )
@@ -103,6 +105,10 @@ class Promql(Expectation[PromqlConfig]):
     def __init__(self, config: PromqlConfig) -> None:
         super().__init__(config)
         self.watch_every = config.every
+
+    def check(self, ctx: PlanView) -> Sequence[str]:
+        config = self.config
+        return missing_secrets((*config.headers.values(), config.bearer, config.password))
 
     async def watch(self, ctx: Context) -> Violation | None:
         """Whether a sample of this moment compares as it should not."""

@@ -29,6 +29,7 @@ from harness.api import (
     Target,
     Told,
     Workload,
+    missing_secrets,
     request_head,
     revealed,
     senders,
@@ -109,7 +110,7 @@ class Http(Workload[HttpConfig]):
         return "{" in self.config.url
 
     def check(self, ctx: PlanView) -> Sequence[str]:
-        wrong = self.config.problems(ctx)
+        wrong = [*self.config.problems(ctx), *missing_secrets(self.config.headers.values())]
         return wrong or (ctx.unmatched("nodes", self.config.nodes) if self._of_nodes else ())
 
     def describe(self, ctx: PlanView) -> str:
