@@ -67,7 +67,8 @@ class Summary:
 
     included: in a canonical block. unknown: in a block of which nobody could say in time whether it is canonical.
     lost: in none, for longer than the patience asked for. surprises: in a canonical block although rejected, failed
-    or timed out. reorganised: how often one was thrown out of the chain again.
+    or timed out. reorganised: how often one was thrown out of the chain again. warming: accepted, and left out of all
+    latencies.
     `latency` runs from the intended send time to the inclusion, `answer` to the node's acceptance, `service` from the
     actual send to that; `lateness` is the
     generator's own: how long after the intended time it came to sending.
@@ -86,6 +87,7 @@ class Summary:
     pending: int
     surprises: int
     reorganised: int
+    warming: int
     latency: Latencies
     answer: Latencies
     service: Latencies

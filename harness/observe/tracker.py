@@ -13,6 +13,7 @@ from harness.observe.latency import Latencies
 from harness.observe.recent import RecentBlocks
 from harness.observe.senders import LoadSample, SenderAccount
 from harness.observe.submissions import Outcome, Submission, Summary, Ticket
+from harness.observe.timings import Timings
 
 if TYPE_CHECKING:
     from harness.observe.feed import BlockFeed
@@ -59,6 +60,7 @@ class Tracker:
         """How many a second are to be sent, where whoever sends them has said so."""
         self.senders: SenderAccount | None = None
         """What the processes that send tell of themselves, where others than this one do."""
+        self.timings = Timings()
         self.followed = True
         """Whether blocks are looked at for what was sent."""
         self._handed = 0  # by how many of those that others sent it is known what became of them
@@ -83,10 +85,6 @@ class Tracker:
         self._highest_settled = -1
         self._reorganised = 0
         self._effects: Counter[str] = Counter()
-        self._latency = Latencies()
-        self._answer = Latencies()
-        self._service = Latencies()
-        self._lateness = Latencies()
         self._marks: Counter[str] = Counter()
 
     def watch(self, feed: BlockFeed) -> None:
@@ -103,7 +101,7 @@ class Tracker:
         is recognised even if the node never answers; `effects` is what its inclusion does to balances."""
         self._offered += 1
         now = self._clock.now()
-        self._lateness.record(now - intended_at)
+        self.timings.offered(intended_at, now)
         ticket = Ticket(self._offered, intended_at, "", effects or {}, sent_at=now)
         if id:
             self._name(ticket, id)  # not sent so far: it is in no block
@@ -142,9 +140,7 @@ class Tracker:
                     self._include(ticket, block, seen_at)
         self._resolve(ticket, Outcome.ACCEPTED, node, at=at)
         assert ticket.answered_at is not None
-        self._answer.record(ticket.answered_at - ticket.intended_at)
-        if ticket.sent_at is not None:
-            self._service.record(ticket.answered_at - ticket.sent_at)
+        self.timings.accepted(ticket.intended_at, ticket.sent_at, ticket.answered_at)
 
     def rejected(self, ticket: Ticket, reason: str, node: str = "", at: float | None = None) -> None:
         """A node said no."""
@@ -207,19 +203,19 @@ class Tracker:
         for in blocks). Costs milliseconds."""
         if self.senders is not None and not self.followed:
             return Latencies.of(self.senders.total.response).summary()
-        return self._latency.summary()
+        return self.timings.inclusion.summary()
 
     def summary(self, patience: float = 0.0) -> Summary:
         """The account now. What was accepted, is in no canonical block, and was to be sent `patience` seconds
         ago or earlier counts as lost; younger ones as pending."""
-        now, latency = self._clock.now(), self._latency.copy()
+        now, latency = self._clock.now(), self.timings.inclusion.copy()
         pending = surprises = included = 0
         found: set[int] = set()
         for ticket, at in self._provisional():
             found.add(ticket.number)
             if ticket.outcome is Outcome.ACCEPTED:
                 included += 1
-                latency.record(at - ticket.intended_at)
+                self.timings.included(ticket.intended_at, at, latency)
             elif ticket.outcome is not None:
                 surprises += 1
         for ticket in self._open.values():
@@ -227,7 +223,7 @@ class Tracker:
             pending += waiting and now - ticket.intended_at < patience
         count = self._outcomes
         included += self._settled
-        lateness = self._lateness.copy()
+        lateness = self.timings.lateness.copy()
         if self.senders is not None:
             lateness.add(self.senders.total.lateness)
         return Summary(
@@ -245,8 +241,9 @@ class Tracker:
             surprises=surprises + self._surprises_settled,
             reorganised=self._reorganised,
             latency=latency,
-            answer=self._answer.copy(),
-            service=self._service.copy(),
+            answer=self.timings.answer.copy(),
+            warming=self.timings.warming,
+            service=self.timings.service.copy(),
             lateness=lateness,
             reasons=dict(self._reasons.most_common()),
             marks=dict(self._marks),
@@ -364,7 +361,7 @@ class Tracker:
         elif ticket.outcome is Outcome.ACCEPTED:
             assert ticket.included_at is not None
             self._settled += 1
-            self._latency.record(ticket.included_at - ticket.intended_at)
+            self.timings.included(ticket.intended_at, ticket.included_at)
         else:
             self._surprises_settled += 1
 

@@ -43,6 +43,7 @@ def counts(summary: Summary) -> dict[str, Any]:
     )  # fmt: skip
     return {
         **{name: getattr(summary, name) for name in names},
+        **({"left_out_of_latencies": summary.warming} if summary.warming else {}),
         "latency_seconds": dict(summary.latency.summary()),
         "answer_seconds": dict(summary.answer.summary()),
         "service_seconds": dict(summary.service.summary()),

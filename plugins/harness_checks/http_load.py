@@ -57,6 +57,8 @@ class HttpLoad(Expectation[HttpLoadConfig]):
         p50, p90, p99 = (response.percentile(percent) for percent in (50, 90, 99))
         times = "/".join(format_duration(seconds) for seconds in (p50, p90, p99, response.max))
         line = f"good answers to {share(total.taken, total.started)}, p50/p90/p99/max {times}"
+        if total.warming:
+            line += f" (without {total.warming} of the warm-up)"
         if wrong := {**total.statuses, **total.reasons}:
             worst = max(wrong, key=lambda reason: wrong[reason])
             line += f"; most often: {f'status {worst}' if worst.isdigit() else worst} ({wrong[worst]}×)"

@@ -75,6 +75,8 @@ class TransactionInclusion(Expectation[InclusionConfig]):
         p50, p90, p99 = (summary.latency.percentile(percent) for percent in (50, 90, 99))
         times = "/".join(format_duration(seconds) for seconds in (p50, p90, p99, summary.latency.max))
         line = f"included {share(summary.included, summary.accepted)}, p50/p90/p99/max {times}"
+        if summary.warming:
+            line += f" (without {summary.warming} of the warm-up)"
         if summary.lost:
             line += f", {summary.lost} lost"
         if summary.included < config.min_fraction * summary.accepted:

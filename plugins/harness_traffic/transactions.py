@@ -13,7 +13,7 @@ from harness_traffic.clients import ClientPool
 from harness_traffic.openloop import confess, moments
 from harness_traffic.schedule import ScheduleConfig, whole
 from harness_traffic.thin import ThinTraffic
-from harness_traffic.wallets import chosen, claim, too_few
+from harness_traffic.wallets import chosen, claim, too_few, wanted
 
 
 class TransactionsConfig(ScheduleConfig):
@@ -55,6 +55,9 @@ class Transactions(Workload[TransactionsConfig]):
         wrong = config.problems(ctx) or too_few(ctx, config.users, config.first_wallet)
         return wrong or ctx.unmatched("nodes", config.nodes)
 
+    def wallets(self, ctx: PlanView) -> range:
+        return wanted(ctx, self.config.users, self.config.first_wallet)
+
     def describe(self, ctx: PlanView) -> str:
         users = self.config.users or ctx.wallets - self.config.first_wallet
         total = round(self.config.profile(ctx.block_interval, ctx.duration).amount)
@@ -76,6 +79,8 @@ class Transactions(Workload[TransactionsConfig]):
 
     async def run(self, ctx: Context) -> None:
         tracker = ctx.tracker(ctx.component)
+        if self.config.warm_up:
+            tracker.timings.counts_from = ctx.window.start + self.config.warm_up
         if self._thin is not None:
             await self._thin.run()
         else:

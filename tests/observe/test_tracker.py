@@ -350,3 +350,33 @@ def test_many_that_were_missed_are_counted_at_once() -> None:
     assert summary.reasons == {"dropped: the generator was behind": 10**9}
     assert tracker.figures()["in_flight"] == 0
     assert len(records) == 1
+
+
+def test_what_was_to_be_sent_in_the_warm_up_counts_but_is_in_no_latency() -> None:
+    tracker, _, _, _ = make()
+    tracker.timings.counts_from = 100.0
+    for number, intended in enumerate((99.0, 99.5, 100.0)):
+        tracker.accepted(tracker.offer(intended, f"t{number}"))
+    tracker.saw(block(1, "t0", "t1", "t2"), "n", 101.0)
+    summary = tracker.summary()
+    assert (summary.accepted, summary.included, summary.warming) == (3, 3, 2)
+    assert [each.count for each in (summary.latency, summary.answer, summary.service, summary.lateness)] == [1, 1, 1, 1]
+
+
+def test_what_others_send_is_recognised_before_it_is_known_to_be_sent() -> None:
+    tracker, clock, _, records = make()
+    early, late, never = (tracker.prepare(id) for id in ("early", "late", "never"))
+    assert tracker.figures()["offered"] == 0
+    tracker.saw(block(1, "early"), "n", clock.now() + 1.0)  # before its sender has told of it
+    assert records == []
+    now = clock.now()
+    for ticket in (early, late):
+        tracker.sent(ticket, now, now + 0.1)
+        tracker.accepted(ticket, ticket.id, "n", at=now + 0.3)
+    tracker.withdraw(never)
+    tracker.saw(block(2, "late", "never"), "n", now + 2.0)
+    summary = tracker.summary()
+    assert (summary.offered, summary.accepted, summary.included, summary.unresolved) == (2, 2, 2, 0)
+    assert summary.latency.max == pytest.approx(2.0)
+    assert summary.service.max == pytest.approx(0.2)
+    assert summary.answer.max == pytest.approx(0.3)

@@ -1,0 +1,41 @@
+"""How long things took, of one record of submissions."""
+
+from __future__ import annotations
+
+import math
+
+from harness.observe.latency import Latencies
+
+
+class Timings:
+    """`inclusion` and `answer` run from the intended moment, `service` from the sending, `lateness` is the sending's
+    own. What was to be sent before `counts_from` (monotonic seconds) warmed things up: it is in none of them.
+
+    `warming`: how many of the accepted are left out."""
+
+    def __init__(self) -> None:
+        self.counts_from = -math.inf
+        self.warming = 0
+        self.inclusion = Latencies()
+        self.answer = Latencies()
+        self.service = Latencies()
+        self.lateness = Latencies()
+
+    def offered(self, intended: float, now: float) -> None:
+        """One is sent now that was to be sent at this moment."""
+        if intended >= self.counts_from:
+            self.lateness.record(now - intended)
+
+    def accepted(self, intended: float, sent: float | None, answered: float) -> None:
+        """A node took it."""
+        if intended < self.counts_from:
+            self.warming += 1
+            return
+        self.answer.record(answered - intended)
+        if sent is not None:
+            self.service.record(answered - sent)
+
+    def included(self, intended: float, at: float, into: Latencies | None = None) -> None:
+        """It is in a block, seen at this moment: for good, or, as things stand, `into` a distribution of these."""
+        if intended >= self.counts_from:
+            (self.inclusion if into is None else into).record(at - intended)
