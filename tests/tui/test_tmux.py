@@ -81,8 +81,10 @@ def test_a_run_that_is_over_is_seen_sought_through_and_left(
     terminal.until("nothing wrong so far")
     terminal.type("l")
     terminal.until("PASS")
-    terminal.type("4")
-    terminal.until("/ Search")
+    terminal.type("4", "/", "x", "y")  # all at once
+    assert "╭─ search" in terminal.until("│  xy ")
+    terminal.type("Escape")
+    terminal.until("q Leave")
     terminal.type("q")
     assert "exit status 0" in terminal.until("exit status")
 

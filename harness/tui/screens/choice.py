@@ -9,6 +9,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.events import Key
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
@@ -53,10 +54,10 @@ class Choice(ModalScreen[str]):
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.dismiss((event.button.id or "").removeprefix("answer-"))
 
-    def on_key(self, event: object) -> None:
-        key = getattr(event, "character", None)
+    def on_key(self, event: Key) -> None:
         for answer in self._answers:
-            if key == answer.key:
+            if event.character == answer.key:
+                event.stop()  # it is not for the screen below, which may have it too
                 self.dismiss(answer.id)
                 return
 
