@@ -75,9 +75,9 @@ class FaultBudget:
         return self.unlimited or power == 0 or Fraction(power, self.total) < self.tolerance
 
     def refuses(self, what: str, toll: Toll, held: Toll = Toll(), dead: Collection[str] = ()) -> str:
-        """Why this may not be beside faults that hold and nodes that have died, "" where it may: it would take out who
-        is out already, or too much power, or cut no link that there is. Where it takes no more power than is lost anyway
-        it may."""
+        """Why this may not be beside faults that hold and nodes that have died, "" where it may: it would cut no link
+        that there is, or take out who is out already, or too much power. Where it takes no more power than is lost
+        anyway it may."""
         if toll.cut and self.links and not self.cut(toll):
             flows = ", ".join(f"{flow.src} to {flow.dst}" for flow in sorted(toll.cut)[:5])
             return f"it would change nothing: no link of this network carries what it is to disturb ({flows})"

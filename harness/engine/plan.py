@@ -191,6 +191,7 @@ class _Resolver:
                 self._problem(self._path_of(component), complaint, component.where)
         for problem in step_problems(steps, view):
             self._problem(*problem)
+        self._check_wallets(workloads, view)
         even = dict.fromkeys(view.node_names, 1)
         for step in steps:
             if step.disturbs is not None:
@@ -255,6 +256,22 @@ class _Resolver:
     @property
     def _validation_context(self) -> Mapping[str, Any]:
         return {**context_for(self.draft.source), FAULTS: partial(self.registry.get, Kind.FAULT)}
+
+    def _check_wallets(self, workloads: Iterable[Component[Any]], view: PlanView) -> None:
+        """Two that send from one wallet would spoil each other's nonces."""
+        taken: dict[int, str] = {}
+        for workload in workloads:
+            wallets = self._ask(workload, lambda plugin: frozenset(plugin.wallets(view))) or frozenset()
+            if shared := sorted(wallets & taken.keys()):
+                others = ", ".join(sorted({taken[wallet] for wallet in shared}))
+                self._problem(
+                    self._path_of(workload),
+                    f"{workload.id} would send from wallets that {others} sends from, {len(shared)} of them from "
+                    f"{shared[0]} on, and each would spoil the other's nonces",
+                    workload.where,
+                    "give each wallets of its own with users and first_wallet",
+                )
+            taken |= dict.fromkeys(wallets, workload.id)
 
     def _check_roles(self) -> None:
         """What the chain is known for by its class: whatever may be wrong with its options."""

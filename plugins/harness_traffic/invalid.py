@@ -32,7 +32,7 @@ from harness.api import (
 from harness_traffic.clients import ClientPool, in_turn
 from harness_traffic.findings import Input, Keeper, read
 from harness_traffic.openloop import confess, moments
-from harness_traffic.wallets import chosen, claim, resync, too_few
+from harness_traffic.wallets import chosen, claim, resync, too_few, wanted
 
 REPLAY, DUPLICATE = "replay", "duplicate-in-batch"
 ATTEMPTS = 2
@@ -98,6 +98,9 @@ class InvalidTransactions(Workload[InvalidConfig]):
             if kind not in ctx.invalid_kinds
         ]
         return unknown or too_few(ctx, config.users, config.first_wallet) or ctx.unmatched("nodes", config.nodes)
+
+    def wallets(self, ctx: PlanView) -> range:
+        return wanted(ctx, self.config.users, self.config.first_wallet)
 
     def describe(self, ctx: PlanView) -> str:
         per_second = self.config.rate.per_second(ctx.block_interval)

@@ -21,21 +21,26 @@ def too_few(ctx: PlanView, users: int | None, first: int) -> Sequence[str]:
     return ()
 
 
+def wanted(ctx: PlanView, users: int | None, first: int) -> range:
+    """The wallets that are to take part: so many, all by default, from this one on."""
+    return range(first, first + users if users else ctx.wallets)
+
+
 def chosen(ctx: Context, users: int | None, first: int) -> range:
-    """The wallets that take part: so many, all by default, from this one on."""
-    return range(first, first + (users or len(ctx.network.wallets) - first))
+    """The same, in the run."""
+    return range(first, first + users if users else len(ctx.network.wallets))
 
 
-def claim(ctx: Context, wanted: range) -> None:
+def claim(ctx: Context, users: range) -> None:
     """Raises UsageError where another workload of this network sends from some of them."""
     senders = ctx.network.senders
-    others = {senders[user] for user in wanted if senders.get(user, ctx.component) != ctx.component}
+    others = {senders[user] for user in users if senders.get(user, ctx.component) != ctx.component}
     if others:
         raise UsageError(
-            f"wallets {wanted[0]} to {wanted[-1]} would be used by {', '.join(sorted(others))} as well, and each "
+            f"wallets {users[0]} to {users[-1]} would be used by {', '.join(sorted(others))} as well, and each "
             f"would spoil the other's nonces: give both wallets of their own with users and first_wallet"
         )
-    senders.update(dict.fromkeys(wanted, ctx.component))
+    senders.update(dict.fromkeys(users, ctx.component))
 
 
 async def resync(

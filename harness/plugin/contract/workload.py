@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -53,6 +53,10 @@ class Workload(Plugin[ConfigT], ABC):
 
     def check(self, ctx: PlanView) -> Sequence[str]:
         """What of its options cannot be met by this plan ("users = 20, but there are 10 wallets")."""
+        return ()
+
+    def wallets(self, ctx: PlanView) -> Collection[int]:
+        """Of the network's wallets those, by their numbers, from which nobody else may send. Looked at in plan."""
         return ()
 
     async def prepare(self, ctx: Context) -> None:
