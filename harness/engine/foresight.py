@@ -14,7 +14,6 @@ from harness.plugin.contract.chain import NetworkSpec
 from harness.spec.model import SourceRef
 from harness.spec.node_patterns import select_nodes
 
-
 OTHERS = "heal that first, or choose other targets"
 
 

@@ -49,7 +49,6 @@ def problems(first: str, second: str) -> list[str]:
     ],
 )
 def test_shared_wallets_are_told_with_the_line_of_the_second(first: str, second: str, shared: str) -> None:
-
     told = (
         f"p.toml:13:3: transactions.invalid would send from wallets that transactions sends from, {shared}, "
         "and each would spoil the other's nonces"
