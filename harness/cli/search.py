@@ -60,13 +60,14 @@ def search(**options: Any) -> int:
 
     \b
     In a criterion:
-      inclusion acceptance     shares of the accepted and of the offered: inclusion > 99%
-      p50 p99                  latency from the intended sending: p99 < 5s, p99 < 20 blocks
-      offered accepted achieved   per second of the drive: achieved > 50/s
-      WORKLOAD.p99             of one workload, where there are several
-      EXPECTATION.verdict      nodes-healthy.verdict == pass
-      EXPECTATION.FIGURE       any number that it measured
-      and  or  not  ( )        < <= > >= == !=
+      inclusion acceptance       shares of the accepted and of the offered: inclusion > 99%
+      p50 p99                    latency from the intended sending: p99 < 5s, p99 < 20 blocks
+      sustained                  share of the offered that was in a block by the end of the drive: sustained > 90%
+      offered accepted achieved  per second of the drive: achieved > 50/s
+      WORKLOAD.p99               of one workload, where there are several
+      EXPECTATION.verdict        nodes-healthy.verdict == pass
+      EXPECTATION.FIGURE         any number that it measured
+      and or not ( )             < <= > >= == !=
 
     Exits with 0 when the limit was found, and 2 when it was not within the bounds, or is the generator's.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -28,7 +28,7 @@ from harness.record.result import result_of
 from harness.record.rundir import run_id, write_atomically
 from harness.record.summary import short_path
 from harness.record.text import counted, one_line
-from harness.search.criterion import Criterion, parse_criterion
+from harness.search.criterion import Criterion, Measure, is_time, parse_criterion
 from harness.search.finding import Finding, conclude
 from harness.search.loads import loads_of
 from harness.search.measures import FIGURES, Measured, measured
@@ -36,6 +36,7 @@ from harness.search.page import level_table, probe_line, search_page
 from harness.search.record import BROKEN, PREFIX, Probe, Search, Settings, held, save, to_json
 from harness.search.strategy import Next, Outcome, decide
 from harness.search.vary import Varied, find_varied
+from harness.spec.durations import format_duration
 from harness.spec.playbook import PlaybookFile, load_playbook
 from harness.spec.variables import parse_extras
 
@@ -179,11 +180,12 @@ class _Probing:
         """Before the first probe: that its ends make plans, and that the criterion is over what these judge."""
         for rate in (self.settings.bounds.start, self.settings.bounds.stop):
             plan = self.plan(rate, 1)
-        components = {one.id for one in plan.workloads} | {one.id for one in plan.expectations}
-        anyio.run(self.target.check, plan)
+        judged = {one.id for one in plan.expectations}
+        components = judged | {one.id for one in plan.workloads}
         known = {"verdict", *FIGURES, *components}
         named = {one.name for one in self.criterion.comparisons() if _head(one.name, components) in known}
-        self.criterion.check({*known - components, *named, *(f"{one}.verdict" for one in components)}, "among others")
+        self.criterion.check({"verdict", *FIGURES, *named, *(f"{one}.verdict" for one in judged)}, "among others")
+        anyio.run(self.target.check, plan)
 
     def plan(self, rate: float, number: int) -> Plan:
         file, given = self.varied.apply(self.file, rate, self.settings.unit)
@@ -235,7 +237,7 @@ class _Probing:
         if holds:
             return Outcome.PASS, ""
         broken = [
-            f"{one.name} {_told(found.measures[one.name])}"
+            f"{one.name} {_told(one.name, found.measures[one.name])}"
             for one in self.criterion.comparisons()
             if one.holds(found.measures, found.block_interval) is not True
         ]
@@ -243,8 +245,18 @@ class _Probing:
         return (Outcome.UNKNOWN if holds is None else Outcome.FAIL), ", ".join(broken)
 
 
-def _told(values: Any) -> str:
-    return "/".join("not measured" if one is None else one if isinstance(one, str) else f"{one:.4g}" for one in values)
+def _told(name: str, values: Sequence[Measure | None]) -> str:
+    """What was measured, as it is compared."""
+    return "/".join(
+        "not measured"
+        if one is None
+        else one
+        if isinstance(one, str)
+        else format_duration(one)
+        if is_time(name)
+        else f"{one:.4g}"
+        for one in values
+    )
 
 
 def _head(name: str, components: set[str]) -> str:

@@ -4,7 +4,8 @@
     EXPECTATION.verdict          pass, unknown, fail
     EXPECTATION.FIGURE           any number of its evidence; with a dot for each level: nodes.validator-0.lag
     WORKLOAD.FIGURE              offered, accepted, achieved (per second of the drive; achieved: in a block by its end),
-                                 acceptance, inclusion (shares), p50, p99 (latency from the intended sending)
+                                 sustained (achieved of offered), acceptance, inclusion (shares), p50, p99 (latency from
+                                 the intended sending)
     FIGURE                       the same of every workload that has it
 
 An expectation that judges submissions also has p50, p90, p99, max, acceptance and inclusion, and every number of the
@@ -20,7 +21,7 @@ from typing import Any
 from harness.report.matrix import Flow
 from harness.search.criterion import Measure
 
-FIGURES = ("offered", "accepted", "achieved", "acceptance", "inclusion", "p50", "p99")
+FIGURES = ("offered", "accepted", "achieved", "sustained", "acceptance", "inclusion", "p50", "p99")
 """What there is of every workload that submits."""
 DROPPED_ALLOWED = 0.05
 LATENESS_ALLOWED = 0.1
@@ -49,7 +50,7 @@ class Measured:
             return None
         if name in ("offered", "accepted", "achieved"):
             return sum(values)
-        return min(values) if name in ("acceptance", "inclusion") else max(values)
+        return min(values) if name in ("sustained", "acceptance", "inclusion") else max(values)
 
 
 def measured(result: Mapping[str, Any], flows: Mapping[str, Flow]) -> Measured:
@@ -79,6 +80,7 @@ def _of_flow(flow: Flow, counts: Mapping[str, Any]) -> dict[str, Measure | None]
         "offered": float(flow.offered),
         "accepted": float(flow.accepted),
         "achieved": float(flow.achieved),
+        "sustained": _share(flow.achieved, flow.offered),
         "acceptance": _share(accepted, offered),
         **({"inclusion": _share(included, accepted)} if "included" in counts else {}),
         "p50": flow.p50,

@@ -80,7 +80,7 @@ def _shown(name: str, value: float | None) -> str:
         return NONE
     if name in ("p50", "p99"):
         return seconds(value)
-    return f"{int(1000 * value) / 10:g} %" if name in ("inclusion", "acceptance") else per_second(value)
+    return f"{int(1000 * value) / 10:g} %" if name in ("sustained", "inclusion", "acceptance") else per_second(value)
 
 
 def search_charts(search: Search, finding: Finding | None) -> tuple[Chart, ...]:
@@ -94,7 +94,9 @@ def search_charts(search: Search, finding: Finding | None) -> tuple[Chart, ...]:
     place_of = dict(zip(rates, places, strict=True))
     marks = _marks(finding, place_of)
     end = max(places) * 1.03
-    at = f"Per second; each point is a probe, lines go through the medians. Varied: {search.settings.vary}."
+    at = "Each point is a probe, lines go through the medians."
+    if marks:
+        at += " Upright lines: the highest that passed, the lowest that did not."
 
     def line(name: str, look: str) -> tuple[Line, Line]:
         points = sorted(

@@ -5,8 +5,8 @@
     settings   as asked: playbook, vary, until, unit, bounds {start, stop, precision, repeats, ratio, max_probes,
                max_seconds (null: none)}, seed, inventory, extra, limit, deployer, forks, sha256 (of the playbook)
     probes     [{number, rate, outcome, run, exit_code, seconds, reason, figures {offered, accepted, achieved,
-               acceptance, inclusion, p50, p99}}]; outcome: pass, fail, unknown, generator, or broken: a run whose
-               infrastructure failed, which tells nothing of the rate
+               sustained, acceptance, inclusion, p50, p99}}]; outcome: pass, fail, unknown, generator, or broken: a run
+               whose infrastructure failed, which tells nothing of the rate
     result     null before the end; {ending, exit_code, sentence, notes, passed, failed {rate, passed, of},
                interval [low, high]}
 

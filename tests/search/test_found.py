@@ -43,6 +43,7 @@ def test_measures_have_the_names_of_what_measured_them() -> None:
     assert found.measures["transaction-inclusion.latency_seconds.p99"] == [2.0, 2.0]
     assert found.measures["transaction-inclusion.verdict"] == ["pass"] and found.measures["verdict"] == ["unknown"]
     assert found.measures["inclusion"] == [0.5]  # what goes into no block has none
+    assert found.measures["a.sustained"] == [0.4]
     assert found.measures["web.achieved"] == [20.0] and found.measures["p99"] == [None, 0.2]
     assert (found.figure("achieved"), found.figure("acceptance"), found.figure("p50")) == (24.0, 0.8, 0.5)
 

@@ -73,33 +73,38 @@ def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
 
 @pytest.mark.real
 def test_the_limit_of_small_blocks_is_found(search: Search, folder: Path) -> None:
-    """About 36 a second fit into blocks; at 320 a second, seconds of backlog are left behind."""
-    done = search(
-        "small.toml", "--vary", "rate", "--to", "320", "--until", SLOW, "--precision", "100%", "--repeats", "1",
-        "--seed", "3",
-    )  # fmt: skip
+    """About 36 a second fit into blocks; at 320 a second, seconds of backlog are left behind. A generator that a busy
+    machine holds up tells nothing: then it is looked for again."""
+    for attempt in ("a", "b", "c"):
+        done = search(
+            "small.toml", "--vary", "rate", "--to", "320", "--until", SLOW, "--precision", "100%", "--repeats", "1",
+            "--seed", "3", "--runs", f"{attempt}/runs",
+        )  # fmt: skip
+        found = written(folder / attempt)
+        if found["result"]["ending"] != "generator" and found["probes"][0]["outcome"] != "generator":
+            break
     assert done.returncode == 0, done.stderr
     assert "the limit is between" in done.stdout and "95 % interval" in done.stdout
-    found = written(folder)
     assert found["result"]["ending"] == "found"
     assert 5 <= found["result"]["passed"]["rate"] < found["result"]["failed"]["rate"] <= 320
     runs = [probe["run"] for probe in found["probes"]]
     listed = subprocess.run(
-        [sys.executable, "-m", "harness", "runs", "list", "--json", "--matrix", found["id"]],
+        [sys.executable, "-m", "harness", "runs", "list", "--json", "--matrix", found["id"], "--runs",
+         folder / attempt / "runs"],
         capture_output=True, text=True, cwd=folder, timeout=60,
     )  # fmt: skip
     results = json.loads(listed.stdout)
     assert [one["run"]["id"] for one in results] == runs
     assert len({one["run"]["seed"] for one in results}) == len(runs)
     assert [one["run"]["variables"]["rate"] for one in results[:2]] == ["5/s", "10/s"]
-    page = (folder / "runs" / found["id"] / "search.html").read_text()
+    page = (folder / attempt / "runs" / found["id"] / "search.html").read_text()
     assert f"../{runs[0]}/report.html" in page and "<script" not in page
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_search_that_was_ended_in_the_middle_goes_on(search: Search, folder: Path, how: signal.Signals) -> None:
-    bounds = ("--vary", "rate", "--to", "20", "--until", "offered > 1/s", "--repeats", "1")
+    bounds = ("--vary", "rate", "--until", "offered > 1/s", "--repeats", "9", "--max-probes", "3")
     began = subprocess.Popen(
         command("small.toml", *bounds), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -121,9 +126,9 @@ def test_a_search_that_was_ended_in_the_middle_goes_on(search: Search, folder: P
     after = json.loads(done.stdout)
     assert after == written(folder)
     assert after["probes"][0] == before["probes"][0] and after["settings"] == before["settings"]
-    assert [probe["rate"] for probe in after["probes"]] == [5, 10, 20]
     assert [probe["number"] for probe in after["probes"]] == [1, 2, 3]
-    assert "it is --to: the limit is higher" in after["result"]["sentence"]
+    assert len({probe["run"] for probe in after["probes"]} - {run.name for run in folder.glob("runs/2*")}) == 0
+    assert "not found within --max-probes 3" in after["result"]["sentence"]
 
 
 @pytest.mark.real
@@ -135,7 +140,7 @@ def test_what_the_generator_cannot_send_is_not_the_networks_limit(search: Search
     assert done.returncode == 2, done.stderr
     assert "the generator's limit, not the network's" in done.stdout
     (probe,) = written(folder)["probes"]
-    assert probe["outcome"] == "generator" and "dropped" in probe["reason"]
+    assert probe["outcome"] == "generator" and "the generator" in probe["reason"]
 
 
 @pytest.mark.real
