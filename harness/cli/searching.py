@@ -216,8 +216,8 @@ class _Probing:
             return None
         try:
             write_report(recorder.run_dir)
-        except OSError as error:
-            tell(f"{recorder.run_id}: its report was not written: {error}")
+        except Exception as error:  # noqa: BLE001 - it can be made again: no probe hangs on it
+            tell(f"{recorder.run_id}: its report was not written: {type(error).__name__}: {error}")
         found = measured(result_of(recorder.state), loads_of(recorder.state, recorder.run_dir.samples))
         code = done.outcome.exit_code
         if code in _BROKEN_RUN:

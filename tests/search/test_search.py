@@ -159,6 +159,24 @@ def test_a_figure_that_no_run_measures_is_told_after_the_first(search: Search) -
     assert 'nothing measures "transaction-inclusion.p98"; did you mean "transaction-inclusion.p9' in done.stderr
 
 
+@pytest.mark.real
+def test_a_report_that_cannot_be_made_costs_no_probe(folder: Path) -> None:
+    broken = (
+        "import sys, harness.cli.searching as s\n"
+        "def fail(run): raise ZeroDivisionError('no report')\n"
+        "s.write_report = fail\n"
+        "from harness.cli.main import cli\n"
+        "sys.exit(cli(sys.argv[1:]))\n"
+    )
+    args = ("search", "small.toml", "--vary", "rate", "--until", "offered > 1/s", "--max-probes", "1")
+    done = subprocess.run(
+        [sys.executable, "-c", broken, *args], capture_output=True, text=True, cwd=folder, timeout=120
+    )
+    assert done.returncode == 2, done.stderr
+    assert "its report was not written: ZeroDivisionError: no report" in done.stderr
+    assert len(written(folder)["probes"]) == 1
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
