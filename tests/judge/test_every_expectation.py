@@ -60,6 +60,12 @@ def use(name: str, **options: Any) -> str:
     )
 
 
+def http(path: str, **options: Any) -> str:
+    """Load on every node's API, by `http-load` that comes along."""
+    asked = "".join(f"{k} = {json.dumps(v)}\n" for k, v in options.items())
+    return f'[[workloads]]\nuse = "http"\nurl = "http://{{endpoint}}{path}"\n{asked}'
+
+
 @dataclass(frozen=True)
 class Case:
     """A network, and what part of the measured text each of these expectations must say with the case's verdict."""
@@ -109,6 +115,9 @@ FAIL = {
         use("http-slo", url="http://{endpoint}/status", interval="200ms", availability=0.9),
         {"validator-1": "mute@30"},
         duration="12s",
+    ),
+    "what is asked for is not there": Case(
+        {"http-load": "good answers to 0 % of 40"}, http("/nowhere", rate="20/s"), duration="2s"
     ),
 }
 SPARED = {
@@ -161,6 +170,9 @@ UNKNOWN = {
         + use("command", argv=["/bin/sleep", "9"], timeout="100ms"),
         duration="2s",
     ),
+    "more is asked for than may be in flight": Case(
+        {"http-load": "the generator dropped"}, http("/status", rate="20000/s", max_in_flight=1), duration="2s"
+    ),
 }  # fmt: skip
 ELSEWHERE = {
     "fail": {
@@ -192,6 +204,7 @@ PASS = {
         duration="8s",
         slot="500ms",
     ),
+    "asked a little": Case({"http-load": "100 %"}, http("/status", rate="20/s"), duration="2s"),
     "restarted": Case(
         dict.fromkeys(("recovery", "convergence", "safety"), ""),
         RESTART + use("convergence", within="20s") + use("safety") + use("recovery"),
