@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from harness.api import Block, BlockHeader, Judgement, Verdict
+from harness.api import Block, BlockHeader, Judgement, Transaction, Verdict
 from harness_checks.availability import DataAvailabilityHolds
 from harness_checks.inclusion import TransactionInclusion
 from harness_traffic.da import DataAvailability
@@ -159,6 +159,22 @@ async def test_blocks_of_unknown_standing_matter_where_they_decide(
         judgement = await world.evaluate(inclusion())
     assert judgement.evidence["transactions"]["unknown"] == unknown
     assert judgement.verdict is verdict
+
+
+@pytest.mark.parametrize(("late", "verdict"), [(4, Verdict.PASS), (5, Verdict.UNKNOWN)])
+async def test_a_generator_that_was_late_proves_nothing(make_world: MakeWorld, late: int, verdict: Verdict) -> None:
+    """Of 64: the 99th percentile is the largest, which a single hiccup is no word on the load."""
+    world = make_world()
+    async with world.live():
+        await transact(world)
+        tracker = world.tracker("transactions")
+        for _ in range(late):
+            tracker.accepted(ticket := tracker.offer(world.clock.now() - 0.2, f"late-{tracker.figures()['offered']}"))
+            world.mempool[ticket.id] = Transaction(ticket.id, b"", 0)
+        judgement = await world.evaluate(inclusion())
+    assert judgement.verdict is verdict, judgement.measured
+    if verdict is Verdict.UNKNOWN:
+        assert judgement.measured.startswith("the generator sent 200ms late (99th percentile)")
 
 
 async def test_a_generator_that_dropped_its_load_proves_nothing(make_world: MakeWorld) -> None:
