@@ -76,12 +76,13 @@ def measured(result: Mapping[str, Any], flows: Mapping[str, Flow]) -> Measured:
 
 def _of_flow(flow: Flow, counts: Mapping[str, Any]) -> dict[str, Measure | None]:
     offered, accepted, included = (counts.get(what) or 0 for what in ("offered", "accepted", "included"))
+    sent = offered - (counts.get("dropped") or 0)  # what the generator dropped is no failure of the network's
     return {
         "offered": float(flow.offered),
         "accepted": float(flow.accepted),
         "achieved": float(flow.achieved),
-        "sustained": _share(flow.achieved, flow.offered),
-        "acceptance": _share(accepted, offered),
+        "sustained": _share(flow.achieved * offered, flow.offered * sent),
+        "acceptance": _share(accepted, sent),
         **({"inclusion": _share(included, accepted)} if "included" in counts else {}),
         "p50": flow.p50,
         "p99": flow.p99,
@@ -93,7 +94,7 @@ def _of_account(account: Mapping[str, Any]) -> dict[str, Measure | None]:
     some = bool(latency.get("n"))  # the percentiles of nothing are no measurement
     return {
         **{name: float(latency[name]) if some else None for name in ("p50", "p90", "p99", "max")},
-        "acceptance": _share(account["accepted"], account["offered"]),
+        "acceptance": _share(account["accepted"], account["offered"] - account.get("dropped", 0)),
         **({"inclusion": _share(account["included"], account["accepted"])} if "included" in account else {}),
         **dict(_numbers(account)),
     }

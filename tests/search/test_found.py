@@ -48,6 +48,14 @@ def test_measures_have_the_names_of_what_measured_them() -> None:
     assert (found.figure("achieved"), found.figure("acceptance"), found.figure("p50")) == (24.0, 0.8, 0.5)
 
 
+def test_what_the_generator_dropped_was_not_refused() -> None:
+    content = result(account(dropped=20))
+    content["workloads"]["a"]["dropped"] = 2
+    found = measured(content, FLOWS)
+    assert found.measures["transaction-inclusion.acceptance"] == [1.0]
+    assert found.measures["a.acceptance"] == [1.0] and found.measures["a.sustained"] == [0.5]
+
+
 def test_the_latency_of_nothing_is_no_latency() -> None:
     nothing = {"n": 0, "p50": 0.0, "p90": 0.0, "p99": 0.0, "max": 0.0}
     found = measured(result(account(included=0, latency_seconds=nothing)), {})
