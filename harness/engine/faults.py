@@ -23,6 +23,7 @@ from harness.plugin.contract.context import FaultControl
 from harness.plugin.contract.fault import Fault, FaultContext, FaultRecord, FaultTurn, Proof
 from harness.plugin.contract.node import Node, NodeState
 from harness.record.events import Event, FaultSkipped, FaultsScheduled, FaultStaged
+from harness.record.text import figure, one_line
 
 HEAL_WITHIN = 120.0
 """Seconds after which a healing that does not end is given up: teardown must come."""
@@ -58,12 +59,20 @@ def _options(config: Config) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude_defaults=True)
 
 
+def _instead(proof: Proof) -> str:
+    """What was seen in the place of what should have been, for people."""
+    told = "; ".join(f"{key}: {figure(value)}" for key, value in proof.seen.items() if value not in ({}, [], (), ""))
+    return f"seen instead: {one_line(told, MOST) or 'nothing'}"
+
+
 def _turn_of(by: str, number: int) -> str:
     return f"turn {number} of {by}"
 
 
 LATE = "late"
 """As which fault it stands in the history that a node has not been started yet."""
+MOST = 400
+"""Characters of what was seen that a sentence tells; the journal has all of it."""
 _HEALED = {True: "healed", None: "healing-unproven", False: "not-healed"}
 
 
@@ -281,7 +290,7 @@ class Faults(FaultControl):
         if proof.holds is False:
             one.stage("not-applied", seen=proof.seen)
             self._update(one, proven=False)
-            raise one.failed(otherwise, f"seen instead: {dict(proof.seen)}")
+            raise one.failed(otherwise, _instead(proof))
         return proof
 
     @asynccontextmanager
@@ -327,7 +336,7 @@ class Faults(FaultControl):
             if proof.holds is None:
                 self._doubts.append((one.id, "is gone"))
             if proof.holds is False:
-                raise one.failed("was not healed", f"seen instead: {dict(proof.seen)}")
+                raise one.failed("was not healed", _instead(proof))
             await anyio.to_thread.run_sync(self._ledger.healed, one.id)
             del self._unhealed[one.id]
         if limit.cancelled_caught:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from harness.record.summary import Detail, Summary
 from harness.record.tables import NONE, Mood, Row, Table
-from harness.record.text import one_line
+from harness.record.text import one_line, sentence
 
 STYLES = {Mood.GOOD: "green", Mood.DOUBTFUL: "yellow", Mood.BAD: "red", Mood.PLAIN: ""}
 _PIPE_WIDTH = 120
@@ -131,7 +131,7 @@ def _verdict(summary: Summary) -> RenderableType:
     return Text.assemble(
         (one_line(summary.verdict), f"bold {STYLES[summary.mood]}".strip()),
         "  ",
-        "; ".join(map(one_line, summary.reason.split("\n"))),
+        sentence(summary.reason),
         (code, "dim"),
         overflow="fold",
     )

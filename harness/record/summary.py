@@ -17,9 +17,9 @@ from harness.errors import ExitCode
 from harness.record.codec import jsonable
 from harness.record.evidence import evidence_lines
 from harness.record.rundir import RunDirectory
-from harness.record.state import ExpectationState, FaultState, RunState
+from harness.record.state import ExpectationState, FaultState, Remark, RunState
 from harness.record.tables import NONE, Mood, Row, Table, mood_of
-from harness.record.text import counted, figure, one_line
+from harness.record.text import counted, figure, one_line, sentence
 from harness.spec.durations import format_duration
 from harness.spec.verdict import Verdict
 
@@ -201,7 +201,7 @@ def _faults(state: RunState) -> Table:
     if len(faults) > _MAX_FAULTS:
         faults.sort(key=lambda fault: not fault.broken)
     shown = faults[:_MAX_FAULTS]
-    notes = [f"{fault.id}: {one_line(fault.error, _MAX_LENGTH)}" for fault in shown if fault.error]
+    notes = [f"{fault.id}: {one_line(sentence(fault.error), _MAX_LENGTH)}" for fault in shown if fault.error]
     return Table(
         "faults",
         ("id", "fault", "targets", "injected", "held", "proven", "healed"),
@@ -270,11 +270,15 @@ def _value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(jsonable(value), ensure_ascii=False)
 
 
+def sentence_of(remark: Remark) -> str:
+    return sentence(remark.message) + (f" (×{remark.count})" if remark.count > 1 else "")
+
+
 def _warnings(state: RunState, skipped: int) -> Table:
     remarks = list(state.warnings.values())
     rows = [
         Row(
-            (remark.level, remark.component, remark.message + (f" (×{remark.count})" if remark.count > 1 else "")),
+            (remark.level, remark.component, sentence_of(remark)),
             Mood.BAD if remark.level == "error" else Mood.DOUBTFUL,
         )
         for remark in remarks[:_MAX_WARNINGS]

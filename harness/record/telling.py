@@ -22,7 +22,7 @@ from harness.record.events import (
 from harness.record.state import RunState
 from harness.record.summary import prepare_line
 from harness.record.tables import Mood
-from harness.record.text import counted
+from harness.record.text import counted, sentence
 from harness.spec.durations import format_duration
 
 _VIOLATIONS = 3
@@ -43,8 +43,7 @@ def told(recorded: Recorded, state: RunState) -> tuple[str, Mood]:
         case PhaseEnded(phase, True, seconds):
             return f"{phase} done in {format_duration(seconds)}", Mood.PLAIN
         case PhaseEnded(phase, False, seconds, error):
-            problems = "; ".join(line.strip() for line in error.split("\n"))  # a line for each node that failed
-            return f"{phase} failed after {format_duration(seconds)}: {problems}", Mood.BAD
+            return f"{phase} failed after {format_duration(seconds)}: {sentence(error)}", Mood.BAD
         case TaskRan(host, task, _, _, _, error) if error:
             return f"{host}: {task}: failed: {error}", Mood.BAD
         case TaskRan(host, task, True, detail):
@@ -61,7 +60,7 @@ def told(recorded: Recorded, state: RunState) -> tuple[str, Mood]:
             return f"{_STEERED.get(what, what)} by {by}" + (f": {detail}" if detail else ""), Mood.DOUBTFUL
         case Note(component, level, message) if level != "info":
             known = state.warnings.get((component, level, message))
-            text = f"{level}: {component}: {message}" if known is not None and known.count == 1 else ""
+            text = f"{level}: {component}: {sentence(message)}" if known is not None and known.count == 1 else ""
             return text, Mood.BAD if level == "error" else Mood.DOUBTFUL
         case _:
             return "", Mood.PLAIN
@@ -69,7 +68,7 @@ def told(recorded: Recorded, state: RunState) -> tuple[str, Mood]:
 
 def _step(step: str, what: str, stage: str, detail: str) -> tuple[str, Mood]:
     mood = {"failed": Mood.BAD, "skipped": Mood.DOUBTFUL}.get(stage, Mood.PLAIN)
-    return f"{step}: {what}: {stage}" + (f": {detail}" if detail else ""), mood
+    return f"{step}: {what}: {stage}" + (f": {sentence(detail)}" if detail else ""), mood
 
 
 def _fault(event: FaultStaged, state: RunState) -> tuple[str, Mood]:
@@ -85,7 +84,7 @@ def _fault(event: FaultStaged, state: RunState) -> tuple[str, Mood]:
             held = f", held {format_duration(fault.held)}" if fault.held is not None else ""
             return f"{name}: healed{held}", Mood.GOOD
         case "not-applied" | "not-healed":
-            return f"{name}: {event.stage.replace('-', ' ').upper()}: {event.error}", Mood.BAD
+            return f"{name}: {event.stage.replace('-', ' ').upper()}: {sentence(event.error)}", Mood.BAD
         case _:
             return "", Mood.PLAIN
 

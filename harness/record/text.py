@@ -20,6 +20,18 @@ def block(text: str) -> str:
     return printable(text, SPACES + "\n\t")
 
 
+def sentence(text: str) -> str:
+    """One line of a text of several: what it says, and of what that quotes, indented beneath (the end of a log), the
+    last line."""
+    said: list[tuple[str, list[str]]] = []
+    for line in filter(str.strip, text.split("\n")):
+        if said and line[0].isspace():
+            said[-1][1].append(line.strip())
+        else:
+            said.append((line.strip(), []))
+    return one_line("; ".join(" ".join((line, *["…"][: len(under) - 1], *under[-1:])) for line, under in said))
+
+
 def hanging(text: str) -> str:
     """A block whose lines after the first are indented: none of them passes for the beginning of something else."""
     return block(text).replace("\n", "\n  ")

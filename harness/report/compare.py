@@ -12,7 +12,7 @@ from harness.record.codec import jsonable
 from harness.record.state import RunState
 from harness.record.summary import summarize
 from harness.record.tables import NONE, Mood, Row, Table, mood_of
-from harness.record.text import counted, figure
+from harness.record.text import counted, figure, sentence
 from harness.report.chart import Chart, Line
 from harness.report.charts import driven, per_second, seconds
 from harness.report.observed import Observed
@@ -192,7 +192,7 @@ def _verdicts(a: Side, b: Side) -> Table:
     rows = []
     for letter, side in (("A", a), ("B", b)):
         summary = summarize(side.observed.state, alive=side.alive)
-        rows.append(Row((letter, side.run_id, summary.verdict, summary.reason), summary.mood))
+        rows.append(Row((letter, side.run_id, summary.verdict, sentence(summary.reason)), summary.mood))
     return Table("runs", ("", "run", "verdict", "why"), tuple(rows), wide=frozenset({"why"}))
 
 

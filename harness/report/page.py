@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from harness.record.rundir import RunDirectory
 from harness.record.summary import Summary, summarize
 from harness.record.tables import NONE, Mood, Table
-from harness.record.text import block, one_line
+from harness.record.text import block, one_line, sentence
 from harness.report.chart import Chart, draw, swatch
 from harness.report.charts import MAX_BANDS, MAX_MARKS, MAX_WORKLOADS, charts_of
 from harness.report.compare import Comparison
@@ -168,6 +168,7 @@ def _environment() -> Environment:
     )
     environment.globals.update(glyph=GLYPHS.__getitem__, none_said=NONE, swatch=swatch, version=version("harness"))
     environment.filters["toml"] = toml
+    environment.filters["sentence"] = sentence
     return environment
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from harness.record.evidence import WRONG
 from harness.record.state import ExpectationState, FaultState, NodeStatus, RunState
-from harness.record.summary import moment
+from harness.record.summary import moment, sentence_of
 from harness.record.tables import NONE, Mood, Row, Table, mood_of
-from harness.record.text import counted, figure, one_line
+from harness.record.text import counted, figure, one_line, sentence
 from harness.report.charts import span
 from harness.report.observed import Observed
 from harness.report.samples import SampleReading
@@ -153,7 +153,7 @@ def fault_table(observed: Observed) -> Table:
         "id", "fault", "targets", "by", "injected", "held", "proven", "what proved it", "healed", "caught up",
     )  # fmt: skip
     rows = tuple(_fault(fault, observed.caught_up.get(fault.id)) for fault in faults[:MAX_ROWS])
-    notes = [f"{fault.id}: {fault.error}" for fault in faults[:MAX_ROWS] if fault.error]
+    notes = [f"{fault.id}: {sentence(fault.error)}" for fault in faults[:MAX_ROWS] if fault.error]
     if len(faults) > MAX_ROWS:
         notes.append(f"… and {len(faults) - MAX_ROWS:,} more in the journal")
     numeric = frozenset({"injected", "held", "proven", "healed", "caught up"})
@@ -263,7 +263,7 @@ def step_table(state: RunState) -> Table:
 def warning_table(state: RunState, skipped: int) -> Table:
     rows = [
         Row(
-            (moment(one.t), one.level, one.component, one.message + (f" (×{one.count})" if one.count > 1 else "")),
+            (moment(one.t), one.level, one.component, sentence_of(one)),
             Mood.BAD if one.level == "error" else Mood.DOUBTFUL,
         )
         for one in state.warnings.values()
@@ -327,6 +327,6 @@ def _is_bad(one: ExpectationState) -> bool:
 def list_of_phases(state: RunState) -> Sequence[str]:
     return [
         f"{phase.phase} {span(phase.seconds)}"
-        + (f" (failed: {one_line(phase.error, 200)})" if phase.ok is False else "")
+        + (f" (failed: {one_line(sentence(phase.error), 200)})" if phase.ok is False else "")
         for phase in state.phases
     ]

@@ -18,7 +18,7 @@ from textual_serve.download_manager import DownloadManager
 
 from harness.errors import UsageError
 from harness.record.rundir import RunDirectory, find_run, list_runs
-from harness.record.text import one_line
+from harness.record.text import one_line, sentence
 from harness.report.reading import page_of, read_run
 from harness.serve.access import is_from_us, is_token, names_us
 
@@ -153,4 +153,4 @@ def _about(run: RunDirectory) -> dict[str, str]:
         reason = str(result["reason"])
     except (OSError, ValueError, KeyError, TypeError):
         verdict, reason = ("running" if run.is_alive() else "dead"), ""
-    return {"id": run.run_id, "verdict": one_line(str(verdict), 40), "reason": one_line(reason, 200)}
+    return {"id": run.run_id, "verdict": one_line(str(verdict), 40), "reason": one_line(sentence(reason), 200)}

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from harness.record.state import PhaseState, RunState
+from harness.record.text import sentence
 from harness.tui.history import Series
 
 
@@ -51,7 +52,7 @@ def so_far(state: RunState) -> tuple[str, str]:
     """The verdict as far as it can be told, and why: never better than what is known."""
     if state.finish is not None:
         word = state.finish.verdict if state.finish.status == "done" else state.finish.status.replace("-", " ")
-        return word.upper(), state.finish.reason
+        return word.upper(), sentence(state.finish.reason)
     expectations = state.expectations.values()
     bad = [one.expectation for one in expectations if one.verdict == "fail" or one.violation_count > 0]
     if bad:

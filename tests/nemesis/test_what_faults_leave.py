@@ -82,7 +82,12 @@ def harness(tmp_path: Path) -> Any:
     [
         ("well", ExitCode.PASS, "holds", ["injected", "proven", "healing", "healed"]),
         ("refused", ExitCode.INFRASTRUCTURE, "was not applied: OSError: no such", ["not-applied", "healing", "healed"]),
-        ("absent", ExitCode.INFRASTRUCTURE, "was not applied", ["injected", "not-applied", "healing", "healed"]),
+        (
+            "absent",
+            ExitCode.INFRASTRUCTURE,
+            "was not applied: seen instead: looked: hard",
+            ["injected", "not-applied", "healing", "healed"],
+        ),
         ("unseen", ExitCode.UNKNOWN, "faults-proven", ["injected", "unproven", "healing", "healed"]),
         ("stays", ExitCode.INFRASTRUCTURE, "not healed", ["injected", "proven", *2 * ["healing", "not-healed"]]),
         (

@@ -63,10 +63,20 @@ def test_several_reasons_are_a_sentence(timeline: Any, record: Wrap) -> None:
     assert "a is not there; b\\x1b[2J is late" in out
 
 
+def test_of_what_a_reason_quotes_the_last_line_is_told(timeline: Any, record: Wrap) -> None:
+    reason = "a was not healed: it was killed; the end of a.log:\n    INFO one\n    INFO two\n    INFO three\nb is late"
+    events = [*timeline[:-1], (183.0, Note("chaos.churn", "error", reason))]
+    out, err = plain(record([*events, (184.0, RunFinished("", 3, "infrastructure-failed", reason, 1.0))]))
+    told = "a was not healed: it was killed; the end of a.log: … INFO three; b is late"
+    assert f"INFRASTRUCTURE FAILED {told} (exit code 3)" in " ".join(out.split())
+    assert f"error: chaos.churn: {told}" in " ".join(err.split())
+    assert "INFO one" not in out + err
+
+
 def test_a_phase_that_fails_for_several_nodes_says_so_in_a_line(record: Wrap) -> None:
     error = "a is not there; the end of its log:\n    last words\nb\x1b[2J is late"
     _, err = plain(record([PhaseEnded("deploy", False, 1.0, error)]))
-    told = "a is not there; the end of its log:; last words; b\\x1b[2J is late"
+    told = "a is not there; the end of its log: last words; b\\x1b[2J is late"
     assert [line.split("  ")[-1] for line in err.splitlines()] == [f"deploy failed after 1s: {told}"]
 
 
