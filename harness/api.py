@@ -26,6 +26,7 @@ from harness.load.senders import Senders, senders
 from harness.load.tally import Tally, Told
 from harness.load.wire import NO_LANE, Fate, Redirect, Result, Shot
 from harness.observe.blocks import Block, BlockHeader, BlockSeen, BlockSource, Head
+from harness.observe.bounds import DROPPED_ALLOWED, FEWEST_LATE, LATENESS_ALLOWED
 from harness.observe.feed import BlockFeed
 from harness.observe.finality import Conflict
 from harness.observe.latency import Latencies
@@ -107,22 +108,23 @@ from harness.spec.units import Duration, Rate, Size, Span
 from harness.spec.verdict import Verdict
 
 __all__ = [
-    "CUT", "NO_LANE", "PLAIN", "Access", "Address", "Adoption", "Arrivals", "Artifact", "Batching", "Block",
-    "BlockFeed", "BlockHeader", "BlockSeen", "BlockSource", "BrokenAnswer", "Capability", "Chain", "ChainClient",
-    "Clock", "ClockOffset", "CommandRecord", "CommandTimeout", "Completed", "Config", "Conflict", "Connection",
-    "Context", "DefaultExpectation", "DeployError", "DeployRequest", "Deployer", "Deployment", "Duration", "Exit",
-    "ExitCode", "Expectation", "Facts", "Fate", "Fault", "FaultContext", "FaultControl", "FaultError", "FaultRecord",
-    "FaultTurn", "FaultUse", "Flow", "HarnessError", "Head", "Header", "HealReport", "HostReport", "HostSpec",
-    "Image", "InfrastructureError", "Introduction", "InventorySource", "Job", "Judgement", "JumpHost", "Latencies",
-    "Launch", "Link", "LinkShape", "LocalPath", "Machine", "MachineCapability", "MachineLost", "NemesisFamily",
-    "Network", "NetworkSpec", "NoConfig", "Node", "NodeFile", "NodeSite", "NodeSpec", "NodeState", "NodeView",
-    "NotReadyError", "Outcome", "Owner", "PeerAddress", "Placement", "PlanView", "PlannedNode", "Plugin", "PluginUse",
-    "Profile", "Proof", "Rate", "Reach", "Receipt", "Redirect", "Result", "RoleInfo", "RunScreen", "RunState",
-    "ScreenCommand", "Secret", "SecretSource", "SenderAccount", "Senders", "Service", "ServiceSpec", "Shot", "Size",
-    "SourceRef", "Span", "SpecError", "Start", "SubmissionFormat", "Summary", "SystemClock", "Taken", "Tally",
-    "Target", "Task", "TaskContext", "TaskResult", "TeardownError", "Throughput", "Ticket", "Timing", "Told",
-    "Topology", "TopologySpec", "Tracker", "Transaction", "TransactionFactory", "Unreachable", "Unsupported", "Usage",
-    "UsageError", "Verdict", "Violation", "Wallet", "WalletsSpec", "Window", "Workload", "clock_offset", "constant",
-    "file_name", "format_duration", "hookimpl", "introduced", "jump_hosts", "missing_secrets", "moments", "of_points",
-    "redact", "request_head", "reveal", "revealed", "select_nodes", "senders",
+    "CUT", "DROPPED_ALLOWED", "FEWEST_LATE", "LATENESS_ALLOWED", "NO_LANE", "PLAIN", "Access", "Address", "Adoption",
+    "Arrivals", "Artifact", "Batching", "Block", "BlockFeed", "BlockHeader", "BlockSeen", "BlockSource",
+    "BrokenAnswer", "Capability", "Chain", "ChainClient", "Clock", "ClockOffset", "CommandRecord", "CommandTimeout",
+    "Completed", "Config", "Conflict", "Connection", "Context", "DefaultExpectation", "DeployError", "DeployRequest",
+    "Deployer", "Deployment", "Duration", "Exit", "ExitCode", "Expectation", "Facts", "Fate", "Fault", "FaultContext",
+    "FaultControl", "FaultError", "FaultRecord", "FaultTurn", "FaultUse", "Flow", "HarnessError", "Head", "Header",
+    "HealReport", "HostReport", "HostSpec", "Image", "InfrastructureError", "Introduction", "InventorySource", "Job",
+    "Judgement", "JumpHost", "Latencies", "Launch", "Link", "LinkShape", "LocalPath", "Machine", "MachineCapability",
+    "MachineLost", "NemesisFamily", "Network", "NetworkSpec", "NoConfig", "Node", "NodeFile", "NodeSite", "NodeSpec",
+    "NodeState", "NodeView", "NotReadyError", "Outcome", "Owner", "PeerAddress", "Placement", "PlanView",
+    "PlannedNode", "Plugin", "PluginUse", "Profile", "Proof", "Rate", "Reach", "Receipt", "Redirect", "Result",
+    "RoleInfo", "RunScreen", "RunState", "ScreenCommand", "Secret", "SecretSource", "SenderAccount", "Senders",
+    "Service", "ServiceSpec", "Shot", "Size", "SourceRef", "Span", "SpecError", "Start", "SubmissionFormat",
+    "Summary", "SystemClock", "Taken", "Tally", "Target", "Task", "TaskContext", "TaskResult", "TeardownError",
+    "Throughput", "Ticket", "Timing", "Told", "Topology", "TopologySpec", "Tracker", "Transaction",
+    "TransactionFactory", "Unreachable", "Unsupported", "Usage", "UsageError", "Verdict", "Violation", "Wallet",
+    "WalletsSpec", "Window", "Workload", "clock_offset", "constant", "file_name", "format_duration", "hookimpl",
+    "introduced", "jump_hosts", "missing_secrets", "moments", "of_points", "redact", "request_head", "reveal",
+    "revealed", "select_nodes", "senders",
 ]  # fmt: skip

@@ -18,15 +18,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.observe.bounds import DROPPED_ALLOWED, FEWEST_LATE, LATENESS_ALLOWED
 from harness.report.matrix import Flow
 from harness.search.criterion import Measure
 
 FIGURES = ("offered", "accepted", "achieved", "sustained", "acceptance", "inclusion", "p50", "p99")
 """What there is of every workload that submits."""
-DROPPED_ALLOWED = 0.05
-LATENESS_ALLOWED = 0.1
-"""Share of the load that the generator may drop, and seconds of its 99th percentile of lateness, until the load was not
-the one that was asked for: as the expectations judge it (docs/expectations.md)."""
 _DROPPED = "dropped: "
 _DEEPEST = 4
 _MOST = 2_000
@@ -134,5 +131,8 @@ def _short(account: Mapping[str, Any]) -> str:
 
 
 def _late(account: Mapping[str, Any]) -> str:
-    late = (account.get("generator_lateness_seconds") or {}).get("p99") or 0.0
-    return f"the generator sent {late:.3g} s late (99th percentile)" if late > LATENESS_ALLOWED else ""
+    lateness = account.get("generator_lateness_seconds") or {}
+    late = lateness.get("p99") or 0.0
+    if late <= LATENESS_ALLOWED or lateness.get("n", math.inf) < 100 * FEWEST_LATE:
+        return ""  # of fewer, the 99th percentile is a handful
+    return f"the generator sent {late:.3g} s late (99th percentile)"

@@ -6,15 +6,20 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.api import Context, Latencies, Outcome, SenderAccount, Summary, Tracker, Verdict, format_duration
+from harness.api import (
+    DROPPED_ALLOWED,
+    FEWEST_LATE,
+    LATENESS_ALLOWED,
+    Context,
+    Latencies,
+    Outcome,
+    SenderAccount,
+    Summary,
+    Tracker,
+    Verdict,
+    format_duration,
+)
 from harness_checks.subjects import held_up
-
-DROPPED_ALLOWED = 0.05
-"""Share of the intended load that the generator may drop before the result says nothing about the network."""
-LATENESS_ALLOWED = 0.1
-"""Seconds that the generator's own 99th percentile of lateness may reach before the same …"""
-FEWEST_LATE = 5
-"""… and of how few late ones nothing follows: of twelve, one is the 99th percentile."""
 
 
 def matching(ctx: Context, pattern: str) -> dict[str, Tracker]:

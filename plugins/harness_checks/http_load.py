@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from harness.api import (
+    DROPPED_ALLOWED,
     Config,
     Context,
     Duration,
@@ -17,7 +18,7 @@ from harness.api import (
     Verdict,
     format_duration,
 )
-from harness_checks.accounts import DROPPED_ALLOWED, matching, of_senders, share, together, too_late
+from harness_checks.accounts import matching, of_senders, share, together, too_late
 
 
 class HttpLoadConfig(Config):

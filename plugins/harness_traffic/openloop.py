@@ -6,11 +6,8 @@ import math
 import random
 from collections.abc import AsyncIterator
 
-from harness.api import Arrivals, Context, Profile, Rate, Tracker, constant, format_duration
+from harness.api import LATENESS_ALLOWED, Arrivals, Context, Profile, Rate, Tracker, constant, format_duration
 from harness.api import moments as arriving
-
-LATENESS_ALLOWED = 0.1
-"""Seconds that the generator's own 99th percentile of lateness may reach before it says that it could not keep up."""
 
 
 async def moments(
