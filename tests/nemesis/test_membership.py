@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from harness.api import CUT, FaultError, Flow, LinkShape, NodeState, SystemClock
 from harness.errors import ExitCode, SpecError
 from harness.plugin.registry import Registry
 from harness.record.events import ExpectationJudged, FaultStaged, NodeChanged
 from harness.record.journal import read_journal
 from harness.testing import run_playbook
-from harness_nemesis.membership import Churn, JoinConfig
+from harness_nemesis.membership import Churn, Join, JoinConfig
 from harness_nemesis.schedule import Choice, Pace, schedule
 
 pytestmark = pytest.mark.anyio
@@ -152,3 +154,40 @@ def test_churn_goes_on_as_long_as_the_drive(seed: int) -> None:
         assert leaver in present
         present = present - {leaver} | {away[0]}
         away = [*away[1:], leaver]
+
+
+@pytest.mark.parametrize(("shaped", "holds"), [({Flow("validator-0", "executor-1"): CUT}, None), ({}, False)])
+async def test_who_cannot_catch_up_while_other_faults_cut_it_off_is_not_told_as_absent(
+    shaped: dict[Flow, LinkShape], holds: bool | None
+) -> None:
+    class At:
+        def __init__(self, name: str, height: int) -> None:
+            self.name, self.height, self.state = name, height, NodeState.RUNNING
+
+        async def start(self) -> None: ...
+        async def wait_ready(self, timeout: float) -> None: ...
+        async def process_state(self) -> str:
+            return "running"
+
+        def client(self) -> At:
+            return self
+
+        async def head(self) -> SimpleNamespace:
+            return SimpleNamespace(height=self.height)
+
+    comes, ahead = At("executor-1", 3), At("validator-0", 90)
+    ctx: Any = SimpleNamespace(
+        targets=[comes],
+        nodes={"executor-1": comes, "validator-0": ahead},
+        absent=["executor-1"],
+        clock=SystemClock(),
+        shaped_by_others=lambda: shaped,
+    )
+    join = Join(JoinConfig.model_validate({"catch_up": "10ms"}))
+    await join.inject(ctx)
+    if holds is False:
+        with pytest.raises(FaultError, match="executor-1 has joined and is at height 3, the others at 90"):
+            await join.prove(ctx)
+        return
+    assert (await join.prove(ctx)).holds is holds
+    assert (await join.prove(ctx)).holds is True, "it was told once, and is a node like any other"
