@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.api import InfrastructureError, Machine, MachineLost
+from harness.api import Machine
+from harness_agent.asking import ask
 from harness_agent.nft.rules import IP, address, trial
 
-PROGRAM = Path(__file__).with_name("probe.py")
-WITHIN = 60.0
-"""Seconds that a machine may take: names that nobody knows are asked for many times."""
+PROGRAM = Path(__file__).with_name("probe.py").read_text()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +25,9 @@ async def survey(machine: Machine, peers: Mapping[str, str]) -> Survey | str:
     """What a machine says, `peers` being names or addresses by node; or why it takes no rules, or does not know who is
     who. Touches nothing. Raises InfrastructureError."""
     asked = {"ruleset": trial(), "peers": dict(peers)}
-    try:
-        done = await machine.run(
-            (machine.python, "-I", "-S", "-X", "utf8", "-c", PROGRAM.read_text()),
-            input=json.dumps(asked).encode(),
-            timeout=WITHIN,
-            become=True,
-        )
-    except MachineLost:
-        raise
-    except InfrastructureError as error:  # one cannot become root there
-        return str(error).removeprefix(f"{machine.name}: ")
-    if done.returncode != 0:
-        raise InfrastructureError(f"{machine.name}: looking for nft: {done.stderr.decode(errors='replace')[-300:]}")
-    told = json.loads(done.stdout)
+    told = await ask(machine, PROGRAM, asked, "nft")
+    if isinstance(told, str):
+        return told
     if told["problem"]:
         return str(told["problem"])
     found: dict[str, tuple[tuple[IP, IP], ...]] = {}

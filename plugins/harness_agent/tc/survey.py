@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.api import InfrastructureError, Machine, MachineCapability, MachineLost
+from harness.api import Machine, MachineCapability
+from harness_agent.asking import ask
 from harness_agent.nft import IP, address
 from harness_agent.tc.commands import trials
 
-PROGRAM = Path(__file__).with_name("probe.py")
-WITHIN = 60.0
-"""Seconds that a machine may take: names that nobody knows are asked for many times."""
+PROGRAM = Path(__file__).with_name("probe.py").read_text()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +42,9 @@ async def survey(machine: Machine, peers: Mapping[str, str]) -> Survey | str:
     Raises InfrastructureError."""
     tried = trials()
     asked = {"trials": dict(tried), "peers": dict(peers)}
-    try:
-        done = await machine.run(
-            (machine.python, "-I", "-S", "-X", "utf8", "-c", PROGRAM.read_text()),
-            input=json.dumps(asked).encode(),
-            timeout=WITHIN,
-            become=True,
-        )
-    except MachineLost:
-        raise
-    except InfrastructureError as error:  # one cannot become root there
-        return str(error).removeprefix(f"{machine.name}: ")
-    if done.returncode != 0:
-        raise InfrastructureError(f"{machine.name}: looking for tc: {done.stderr.decode(errors='replace')[-300:]}")
-    told = json.loads(done.stdout)
+    told = await ask(machine, PROGRAM, asked, "tc")
+    if isinstance(told, str):
+        return told
     lacks = {MachineCapability(what): str(why) for what, why in told["problems"].items() if why}
     if len(lacks) == len(tried):
         return str(min(lacks.values()))
