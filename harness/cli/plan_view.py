@@ -29,10 +29,11 @@ def show_plans(plans: Sequence[Plan], target: Target) -> int:
     plan needs."""
     code = ExitCode.PASS
     for number, plan in enumerate(plans, 1):
-        planned = anyio.run(target.check, plan)
+        checked = anyio.run(target.look, plan)
+        planned = checked.nodes
         if len(plans) > 1:
             click.echo(f"--- run {number} of {len(plans)} ---")
-        for line in plan_lines(plan, target, planned):
+        for line in plan_lines(plan, target, planned, checked.notes):
             click.echo(block(redact(line)))
         if plan.prepare:
             try:
@@ -53,8 +54,8 @@ def _check_tasks(plan: Plan, target: Target, planned: Sequence[PlannedNode]) -> 
     return ExitCode.INFRASTRUCTURE if report.failed else ExitCode.PASS
 
 
-def plan_lines(plan: Plan, target: Target, planned: Sequence[PlannedNode]) -> Iterator[str]:
-    """The plan, line by line."""
+def plan_lines(plan: Plan, target: Target, planned: Sequence[PlannedNode], notes: Sequence[str] = ()) -> Iterator[str]:
+    """The plan, line by line; `notes` are on the machines."""
     playbook, timing = plan.playbook, plan.timing
     adopts = any(node.adoption is not None for node in planned)
     yield f"playbook      {playbook.name}" + (f" ({playbook.source})" if playbook.source else "")
@@ -65,6 +66,7 @@ def plan_lines(plan: Plan, target: Target, planned: Sequence[PlannedNode]) -> It
         f"final under {timing.finality_depth} more" if timing.finality_depth else "final at once"
     )
     yield f"deployer      {target.deployer.name} on {target.inventory.source}"
+    yield from (f"{'':<14}{note}" for note in notes)
     yield f"duration      {format_duration(plan.duration)}, then settle for " + (
         format_duration(plan.settle) if plan.settle is not None else "as long as it takes until its blocks are final"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,6 +29,15 @@ from harness.spec.project import FORKS
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """Nodes that can be where they are to be; `notes` are sentences on what machines do otherwise than one might
+    expect."""
+
+    nodes: tuple[PlannedNode, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """A deployer and an inventory, with `--limit` and `-e` applied when nodes are placed."""
 
@@ -51,6 +60,10 @@ class Target:
         """Place the nodes and see whether the machines can do what the plan needs; touches nothing.
 
         Raises SpecError with everything that stands in the way."""
+        return (await self.look(plan)).nodes
+
+    async def look(self, plan: Plan) -> Checked:
+        """The same, with what one should know of it."""
         nodes = self.place(plan)
         on_machines = [node for node in nodes if node.adoption is None or node.adoption.has_machine]
         seen = await self.deployer.inspect(on_machines, plan.chain, Access(self.forks))
@@ -76,7 +89,7 @@ class Target:
                 problems.append(self._problem(hosts[0], lack, also=hosts[1:]))
         if problems:
             raise SpecError(problems)
-        return nodes
+        return Checked(nodes, _instead(plan, reachable, there))
 
     def _problem(self, host: str, text: str, also: Sequence[str] = ()) -> Problem:
         """At the place of the host in the inventory."""
@@ -108,6 +121,21 @@ def _without(
         if capability not in report.capabilities and who[report.host]:
             found.setdefault((who[report.host], report.lacks.get(capability, "")), []).append(report.host)
     return found
+
+
+def _instead(plan: Plan, reports: Sequence[HostReport], there: Mapping[str, Collection[str]]) -> tuple[str, ...]:
+    """What provides in the place of something else what the plan needs on hosts, by the nodes `there`."""
+    found: dict[str, list[str]] = {}
+    for capability, needs in plan.machine_needs.items():
+        needed = frozenset[str]().union(*needs.values())
+        for report in reports:
+            told = report.instead.get(capability, "") if capability in report.capabilities else ""
+            if told and not needed.isdisjoint(there[report.host]):
+                found.setdefault(told, []).append(report.host)
+    return tuple(
+        f"host {hosts[0]}{f' (and {len(hosts) - 1} more)' if len(hosts) > 1 else ''}: {told}"
+        for told, hosts in sorted(found.items())
+    )
 
 
 def choose_target(

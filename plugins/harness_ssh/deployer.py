@@ -33,11 +33,10 @@ from harness.api import (
     TeardownError,
 )
 from harness_agent import AgentClient, KeeperSpec, SweepReport, clocks, disks, holder
-from harness_agent.nft import RULES, NftShaper, survey
+from harness_agent.nft import RULES
 from harness_agent.relay import SHAPES
 from harness_agent.remote.state import BASE
-from harness_agent.tc import TcShaper
-from harness_ssh import agents, firewall, record, traffic
+from harness_ssh import agents, firewall, record, shaping
 from harness_ssh.deployment import TUNNEL, Site, prepare
 from harness_ssh.heart import Heart
 from harness_ssh.hold import Hold, owner
@@ -152,8 +151,7 @@ class SshDeployer(Deployer[SshConfig]):
             async with self._held(list(holds.values()), request.access.forks) as tasks:
                 tunnels = Tunnels(pool, tasks)
                 sites = await self._sites(hosts, pool, holds, lookers)
-                rules = await self._rules(request, sites, pool)
-                queues = await self._queues(request, sites, pool)
+                rules, queues = await shaping.of_kernels(self.config.links, request, sites, pool)
                 queued = queues.can if queues is not None else frozenset()
                 relayed = firewall.wants_relays(
                     self.config.links, request.needs, ruled=rules is not None, queued=queued
@@ -273,24 +271,6 @@ class SshDeployer(Deployer[SshConfig]):
         mechanism = "" if self.config.supervise == "auto" else self.config.supervise
         return KeeperSpec(run_id, owner(), self.config.lease, self.config.state, mechanism)
 
-    async def _rules(self, request: DeployRequest, sites: Mapping[str, Site], pool: Pool) -> NftShaper | None:
-        """None where relays are to do it all, or nothing is to be done. Raises DeployError."""
-        if not firewall.wants_rules(self.config.links, request.needs):
-            return None
-        rules = await firewall.rules(request.run_id, request.nodes, sites, pool, request.access.forks)
-        if isinstance(rules, NftShaper):
-            return rules
-        if self.config.links == "nft":
-            raise firewall.refused(rules)
-        return None
-
-    async def _queues(self, request: DeployRequest, sites: Mapping[str, Site], pool: Pool) -> TcShaper | None:
-        """None where relays are to do it all, or nothing is to be done."""
-        if not traffic.wants_queues(self.config.links, request.needs):
-            return None
-        queues = await traffic.queues(request.nodes, sites, pool, request.access.forks)
-        return queues if isinstance(queues, TcShaper) else None
-
     async def _look_at(
         self, host: HostSpec, pool: Pool, access: Access, crowded: str, filled: Collection[str]
     ) -> HostReport:
@@ -326,16 +306,13 @@ class SshDeployer(Deployer[SshConfig]):
             problems.append(f"{client.hello.user} cannot become root there: {why.removeprefix(f'{host.name}: ')}")
         if locked := await holder(client, self.config.state):
             problems.append(str(locked).replace(f"{host.name} is", "it is", 1))
-        why_not = crowded
-        if not crowded and self.config.links != "relay":
-            told = await survey(machine, {})
-            why_not = told if isinstance(told, str) else ""
-        links, lacks = firewall.capabilities(self.config.links, why_not)
+        links = await shaping.offer(self.config.links, machine, crowded)
         in_the_way, diskless = await disks.reported_on(machine, host, self.config.disk)
         clockless = {MachineCapability.CLOCK: why} if (why := await clocks.why_none_on(machine)) else {}
         of_nodes = agents.CAPABILITIES | {MachineCapability.OWN_DISK, MachineCapability.CLOCK}
-        lacks = {**lacks, **diskless, **clockless}
-        return HostReport(host.name, (of_nodes | links) - lacks.keys(), (*problems, *in_the_way), lacks, facts)
+        lacks = {**links.lacks, **diskless, **clockless}
+        offered = (of_nodes | links.can) - lacks.keys()
+        return HostReport(host.name, offered, (*problems, *in_the_way), lacks, facts, links.instead)
 
     async def _sites(
         self, hosts: Sequence[HostSpec], pool: Pool, holds: Mapping[str, Hold], lookers: Mapping[str, Machine]

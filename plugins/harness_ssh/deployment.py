@@ -26,8 +26,7 @@ from harness.api import (
     file_name,
 )
 from harness_agent.relay import Door, LinkShaper, Relay, RelayShaper, spawn
-from harness_agent.tc import Shared, TcShaper
-from harness_agent.tc.shaper import QUEUES
+from harness_agent.tc import QUEUES, Shared, TcShaper
 from harness_ssh.artifacts import ArtifactStore
 from harness_ssh.hold import Hold
 from harness_ssh.reach import ssh_command

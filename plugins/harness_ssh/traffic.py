@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.api import MachineCapability, PlannedNode
-from harness_agent.tc import TcShaper, survey
-from harness_agent.tc.shaper import QUEUES
+from harness_agent.tc import QUEUES, TcShaper, survey
 from harness_ssh.deployment import Site
 from harness_ssh.firewall import Links, beside, crowded
 from harness_ssh.pool import Pool
@@ -18,8 +17,8 @@ def wants_queues(links: Links, needs: frozenset[MachineCapability]) -> bool:
 
 
 async def queues(nodes: Sequence[PlannedNode], sites: Mapping[str, Site], pool: Pool, forks: int) -> TcShaper | str:
-    """What delays and slows down what these nodes send one another, or why nothing can; `forks` machines are asked at
-    once. Raises InfrastructureError."""
+    """What delays and slows down what these nodes send one another, as far as all machines can, or why nothing does;
+    `forks` machines are asked at once. Raises InfrastructureError."""
     if problem := crowded(nodes):
         return problem
     asked = await surveys(survey, nodes, sites, pool, forks)
@@ -30,5 +29,4 @@ async def queues(nodes: Sequence[PlannedNode], sites: Mapping[str, Site], pool: 
     addresses = {ip for told in seen.values() for ways in told.peers.values() for way in ways for ip in way.both}
     if not all(sites[host].tunnelled for host in homes.values()) and (problem := beside(sessions, addresses)):
         return problem
-    shaper = TcShaper({node: sites[host].machine for node, host in homes.items()}, seen, sessions)
-    return shaper if shaper.can else "no kernel of all machines has what it takes"
+    return TcShaper({node: sites[host].machine for node, host in homes.items()}, seen, sessions)

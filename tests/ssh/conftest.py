@@ -187,6 +187,7 @@ class Kit:
         nodes: Sequence[PlannedNode] = (),
         lease: float = LEASE,
         needs: frozenset[MachineCapability] = frozenset(),
+        by: str = "auto",
         **options: Any,
     ) -> AbstractAsyncContextManager[Deployment]:
         request = DeployRequest(
@@ -198,7 +199,7 @@ class Kit:
             self.access,
             needs,
         )
-        return self.deployer(lease, **options).deploy(request)
+        return self.deployer(lease, links=by, **options).deploy(request)
 
     def run_dir(self, run_id: str = "run") -> Path:
         path = self.folder / run_id

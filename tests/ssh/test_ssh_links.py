@@ -26,7 +26,7 @@ NEVER = 0.5
 @asynccontextmanager
 async def network(kit: Any, **options: Any) -> AsyncIterator[Deployment]:
     """a and c dial b, which tells whoever connects that it is b."""
-    async with kit.deploy("a", "b", "c", links=[AB, CB], needs=LINKS, **options) as deployment:
+    async with kit.deploy("a", "b", "c", links=[AB, CB], needs=LINKS, by="relay", **options) as deployment:
         place = deployment.placements["b"]
         listener = await anyio.create_tcp_listener(local_host="0.0.0.0", local_port=place.ports["p2p"])
 

@@ -91,13 +91,15 @@ class Access:
 @dataclass(frozen=True, slots=True)
 class HostReport:
     """What was seen of a host without touching it. `problems` stand in the way of any run ("no route to host"), one
-    sentence each, without the host's name; `lacks` says why a capability that one might expect is not there."""
+    sentence each, without the host's name; `lacks` says why a capability that one might expect is not there, `instead`,
+    in a sentence, what provides one that is there in the place of what one might expect, and why."""
 
     host: str
     capabilities: frozenset[MachineCapability] = frozenset()
     problems: tuple[str, ...] = ()
     lacks: Mapping[MachineCapability, str] = field(default_factory=dict)
     facts: Facts | None = None
+    instead: Mapping[MachineCapability, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from harness_agent.tc.shaper import Shared, TcShaper
+from harness_agent.tc.shaper import QUEUES, Shared, TcShaper
 from harness_agent.tc.survey import Survey, survey
 
-__all__ = ["Shared", "Survey", "TcShaper", "survey"]
+__all__ = ["QUEUES", "Shared", "Survey", "TcShaper", "survey"]

@@ -44,7 +44,11 @@ class TcShaper:
         self, machines: Mapping[str, Machine], seen: Mapping[str, Survey], sessions: Sequence[Session]
     ) -> None:
         """Both by the nodes' names."""
-        self.can = QUEUES - {what for told in seen.values() for what in told.lacks}
+        self.lacks = {
+            what: f"{machines[node].name}: {why}" for node in sorted(seen) for what, why in seen[node].lacks.items()
+        }
+        """Why what cannot be done, for a machine that cannot do it: all are needed."""
+        self.can = QUEUES - self.lacks.keys()
         self._machines = machines
         self._seen = seen
         self._sessions = sessions
