@@ -9,6 +9,7 @@ import httptools
 
 from harness.load.flight import Cargo
 
+_HEAD_END = b"\r\n\r\n"
 REPLY_KEPT = 64 << 10
 """Bytes of an answer's body that are kept; the rest is read and thrown away."""
 
@@ -29,7 +30,19 @@ class Connection(asyncio.Protocol):
     """`busy`: there is a request on it. `server` and `cargo` are its owner's affair: whom it goes to, and what is on
     it."""
 
-    __slots__ = ("_body", "_kept", "_owner", "_parser", "_transport", "_why", "busy", "cargo", "closing", "server")
+    __slots__ = (
+        "_body",
+        "_first",
+        "_kept",
+        "_owner",
+        "_parser",
+        "_transport",
+        "_why",
+        "busy",
+        "cargo",
+        "closing",
+        "server",
+    )
 
     def __init__(self, owner: Owner, server: Any) -> None:
         self._owner = owner
@@ -37,6 +50,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._body: list[bytes] = []
         self._kept = 0
+        self._first = b""  # of the answer that is being read: its head at least
         self._why = ""
         self.server = server
         self.cargo: Cargo = ()
@@ -66,6 +80,8 @@ class Connection(asyncio.Protocol):
         if not self.busy:
             self.abort("it sent something that nobody had asked for")
             return
+        if _HEAD_END not in self._first:
+            self._first += data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -73,6 +89,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closing = True
+        if exc is None and not self._why and self.busy and _ends_with_connection(self._first):
+            self.on_message_complete()
         why = self._why or (f"{type(exc).__name__}: {exc}" if exc else "it closed the connection")
         self._owner.lost(self, why)
 
@@ -87,12 +105,22 @@ class Connection(asyncio.Protocol):
         parser = self._parser
         status = parser.get_status_code()
         if status < 200:
+            self._first = b""
             return  # an interim answer (RFC 9110, 15.2): the real one follows
         body = self._body
         whole = body[0] if len(body) == 1 else b"".join(body)
         if body:
             self._body, self._kept = [], 0
         self.busy = False
-        if not parser.should_keep_alive():
+        self._first = b""
+        if not self.closing and not parser.should_keep_alive():
             self.abort("the server closes it after each answer")
         self._owner.answered(self, status, whole)
+
+
+def _ends_with_connection(answer: bytes) -> bool:
+    """Whether this answer, of which this is the beginning, is as long as the connection lasts (RFC 9112, 6.3): it has a
+    head, which tells no other length."""
+    head, end, _ = answer.partition(_HEAD_END)
+    names = {line.split(b":")[0].strip().lower() for line in head.split(b"\r\n")[1:]}
+    return bool(end) and not names & {b"content-length", b"transfer-encoding"}

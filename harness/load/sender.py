@@ -28,6 +28,7 @@ HOUSEKEEPING = 0.02
 TELL_EVERY = 1.0
 CLOSEST = 50e-6
 """Seconds between two alarms at least: what is due sooner waits for company."""
+FILES_OF_ITS_OWN = 32
 REFRESH = 32
 """Requests fired on one reading of the clock."""
 
@@ -47,6 +48,8 @@ class Sender:
         self._servers = [Server(n, target, self, self._loop) for n, target in enumerate(job.targets)]
         self._turn = job.number  # of the next request that belongs to no lane
         self._together: dict[int, list[Flight]] = {}  # by server: due at once, to be sent in one
+        # What this process has no file for would be told as the servers' failure.
+        self._most = min(job.max_in_flight, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - FILES_OF_ITS_OWN)
         self._in_flight = 0
         self._overdue: deque[Flight] = deque()  # in the order of their deadlines
         self._tally = Tally()
@@ -91,7 +94,7 @@ class Sender:
 
     def resume(self) -> None:
         if self._paused_at is not None:
-            self._base += time.monotonic() - self._paused_at
+            self._base += max(0.0, time.monotonic() - max(self._paused_at, self._base))
             self._paused_at = None
             self._set()
 
@@ -140,7 +143,7 @@ class Sender:
         if self._paused_at is not None or self._offset is None:
             return
         tally, offsets, base, end = self._tally, self._offsets, self._base, self._end
-        most, timeout = self.job.max_in_flight, self.job.timeout
+        most, timeout = self._most, self.job.timeout
         offset: float | None = self._offset
         now = time.monotonic()
         fired = 0

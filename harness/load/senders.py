@@ -31,6 +31,8 @@ from harness.load.wire import (
 OPEN_WITHIN = 30.0
 """Seconds in which a sender must have started and opened its connections, or have failed to."""
 END_WITHIN = 2.0
+SILENT = 15.0
+"""Seconds in which a sender that was started must have told something: it does so every second."""
 CHUNK = 1 << 20
 LAST_WORDS = 2000
 
@@ -87,9 +89,9 @@ class Senders:
 
     async def last_words(self, results: OnResults, told: OnTold) -> None:
         """End them now, and take what they still have to tell: what is in flight is told to be cut off."""
-        for number, sender in enumerate(self._senders):
-            with suppress(InfrastructureError):
-                await sender.end(partial(results, number), partial(told, number))
+        async with anyio.create_task_group() as tasks:
+            for number, sender in enumerate(self._senders):
+                tasks.start_soon(sender.end, partial(results, number), partial(told, number))
 
     async def _tell_all(self, kind: Kind, payload: bytes = b"") -> None:
         for sender in self._senders:
@@ -124,12 +126,15 @@ class _Sender:
     async def tell(self, kind: Kind, payload: bytes = b"") -> None:
         try:
             async with self._lock:
-                await self._to.send(frame(kind, payload))
+                with anyio.move_on_after(SILENT) as limit:
+                    await self._to.send(frame(kind, payload))
+            if limit.cancelled_caught:
+                raise self._silent()
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             raise await self._gone() from None
 
     async def listen(self, results: Callable[[Sequence[Result]], None], told: Callable[[Told], None]) -> None:
-        while (given := await self._next()).kind is not Kind.DONE:
+        while (given := await self._heard()).kind is not Kind.DONE:
             if given.kind is Kind.RESULTS:
                 results(list(unpack_results(given.payload)))
             elif given.kind is Kind.TALLY:
@@ -137,9 +142,19 @@ class _Sender:
             else:
                 raise await self._gone(given)
 
+    async def _heard(self) -> Frame:
+        with anyio.move_on_after(SILENT):
+            return await self._next()
+        raise self._silent()
+
+    def _silent(self) -> InfrastructureError:
+        return InfrastructureError(f"the sender {self._name} hangs: it has told nothing for {SILENT:g} s")
+
     async def end(self, results: Callable[[Sequence[Result]], None], told: Callable[[Told], None]) -> None:
-        await self._to.aclose()
-        await self.listen(results, told)
+        """Have it end, and take its last words, as far as it has any."""
+        with suppress(InfrastructureError):
+            await self._to.aclose()
+            await self.listen(results, told)
 
     async def _next(self) -> Frame:
         while not self._left:

@@ -35,6 +35,7 @@ class Server:
         self._all: set[Connection] = set()
         self._waiting: deque[Cargo] = deque()
         self._opening: set[asyncio.Task[None]] = set()
+        self._opening_now = 0
         self._failures = 0
         self._retry_at = 0.0
         self._trusted = True
@@ -43,6 +44,7 @@ class Server:
     async def warm(self, connections: int) -> str:
         """Open so many. Returns why that was not possible, "" if it was."""
         self._why = ""
+        self._opening_now += connections
         await asyncio.gather(*(self._open() for _ in range(connections)))
         return self._why
 
@@ -55,6 +57,10 @@ class Server:
                 self._put(cargo, connection)
                 return
         self._waiting.append(cargo)
+        self._begin_open()
+
+    def _begin_open(self) -> None:
+        self._opening_now += 1
         task = self._loop.create_task(self._open())
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
@@ -78,12 +84,13 @@ class Server:
                 ssl=self._tls,
                 server_hostname=(target.server_name or target.host) if self._tls else None,
             )
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # a name that cannot be one is a UnicodeError
             self._failed(f"{type(error).__name__}: {error}")
 
     def connected(self, connection: Connection) -> None:
         """A new connection is there: for whoever waits longest, else for later."""
         self._all.add(connection)
+        self._opening_now -= 1
         self._failures = 0
         self.avoided = not self._trusted
         self.free(connection)
@@ -100,6 +107,8 @@ class Server:
         self._all.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
+        if self._waiting and not self._all and not self._opening_now:
+            self._begin_open()  # those who waited for one of them
 
     def retry_due(self, now: float) -> bool:
         """Whether it is time to see if it answers again. Once: the next one has to wait for what comes of it."""
@@ -120,6 +129,7 @@ class Server:
             self._retry_at = 0.0
 
     def close(self) -> None:
+        self._waiting.clear()
         for task in self._opening:
             task.cancel()
         for connection in list(self._all):
@@ -127,6 +137,12 @@ class Server:
 
     def _failed(self, why: str) -> None:
         self._why = why
+        self._opening_now -= 1
+        if self._all or self._opening_now:
+            # Others are there, or on their way: one less is waited for.
+            if self._waiting and len(self._waiting) > self._opening_now + len(self._all):
+                self._sender.unreachable(self._waiting.popleft(), why)
+            return
         self.avoided = True
         self._failures += 1
         self._retry_at = time.monotonic() + min(LONGEST_BACK_OFF, BACK_OFF * 2 ** min(self._failures - 1, 10))

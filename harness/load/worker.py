@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import signal
 import time
 
@@ -109,6 +110,8 @@ async def _serve() -> None:
 def main() -> None:
     # The terminal's Ctrl-C is the controller's affair: it ends this process, by closing stdin.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
         import uvloop
     except ImportError:

@@ -93,7 +93,7 @@ class SenderAccount:
             "accepted": total.taken,
             "rejected": total.read,
             "dropped": self.unsent,
-            "failed": total.failed + total.lost,
-            "timed_out": total.timed_out,
-            "in_flight": self.in_flight,
+            "failed": total.failed,
+            "timed_out": total.timed_out + total.lost,
+            "in_flight": self.in_flight + total.cut_off,
         }

@@ -43,7 +43,7 @@ class ScheduleConfig(Config):
     arrivals: Arrivals = Field("uniform", description="evenly spaced, or at random as of many independent users")
     warm_up: Duration = Field(0.0, ge=0, description="latencies count from then on")
     submit_timeout: Duration = Field(5.0, gt=0, description="how long to wait for an answer, all attempts together")
-    max_in_flight: int = Field(256, ge=1, description="what would be more at once is dropped, and counted")
+    max_in_flight: int = Field(256, ge=1, le=20_000, description="what would be more at once is dropped, and counted")
     senders: int | None = Field(
         None, ge=1, le=64, description="processes that send; by default one for 15,000 a second, as cores allow"
     )

@@ -35,7 +35,7 @@ from harness_traffic.sending import FOR_EVER, Sending
 from harness_traffic.wallets import resync
 
 LEAST_AHEAD, MOST_AHEAD = 64, 8192
-AHEAD = 1.0
+AHEAD = 3.0
 """Seconds of load that are prepared before they are due."""
 MOST_OF_ONE = 256
 """Transactions of one user that are prepared at most."""
@@ -88,7 +88,8 @@ class ThinTraffic:
         """Start the processes, open their connections, and make what is to be sent first."""
         config = self._config
         peak = config.profile(self._ctx.block_interval, FOR_EVER).peak
-        self._ahead = int(min(MOST_AHEAD, max(LEAST_AHEAD, AHEAD * peak)))
+        # What is in flight is prepared, too: a slow network must not keep what comes after from being made.
+        self._ahead = int(min(MOST_AHEAD, max(LEAST_AHEAD, AHEAD * peak))) + config.max_in_flight
         batching = self._format.batching
         targets = tuple(self._target(node) for node in self._nodes)
         job = Job(

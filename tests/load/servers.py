@@ -39,8 +39,14 @@ class Server:
     port: int = 0
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
+    listening: asyncio.Server | None = None
     _writers: dict[int, asyncio.StreamWriter] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def refuse(self) -> None:
+        """Take no new connection."""
+        assert self.listening is not None
+        self.listening.close()
 
     def hang_up(self, connection: int) -> None:
         """Close this connection."""
@@ -90,6 +96,7 @@ class Server:
 async def serving(handler: Answer, **kwargs: object) -> AsyncIterator[Server]:
     server = Server(handler)
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, **kwargs)  # type: ignore[arg-type]
+    server.listening = listening
     server.port = listening.sockets[0].getsockname()[1]
     try:
         yield server

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from harness.errors import InfrastructureError
+from harness.load import senders as sending
 from harness.load.arrivals import Profile, Segment, constant
 from harness.load.job import Batching, Job, Start, Taken, head
 from harness.load.senders import senders
@@ -191,6 +192,39 @@ async def test_a_server_that_breaks_off_loses_the_request(wrong: bytes | None) -
         heard = await run(job, Start(0.0, constant(50, 0.2)), shots(10))
     fates = {result.serial: result.fate for result in heard.results}
     assert fates == {n: Fate.LOST if n == 2 else Fate.TAKEN for n in range(10)}
+    balances(heard)
+
+
+@pytest.mark.parametrize("headers", ["", "Connection: close\r\n"])
+async def test_an_answer_may_be_as_long_as_its_connection(headers: str) -> None:
+    async def no_length(request: Request) -> bytes:
+        asyncio.get_running_loop().call_soon(server.hang_up, request.connection)
+        return f"HTTP/1.1 400 X\r\n{headers}\r\nto the end".encode()
+
+    async with serving(no_length) as server:
+        heard = await run(Job((target(server.port),), each=True), Start(0.0, constant(50, 0.2)), shots(10))
+    assert {(result.fate, result.status, result.reply) for result in heard.results} == {(Fate.READ, 400, b"to the end")}
+    assert len(heard.results) == 10
+    balances(heard)
+
+
+async def test_who_waits_for_a_connection_gets_one_that_is_free_when_no_more_can_be_had() -> None:
+    """A server that takes one connection and refuses all others: nothing fails as long as that one serves."""
+    turn = asyncio.Lock()
+
+    async def one_by_one(request: Request) -> bytes:
+        async with turn:
+            await asyncio.sleep(0.01)
+        return answer()
+
+    async with serving(one_by_one) as server, senders(Job((target(server.port),), each=True)) as those:
+        heard = Heard()
+        server.refuse()
+        await those.feed(shots(20))
+        await those.start(Start(soon(), burst(20)))
+        await those.listen(lambda _, r: heard.results.extend(r), lambda _, told: heard.told.append(told))
+    assert heard.tally.taken >= 1
+    assert heard.tally.taken + heard.tally.failed == 20
     balances(heard)
 
 
@@ -430,6 +464,16 @@ async def test_tls_is_spoken_and_a_certificate_that_nobody_signed_is_refused(cer
         assert refused.tally.failed == 10
         assert any("certificate" in reason.lower() for reason in refused.tally.reasons)
         balances(refused)
+
+
+async def test_a_sender_that_hangs_is_an_error_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "SILENT", 2.5)
+    async with serving(at_once) as server, senders(Job((target(server.port),), repeat=b"x")) as those:
+        await those.start(Start(soon(), constant(10, 60.0)))
+        os.kill(int(those._senders[0]._name.split()[-1].strip(")")), signal.SIGSTOP)
+        with anyio.fail_after(10), pytest.raises(BaseException) as caught:
+            await those.listen(lambda _, r: None, lambda _, told: None)
+    assert caught.group_contains(InfrastructureError, match="hangs: it has told nothing for 2.5 s")
 
 
 def test_a_head_takes_no_line_breaks() -> None:

@@ -91,6 +91,24 @@ async def test_few_users_and_a_high_rate_drop_what_no_user_can_send(tmp_path: Pa
     assert state.verdict == Verdict.FAIL or state.measured.startswith("the generator dropped")
 
 
+async def test_a_network_that_stands_still_delays_no_transaction(tmp_path: Path) -> None:
+    """All nodes are suspended for two seconds: what is due meanwhile is sent, and waits for its answer."""
+    pause = """
+    [[steps]]
+    at = "1s"
+    fault = "pause"
+    targets = "all"
+    hold = "2s"
+    """
+    text = NETWORK.replace("seed = 5", 'seed = 5\nbudget = "unlimited"').replace("count = 20", "count = 400")
+    options = 'rate = "100/s"\nmax_in_flight = 400'
+    finished = await run_playbook(text.format(options=options, rest=pause, duration="6s"), tmp_path / "runs")
+    found = balanced(finished)
+    assert found["offered"] == 600
+    assert found["dropped"] == 0, found["reasons"]
+    assert found["answer_seconds"]["max"] > 1.5
+
+
 async def test_the_same_seed_sends_the_same_transactions(tmp_path: Path) -> None:
     sent = []
     for number in range(2):
