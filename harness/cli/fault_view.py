@@ -43,13 +43,14 @@ def show_faults(run: RunDirectory, *, as_json: bool) -> int:
 def _cells(turn: TurnTaken) -> tuple[str, ...]:
     """Moments are seconds since the drive began."""
     options = ", ".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in turn.options.items())
+    fault = f"{turn.fault} by {turn.mechanism}" if turn.mechanism else turn.fault
     reached = (
         f"{turn.stages[stage]:.1f}" if stage in turn.stages else NONE for stage in ("injected", "proven", "healed")
     )
     return (
         f"{turn.at:.1f}",
         turn.component,
-        f"{turn.fault} ({options})" if options else turn.fault,
+        f"{fault} ({options})" if options else fault,
         ", ".join(turn.targets) or NONE,
         NONE if turn.duration is None else format_duration(turn.duration),
         *reached,

@@ -68,6 +68,9 @@ class InjectionContext(FaultContext):
     def shaped_by_others(self) -> Mapping[Flow, LinkShape]:
         return self._wiring.others(self._id)
 
+    def mechanisms(self, shapes: Iterable[LinkShape]) -> frozenset[str]:
+        return self._wiring.mechanisms(shapes)
+
     async def reach(self, links: Iterable[Link], patience: float) -> Mapping[Link, Reach]:
         return await self._wiring.reach(links, patience)
 

@@ -56,6 +56,10 @@ class Wiring:
         """What is wanted of links by all but this one."""
         return combined(shapes for who, shapes in self._shapes.items() if who != owner)
 
+    def mechanisms(self, shapes: Iterable[LinkShape]) -> frozenset[str]:
+        """See FaultContext.mechanisms."""
+        return frozenset[str]().union(*map(self._deployed.mechanisms, set(shapes)))
+
     async def reach(self, links: Iterable[Link], patience: float) -> Mapping[Link, Reach]:
         """See FaultContext.reach."""
         by_source: dict[str, list[Link]] = {}

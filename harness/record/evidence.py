@@ -12,6 +12,8 @@ _MAX_ITEMS = 12
 _LONGEST = 1000
 WRONG = "wrong"
 """The key of a finding under which a plugin says what is wrong with it."""
+MECHANISM = "mechanism"
+"""In what was seen of a fault: what it was done by (relay, nft, tc)."""
 
 
 def evidence_lines(evidence: Mapping[str, Any], measured: str = "", limit: int = 12) -> tuple[str, ...]:
@@ -67,3 +69,9 @@ def _told(value: Any) -> str:
         more = f", … and {len(value) - _MAX_ITEMS:,} more" if len(value) > _MAX_ITEMS else ""
         return ", ".join(map(_told, value[:_MAX_ITEMS])) + more
     return figure(value)
+
+
+def mechanism_of(seen: Mapping[str, Any]) -> str:
+    """What a fault was done by, as evidence of it says: relay, nft, tc. "" where it does not."""
+    told = seen.get(MECHANISM)
+    return told if isinstance(told, str) else ""

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.record.events import RunFinished, RunStarted
+from harness.record.evidence import mechanism_of
 
 RECENT_BLOCKS = 32
 """How many of the newest blocks the state remembers, for rates."""
@@ -115,6 +116,11 @@ class FaultState:
     seen: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     error: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def mechanism(self) -> str:
+        """What it was done by (relay, nft, tc), "" where its evidence does not say."""
+        return next((mechanism_of(seen) for seen in self.seen.values() if mechanism_of(seen)), "")
 
     @property
     def active(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.record.events import FaultSkipped, FaultsScheduled, FaultStaged, PhaseStarted, Recorded
+from harness.record.evidence import mechanism_of
 
 ABOUT_TURNS = (PhaseStarted, FaultsScheduled, FaultSkipped, FaultStaged)
 """Events that `turns_taken` looks at."""
@@ -18,7 +19,8 @@ class TurnTaken:
     """What became of a turn. `turn` is its index in the schedule of `component`, None for a fault of no schedule.
 
     `stages` are what its fault came to: seconds since the drive began. `outcome` is its last stage, "skipped", or
-    "not reached" for a turn that the run did not come to."""
+    "not reached" for a turn that the run did not come to. `mechanism` is what it was done by (relay, nft, tc), "" where
+    its evidence does not say."""
 
     component: str
     turn: int | None
@@ -31,6 +33,7 @@ class TurnTaken:
     outcome: str = "not reached"
     why: str = ""
     stages: Mapping[str, float] = field(default_factory=dict)
+    mechanism: str = ""
 
 
 def turns_taken(journal: Iterable[Recorded]) -> list[TurnTaken]:
@@ -72,6 +75,7 @@ def _staged(turn: TurnTaken, staged: FaultStaged, t: float) -> TurnTaken:
         outcome=staged.stage,
         why=staged.error or turn.why,
         stages={**turn.stages, staged.stage: t},
+        mechanism=turn.mechanism or mechanism_of(staged.seen),
     )
 
 

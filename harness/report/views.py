@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.record.evidence import WRONG
+from harness.record.evidence import MECHANISM, WRONG
 from harness.record.state import ExpectationState, FaultState, NodeStatus, RunState
 from harness.record.summary import moment, sentence_of
 from harness.record.tables import NONE, Mood, Row, Table, mood_of
@@ -169,9 +169,10 @@ def _fault(fault: FaultState, caught_up: float | None) -> Row:
         proven = "unknown" if "unproven" in reached else "NO"
     if "healed" not in reached:
         healed = "unknown" if "healing-unproven" in reached else "NO" if "not-healed" in reached else NONE
+    name = f"{fault.fault} by {fault.mechanism}" if fault.mechanism else fault.fault
     cells = (
         fault.id,
-        f"{fault.fault} ({options})" if options else fault.fault,
+        f"{name} ({options})" if options else name,
         ", ".join(fault.targets) or NONE,
         fault.by or NONE,
         moment(reached.get("injected")),
@@ -192,7 +193,7 @@ def _after(reached: Mapping[str, float], start: str, end: str) -> str:
 
 def _proof(fault: FaultState) -> str:
     """What was looked at when it was proven: what the fault sums up itself, else what is told of each node."""
-    seen = fault.seen.get("proven", {})
+    seen = {key: value for key, value in fault.seen.get("proven", {}).items() if key != MECHANISM}
     short = {key: value for key, value in seen.items() if not isinstance(value, Mapping) and not _is_empty(value)}
     told = short or dict(list(seen.items())[:_MAX_PROOF])
     more = f", … and {len(seen) - _MAX_PROOF} more" if not short and len(seen) > _MAX_PROOF else ""

@@ -15,6 +15,8 @@ TRIES = 3
 """Looks that must all say no before it is believed: a machine may be busy, a node just started."""
 PAUSE = 0.5
 """Seconds from a look to the next."""
+MECHANISM = "mechanism"
+"""Where evidence says what the traffic was disturbed by: relay, nft, tc."""
 MOST = 100
 """Links at most that are looked at without being shaped themselves."""
 
@@ -82,7 +84,8 @@ class LinkFault(Fault[LinkConfigT]):
             if proof.holds is not False:
                 break
             await ctx.clock.sleep(PAUSE)
-        return proof
+        by = " and ".join(sorted(ctx.mechanisms(self.shapes.values())))
+        return Proof(proof.holds, {MECHANISM: by, **proof.seen} if by else proof.seen)
 
     async def heal(self, ctx: FaultContext) -> None:
         await ctx.shape({})

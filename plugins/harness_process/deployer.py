@@ -115,6 +115,9 @@ class ProcessDeployment(Deployment):
             raise Unsupported("nothing was put between these nodes that could shape their links: none was needed")
         await self._shaper.shape(shapes)
 
+    def mechanisms(self, shape: LinkShape) -> frozenset[str]:
+        return self._shaper.mechanisms(shape) if self._shaper is not None else frozenset()
+
     @asynccontextmanager
     async def passage(self, link: Link, port: int) -> AsyncIterator[Address]:
         if self._shaper is None:

@@ -69,6 +69,9 @@ class SshDeployment(Deployment):
             raise Unsupported("there is nothing that could shape the links of these nodes: none was needed")
         await self._shaper.shape(shapes)
 
+    def mechanisms(self, shape: LinkShape) -> frozenset[str]:
+        return self._shaper.mechanisms(shape) if self._shaper is not None else frozenset()
+
     @asynccontextmanager
     async def passage(self, link: Link, port: int) -> AsyncIterator[Address]:
         if self._shaper is None:

@@ -100,6 +100,7 @@ class TestBesideRelays(NftContract):
     async def test_rates_are_the_kernels(self, bench: Bench) -> None:
         async with bench.up(3) as net:
             a, b, _ = net.nodes
+            assert net.deployment.mechanisms(LinkShape(rate=100_000.0, cut=True)) == {"nft", "tc"}
             await net.deployment.shape_links({Flow(a, b): LinkShape(rate=100_000.0)})
             assert sum("htb 4841: " in self.queues(host) for host in self.machines) == 1
             await net.deployment.shape_links({})

@@ -22,6 +22,7 @@ async def test_halves_go_apart_and_together(stage: Any) -> None:
     assert finished.outcome.exit_code == 0, finished.outcome
     assert stage.stages == WHOLE
     assert [note for note in stage.notes if note.startswith("they are")] == ["they are apart", "they are together"]
+    assert stage.seen["proven"]["mechanism"] == "relay"
     assert stage.seen["proven"]["cut"] == "4 of 4 links that could be judged"
     assert stage.seen["proven"]["lost though not to be cut"] == []
     assert stage.seen["healed"]["reached again"] == "6 of 6 links that could be judged"

@@ -171,6 +171,10 @@ class Deployment(ABC):
         as it is to be."""
         raise Unsupported("this deployer has no link control")
 
+    def mechanisms(self, shape: LinkShape) -> frozenset[str]:
+        """What `shape_links` does that by: "relay", "nft", "tc". Empty where it does not say."""
+        return frozenset()
+
     def passage(self, link: Link, port: int) -> AbstractAsyncContextManager[Address]:
         """The address by which `link.src` reaches this port of the machine of `link.dst`, instead of that node's own:
         whatever is done to the link's traffic is done to what goes there. As long as the context is open. Entering it

@@ -93,6 +93,10 @@ class FaultContext(ABC):
         """What all other faults together do to traffic at this moment: what is seen of links may be their doing."""
         return {}
 
+    def mechanisms(self, shapes: Iterable[LinkShape]) -> frozenset[str]:
+        """What does these to traffic here: "relay", "nft", "tc". Empty where that is not known."""
+        return frozenset()
+
     @abstractmethod
     async def reach(self, links: Iterable[Link], patience: float) -> Mapping[Link, Reach]:
         """Dial each link's peer port at the address that its node dials, from that node's machine: all at once, none

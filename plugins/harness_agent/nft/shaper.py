@@ -104,6 +104,9 @@ class NftShaper:
         if problems:
             raise FaultError(f"links are not as they were to be: {'; '.join(sorted(problems))}")
 
+    def mechanisms(self, shape: LinkShape) -> frozenset[str]:
+        return frozenset({"nft"})
+
     def passage(self, link: Link, port: int) -> AbstractAsyncContextManager[int]:
         return straight(port)
 
@@ -181,10 +184,9 @@ class Split:
         self._relays = relays
 
     async def shape(self, shapes: Mapping[Flow, LinkShape]) -> None:
-        lost = {flow: LinkShape(cut=shape.cut, loss=shape.loss) for flow, shape in shapes.items()}
-        slowed = {flow: replace(shape, cut=False, loss=0.0) for flow, shape in shapes.items()}
         failed: list[FaultError] = []
-        for shaper, some in ((self._rules, lost), (self._relays, slowed)):
+        for shaper, part in ((self._rules, _dropped), (self._relays, _passed_on)):
+            some = {flow: part(shape) for flow, shape in shapes.items()}
             try:
                 await shaper.shape({flow: shape for flow, shape in some.items() if shape != PLAIN})
             except FaultError as error:
@@ -192,9 +194,21 @@ class Split:
         if failed:
             raise failed[0] if len(failed) == 1 else FaultError("; ".join(map(str, failed)))
 
+    def mechanisms(self, shape: LinkShape) -> frozenset[str]:
+        work = ((self._rules, _dropped(shape)), (self._relays, _passed_on(shape)))
+        return frozenset[str]().union(*(who.mechanisms(some) for who, some in work if some != PLAIN))
+
     def passage(self, link: Link, port: int) -> AbstractAsyncContextManager[int]:
         return self._relays.passage(link, port)
 
     def close(self) -> None:
         self._rules.close()
         self._relays.close()
+
+
+def _dropped(shape: LinkShape) -> LinkShape:
+    return LinkShape(cut=shape.cut, loss=shape.loss)
+
+
+def _passed_on(shape: LinkShape) -> LinkShape:
+    return replace(shape, cut=False, loss=0.0)

@@ -30,6 +30,9 @@ class LinkShaper(Protocol):
         """The port in whose place the link's source is to dial this one of its destination's machine, so that it goes
         as the link's traffic does. See Deployment.passage."""
 
+    def mechanisms(self, shape: LinkShape) -> frozenset[str]:
+        """See Deployment.mechanisms."""
+
     def close(self) -> None:
         """It is about to be removed, with all else."""
 
@@ -53,6 +56,9 @@ class RelayShaper:
     def close(self) -> None:
         for relay in self._relays:
             relay.release()
+
+    def mechanisms(self, shape: LinkShape) -> frozenset[str]:
+        return frozenset({"relay"})
 
     def passage(self, link: Link, port: int) -> AbstractAsyncContextManager[int]:
         return next((relay.passage(link, port) for relay in self._relays if relay.has(link)), straight(port))

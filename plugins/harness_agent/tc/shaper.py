@@ -76,6 +76,9 @@ class TcShaper:
         if problems:
             raise FaultError(f"links are not as they were to be: {'; '.join(sorted(problems))}")
 
+    def mechanisms(self, shape: LinkShape) -> frozenset[str]:
+        return frozenset({"tc"})
+
     def passage(self, link: Link, port: int) -> AbstractAsyncContextManager[int]:
         return straight(port)
 
@@ -146,10 +149,7 @@ class Shared:
             if any(getattr(shape, field) != getattr(PLAIN, field) for shape in shapes.values()):
                 failed.append(f"nothing was set up here for links' {field}: nothing in the playbook needed it")
         for shaper, fields in work.values():
-            some = {
-                flow: replace(PLAIN, **{field: getattr(shape, field) for field in fields})
-                for flow, shape in shapes.items()
-            }
+            some = {flow: _part(shape, fields) for flow, shape in shapes.items()}
             try:
                 await shaper.shape({flow: shape for flow, shape in some.items() if shape != PLAIN})
             except FaultError as error:
@@ -157,9 +157,17 @@ class Shared:
         if failed:
             raise FaultError("; ".join(failed))
 
+    def mechanisms(self, shape: LinkShape) -> frozenset[str]:
+        work = ((shaper, _part(shape, FIELDS[what])) for what, shaper in self._parts.items())
+        return frozenset[str]().union(*(shaper.mechanisms(some) for shaper, some in work if some != PLAIN))
+
     def passage(self, link: Link, port: int) -> AbstractAsyncContextManager[int]:
         return self._way.passage(link, port)
 
     def close(self) -> None:
         for shaper in {id(shaper): shaper for shaper in self._parts.values()}.values():
             shaper.close()
+
+
+def _part(shape: LinkShape, fields: Sequence[str]) -> LinkShape:
+    return replace(PLAIN, **{field: getattr(shape, field) for field in fields})
