@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from harness.record.text import counted, one_line
 from harness.redact import redact_value
 from harness.spec.durations import format_duration
 
-_ABILITIES = ("nft", "tc", "netem", "systemd")
+_ABILITIES = ("nft", "tc", "netem", "htb", "tbf", "systemd")
 
 
 @click.command("ping")
@@ -48,8 +48,8 @@ def ping_(
 
     LATENCY is the median round trip of a small command over the open connection. CLOCK says how far the machine's
     clock is ahead of ours. SIZE has the disk that is free where runs keep what they have there. ROOT: whether one can
-    become it. CAN: what is there for faults and nodes; with a ? what only root could tell. Exits with 3 when a machine
-    was not reached.
+    become it. CAN: what is there for faults and nodes; with a ? what only root could tell; below, why the rest is not.
+    Exits with 3 when a machine was not reached.
 
     \b
     Examples:
@@ -92,7 +92,14 @@ def _show(seen: Sequence[HostPing]) -> None:
         columns = ("HOST", "LATENCY", "CLOCK", "SYSTEM", "SIZE", "ROOT", "CAN")
         rows = tuple(_row(host) for host in reached)
         render_table(
-            Table("reached", columns, rows, frozenset({"LATENCY"}), frozenset({"HOST", "SYSTEM", "SIZE", "CAN"})),
+            Table(
+                "reached",
+                columns,
+                rows,
+                frozenset({"LATENCY"}),
+                frozenset({"HOST", "SYSTEM", "SIZE", "CAN"}),
+                notes=tuple(_absent(reached)),
+            ),
             console,
         )
     if lost:
@@ -119,6 +126,19 @@ def _row(host: HostPing) -> Row:
         " ".join(filter(None, can)) or NONE,
     )
     return Row(cells, Mood.GOOD if machine else Mood.DOUBTFUL)
+
+
+def _absent(reached: Sequence[HostPing]) -> Iterator[str]:
+    """Why each ability is not there, or not known, by hosts that have the same reason."""
+    for name in _ABILITIES:
+        hosts: dict[Ability, list[str]] = {}
+        for host in reached:
+            if name in host.abilities and not host.abilities[name].there:
+                hosts.setdefault(host.abilities[name], []).append(host.host)
+        for ability, of in hosts.items():
+            on = f"{of[0]} (and {len(of) - 1} more)" if len(of) > 1 else of[0]
+            what = f"no {name} on {on}" if ability.there is False else f"perhaps {name} on {on}"
+            yield one_line(f"{what}: {ability.why}")
 
 
 def _clock(offset: ClockOffset | None) -> str:

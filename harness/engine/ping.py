@@ -32,7 +32,7 @@ class HostPing:
 
     `connecting` is how long the first command took, which also connected; `latency` the median of those after it.
     `machine` is what the probe said (harness.engine.probe_script), empty with `probe_error` where it could not be run;
-    `abilities` are root (can one become it?), nft, tc, netem, systemd."""
+    `abilities` are root (can one become it?), nft, tc, netem, htb, tbf, systemd."""
 
     host: str
     reached: bool

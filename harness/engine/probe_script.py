@@ -2,8 +2,8 @@
 
 Written for Pythons as old as 3.6, so that one which is too old for nodes can say so itself.
 
-An ability is told as [yes, no or unknown (null), why]. Only root can ask the kernel whether it has nftables and netem;
-netem is tried in a network namespace of its own that is gone with the command."""
+An ability is told as [yes, no or unknown (null), why]. Only root can ask the kernel whether it has nftables and the
+queues of QUEUES; these are tried in a network namespace of their own that is gone with the command."""
 
 import json
 import os
@@ -18,6 +18,9 @@ from pathlib import Path
 SBIN = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 PATIENCE = 5
 """Seconds for a command that asks the kernel."""
+MODULES = "/sys/module"
+QUEUES = {"netem": "delay 1ms", "htb": "", "tbf": "rate 1mbit burst 10kb latency 50ms"}
+"""What delays, shares out and limits what leaves, with words that tc takes."""
 
 
 def find(program: str) -> "str | None":
@@ -50,12 +53,13 @@ def tc() -> "tuple[bool | None, str]":
     return (True, "") if find("tc") else (False, "there is no program tc")
 
 
-def netem() -> "tuple[bool | None, str]":
+def queue(kind: str) -> "tuple[bool | None, str]":
     program, unshare = find("tc"), find("unshare")
     if program is None:
         return False, "there is no program tc"
     modinfo = find("modinfo")
-    if Path("/sys/module/sch_netem").is_dir() or (modinfo is not None and ask(modinfo, "sch_netem")[0]):
+    module = "sch_" + kind
+    if Path(MODULES, module).is_dir() or (modinfo is not None and ask(modinfo, module)[0]):
         return True, ""
     if os.geteuid() != 0:
         return None, "only root can ask the kernel"
@@ -64,7 +68,8 @@ def netem() -> "tuple[bool | None, str]":
     apart, said = ask(unshare, "--net", "true")
     if not apart:
         return None, said
-    works, said = ask(unshare, "--net", program, "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms")
+    tried = [unshare, "--net", program, "qdisc", "add", "dev", "lo", "root", kind]
+    works, said = ask(*tried, *QUEUES[kind].split())
     return works, "" if works else said
 
 
@@ -94,7 +99,7 @@ def main() -> None:
         "user": os.geteuid(),
         "nft": nft(),
         "tc": tc(),
-        "netem": netem(),
+        **{kind: queue(kind) for kind in QUEUES},
         "systemd": (True, "") if Path("/run/systemd/system").is_dir() else (False, "it was not started with systemd"),
     }
     sys.stdout.write(json.dumps(found) + "\n")

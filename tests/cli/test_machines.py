@@ -231,6 +231,11 @@ def test_ping_and_exec_of_this_machine(cli: Cli) -> None:
     assert seen["machine"]["python_path"] == sys.executable
     assert abs(seen["clock"]["seconds"]) <= seen["clock"]["uncertainty"] < 5
     assert seen["abilities"]["systemd"]["there"] is Path("/run/systemd/system").is_dir()
+    shown = cli("inventory", "ping").stdout
+    for kind in ("nft", "tc", "netem", "htb", "tbf", "systemd"):
+        ability = seen["abilities"][kind]
+        assert (f" {kind}" in shown.partition("\n1 of 1 host")[0]) and (ability["there"] or ability["why"]), kind
+        assert (f"no {kind} on localhost: " in shown) is (ability["there"] is False)
     done = cli("exec", "all", "--", "sh", "-c", 'printf %s "$1" >&2; exit 3', "sh", "a  b")
     assert (done.returncode, done.stdout, done.stderr.splitlines()[0]) == (1, "", "localhost: a  b")
 
