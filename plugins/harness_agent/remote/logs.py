@@ -15,7 +15,7 @@ from .loop import Loop
 _IN_MODIFY, _IN_CLOEXEC, _IN_NONBLOCK = 0x2, 0o2000000, 0o4000  # linux/inotify.h
 _EVENT = struct.Struct("iIII")
 _LOOK_AGAIN = 0.1
-"""Seconds between two looks at a log where the kernel does not tell of changes (macOS)."""
+"""Seconds between two looks at a log where the kernel does not tell of changes: macOS, or too many ask to be told."""
 
 
 class Follower:
@@ -63,8 +63,12 @@ class Watcher:
             self._look_again(fd, call)
             return
         if self._inotify is None:
-            self._inotify = self._libc.inotify_init1(_IN_CLOEXEC | _IN_NONBLOCK)
-            self._loop.watch(self._inotify, read=self._told)
+            made = self._libc.inotify_init1(_IN_CLOEXEC | _IN_NONBLOCK)
+            if made < 0:  # fs.inotify.max_user_instances, which all of a user's programs share
+                self._look_again(fd, call)
+                return
+            self._inotify = made
+            self._loop.watch(made, read=self._told)
         # by its descriptor: the file may have no name
         watched = self._libc.inotify_add_watch(self._inotify, f"/proc/self/fd/{fd}".encode(), _IN_MODIFY)
         if watched < 0:  # fs.inotify.max_user_watches
