@@ -50,7 +50,7 @@ from harness_docker.deployment import DockerDeployment
 from harness_docker.engine import Engine, NoEngine
 from harness_docker.images import Source
 from harness_docker.limits import LEAST_MEMORY, limit_problems, limits_of
-from harness_docker.links import Closing, Links, Stage, lay, offered
+from harness_docker.links import Closing, Links, Stage, instead, lay, offered
 from harness_docker.machine import DockerMachine
 from harness_docker.networks import make_network
 from harness_docker.reaper import Reaper
@@ -111,7 +111,9 @@ class DockerDeployer(Deployer[DockerConfig]):
             return [HostReport(name, self.capabilities, (str(error),)) for name in hosts]
         try:
             problems = await self._image_problems(engine, chain)
-            links, unlinked = offered(self.config.links, await self._why_no_rules(engine))
+            unruled = await self._why_no_rules(engine)
+            links, unlinked = offered(self.config.links, unruled)
+            relayed = instead(self.config.links, unruled)
             lacks = {**_lacks(engine.info), **unlinked, **await self._clockless(engine, chain)}
             facts = await anyio.to_thread.run_sync(_facts, engine.info)
             reports = []
@@ -120,7 +122,7 @@ class DockerDeployer(Deployer[DockerConfig]):
                 limits = (*limit_problems(host, self.config.cpus, self.config.memory, engine.info), *diskful)
                 missing, refused = {**lacks, **diskless}, (ADOPTS_NOT,) if name in adopted else ()
                 can = (CAPABILITIES | links) - missing.keys()
-                reports.append(HostReport(name, can, (*problems, *limits, *refused), missing, facts))
+                reports.append(HostReport(name, can, (*problems, *limits, *refused), missing, facts, relayed))
             return reports
         finally:
             engine.close()

@@ -66,6 +66,15 @@ def offered(links: Links, why_not: str) -> tuple[frozenset[MachineCapability], d
             return SHAPES | (RULES - takes.keys()), {can: why for can, why in takes.items() if can not in SHAPES}
 
 
+def instead(links: Links, why_not: str) -> dict[MachineCapability, str]:
+    """See HostReport."""
+    return {MachineCapability.LINK_CONTROL: _by_relays(why_not)} if why_not and links == "auto" else {}
+
+
+def _by_relays(why_not: str) -> str:
+    return f"packets are not dropped by nft; relays hold streams instead: {why_not}"
+
+
 async def lay(
     stage: Stage,
     links: Links,
@@ -89,7 +98,7 @@ async def lay(
             why = str(error).partition("\n")[0].removeprefix("docker: ")
             if links == "nft":
                 raise DeployError(f'docker: links = "nft": {why}') from error
-            access.warn(DOCKER, f"packets are not dropped by nft; relays hold streams instead: {why}")
+            access.warn(DOCKER, _by_relays(why))
         else:
             relayed = links == "auto" and not (SHAPES - RULES).isdisjoint(needs)
             return await _pods(stage, image, own, targets, made, relayed=relayed, ipv6=ipv6)

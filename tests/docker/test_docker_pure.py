@@ -24,7 +24,7 @@ from harness_docker.containers import owner_of, shell_command
 from harness_docker.deployer import _alive
 from harness_docker.engine import Engine, NoEngine, unusable
 from harness_docker.limits import limits_of
-from harness_docker.links import offered
+from harness_docker.links import instead, offered
 from harness_docker.service import _moment
 from harness_docker.spool import Spool
 from harness_docker.streams import STDERR, STDOUT, Log, MarkerFilter
@@ -281,3 +281,4 @@ def test_what_can_be_done_to_links_and_why_the_rest_cannot(links: Any, why_not: 
     assert lacks.keys() == {f"link-{each}" for each in ("control", "delay", "loss", "rate")} - capabilities
     assert all(reason.endswith(("takes nft, and why", f'cannot do: links = "{links}"')) for reason in lacks.values())
     assert why_not == "" or any("why" in reason for reason in lacks.values())
+    assert ("link-control" in instead(links, why_not)) is (links == "auto" and why_not != "")
