@@ -45,7 +45,9 @@ class TcShaper:
     ) -> None:
         """Both by the nodes' names."""
         self.lacks = {
-            what: f"{machines[node].name}: {why}" for node in sorted(seen) for what, why in seen[node].lacks.items()
+            what: f"{machines[node].name}: {why}"
+            for node in sorted(seen, reverse=True)
+            for what, why in seen[node].lacks.items()
         }
         """Why what cannot be done, for a machine that cannot do it: all are needed."""
         self.can = QUEUES - self.lacks.keys()
