@@ -107,11 +107,10 @@ async def test_a_link_that_is_dropped_on_the_way_is_found_again(hosts: Sequence[
         rules = "table inet cut { chain in { type filter hook input priority 0; tcp dport 22 drop; }; }"
         host.exec("nft", rules)
         try:
-            await eventually(lambda: warnings)
+            await eventually(lambda: any("cannot be reached" in one or "lost" in one for one in warnings))
         finally:
             host.exec("nft", "delete table inet cut")
-        await eventually(lambda: len(warnings) == 2)
-        assert "connected again" in warnings[1]
+        await eventually(lambda: "connected again" in warnings[-1])
         assert await service.state() == "running"
         seen = log.stat().st_size
         await eventually(lambda: log.stat().st_size > seen)
