@@ -49,7 +49,7 @@ class TcShaper:
             for node in sorted(seen, reverse=True)
             for what, why in seen[node].lacks.items()
         }
-        """Why what cannot be done, for a machine that cannot do it: all are needed."""
+        """Why what cannot be done, of the first machine that cannot do it: all are needed."""
         self.can = QUEUES - self.lacks.keys()
         self._machines = machines
         self._seen = seen
