@@ -150,6 +150,8 @@ class History:
             return
         tracks = self.series.figures.setdefault(workload, {})
         for name in FIGURES:
+            if name not in figures:
+                continue  # what goes into no block is in none: not nought of it
             tracks.setdefault(name, Track()).add(t, number(figures.get(name)))
         tracks.setdefault("troubles", Track()).add(t, sum(number(figures.get(name)) for name in TROUBLES))
 

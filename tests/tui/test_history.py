@@ -14,6 +14,9 @@ from harness.record.state import RunState
 from harness.tui import history as module
 from harness.tui.follow import Follower
 from harness.tui.history import History, Track, percentile, spread
+from harness.tui.look import NONE
+from harness.tui.moment import Mode, Moment
+from harness.tui.panels import charts
 
 
 def events(count: int, seed: int = 7) -> list[Recorded]:
@@ -115,3 +118,16 @@ def test_figures_that_are_none_do_no_harm() -> None:
     history.add(0, Recorded(2, 0.0, 2.0, PhaseStarted("drive")))
     history.add(0, Recorded(3, 0.0, 3.0, RunFinished("pass", 0, "done", "", 3.0)))
     assert history.series.figures["w"]["offered"].at(1) == 0.0
+
+
+def test_what_goes_into_no_block_has_no_figure_of_it(tmp_path: Path) -> None:
+    made = [
+        Recorded(
+            n, 1000.0 + n, float(n), WorkloadProgress("http", {"offered": 50 * n, "accepted": 50 * n, "failed": 0})
+        )
+        for n in range(1, 6)
+    ]
+    history = loaded(written(tmp_path / "journal.jsonl", made))
+    moment = Moment(history.at(5.0), history.series, 5.0, 5.0, 9.0, Mode.LIVE)
+    _, line = charts.workloads(moment, 60).plain.splitlines()
+    assert line.split()[:5] == ["http", NONE, "50", NONE, "0"]  # asked, offered, in blocks, failed

@@ -89,7 +89,11 @@ def workloads(moment: Moment, width: int, height: int = 0) -> Text:
             continue
         for column in shown:
             text.append(*_cell(column, tracks, state, moment))
-        text.append("  " + _line(tracks["included"], moment.t, width - taken - 2), GOOD)
+        text.append(
+            "  "
+            + _line(tracks.get("included") or tracks.get("accepted") or tracks["offered"], moment.t, width - taken - 2),
+            GOOD,
+        )
     return text
 
 
@@ -101,7 +105,9 @@ def _cell(column: Column, tracks: Mapping[str, Track], state: WorkloadState, mom
         return f"{span(seconds):>{width}}", ""
     if figure == "target":
         return f"{number(state.target):>{width}}", DIM
-    track = tracks[figure]
+    track = tracks.get(figure)
+    if track is None:
+        return f"{number(None):>{width}}", DIM
     value = track.rate(moment.t - RATE_OVER, moment.t) if column.is_rate else track.at(moment.t)
     style = BAD if figure == "troubles" and value else DIM if figure == "troubles" else ""
     return f"{number(value):>{width}}", style
