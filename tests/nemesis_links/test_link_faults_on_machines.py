@@ -19,6 +19,7 @@ from harness.testing.contracts.base import DeployerSuite
 from harness.testing.contracts.bench import Bench, Net
 from harness.testing.waiting import eventually
 from harness_docker.deployer import DockerConfig, DockerDeployer
+from harness_nemesis.bandwidth import Bandwidth
 from harness_nemesis.block_peer import BlockPeer
 from harness_nemesis.latency import Latency
 from harness_nemesis.loss import Loss
@@ -30,6 +31,9 @@ pytestmark = pytest.mark.real
 
 DELAY = 0.15
 """Seconds, one way."""
+
+RATE, SIZE = 1_000_000, 3_000_000
+"""Bytes a second, and bytes that a node sends."""
 
 
 def make(cls: type[Fault[Any]], **options: Any) -> Fault[Any]:
@@ -91,9 +95,10 @@ class LinkFaultsContract(DeployerSuite):
         async with bench.up(3) as net:
             ctx, link = context_of(net), Link(*list(net.nodes)[:2])
             before = await _took(net, link)
-            await one.inject(ctx)
-            proof = await one.prove(ctx)
-            assert proof.holds is True, proof.seen
+            for _ in range(2):
+                await one.inject(ctx)
+                proof = await one.prove(ctx)
+                assert proof.holds is True, proof.seen
             assert await _took(net, link) >= DELAY  # what a node says at once comes one way
             for _ in range(2):
                 await one.heal(ctx)
@@ -101,8 +106,39 @@ class LinkFaultsContract(DeployerSuite):
                 assert healed.holds is True, healed.seen
             assert await _took(net, link) < before + DELAY
 
-    async def test_healed_after_a_target_died(self, bench: Bench) -> None:
-        one = make(Partition, shape="isolate", healed_within="20s")
+    async def test_nodes_send_no_faster_than_they_shall(self, bench: Bench) -> None:
+        one = make(Bandwidth, rate=RATE)
+        await self.needs(bench, one)
+        async with bench.up(3) as net:
+            ctx, (a, b, _) = context_of(net), list(net.nodes)
+            await net.connect(Link(a, b), "ab")
+            assert await net.ask(a, "push", "ab", SIZE, timeout=60.0) < 0.5 * SIZE / RATE
+            for _ in range(2):
+                await one.inject(ctx)
+                proof = await one.prove(ctx)
+                assert proof.holds is True, proof.seen
+                assert await net.ask(a, "push", "ab", SIZE, timeout=60.0) >= 0.8 * SIZE / RATE
+            for _ in range(2):
+                await one.heal(ctx)
+                healed = await one.prove_healed(ctx)
+                assert healed.holds is True, healed.seen
+                assert await net.ask(a, "push", "ab", SIZE, timeout=60.0) < 0.5 * SIZE / RATE
+
+    @pytest.mark.parametrize(
+        ("fault", "options"),
+        [
+            (Partition, {"shape": "isolate"}),
+            (BlockPeer, {"from": "member-2", "to": "member-0"}),
+            (Latency, {"delay": f"{DELAY}s"}),
+            (Bandwidth, {"rate": RATE}),
+        ],
+        ids=["partition", "block_peer", "latency", "bandwidth"],
+    )
+    async def test_healed_after_a_target_died(
+        self, bench: Bench, fault: type[Fault[Any]], options: dict[str, Any]
+    ) -> None:
+        one = make(fault, healed_within="20s", **options)
+        await self.needs(bench, one)
         async with bench.up(3) as net:
             ctx, names = context_of(net), list(net.nodes)
             await one.inject(ctx)
