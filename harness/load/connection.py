@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol, cast
 
-import httptools
-
 from harness.load.flight import Cargo
+from harness.load.parser import NOT_HTTP, parser_for
 
 _HEAD_END = b"\r\n\r\n"
 REPLY_KEPT = 64 << 10
@@ -47,7 +46,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, owner: Owner, server: Any) -> None:
         self._owner = owner
         self._transport: asyncio.Transport | None = None
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = parser_for(self)
         self._body: list[bytes] = []
         self._kept = 0
         self._first = b""  # of the answer that is being read: its head at least
@@ -61,6 +60,7 @@ class Connection(asyncio.Protocol):
         """Send this request. The connection must be open and not busy."""
         assert self._transport is not None
         self.busy = True
+        self._parser.begin()
         self._transport.write(request)
 
     def abort(self, why: str = "") -> None:
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
             self._first += data
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except NOT_HTTP as error:
             self.abort(f"its answer is not HTTP: {error}")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -94,7 +94,7 @@ class Connection(asyncio.Protocol):
         why = self._why or (f"{type(exc).__name__}: {exc}" if exc else "it closed the connection")
         self._owner.lost(self, why)
 
-    # httptools
+    # harness.load.parser.Reader
 
     def on_body(self, body: bytes) -> None:
         if self._kept < REPLY_KEPT:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from harness.load.arrivals import Arrivals, Profile, Segment
@@ -93,7 +93,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """When it begins (monotonic seconds of the sender's machine), the arrivals of all senders together, and from which
+    """When it begins (monotonic seconds), the arrivals of all senders together, and from which
     second of the profile on latencies count (`warm_up`)."""
 
     at: float
@@ -101,6 +101,10 @@ class Start:
     arrivals: Arrivals = "uniform"
     seed: int = 0
     warm_up: float = 0.0
+
+    def later(self, seconds: float) -> Start:
+        """The same, so much later."""
+        return replace(self, at=self.at + seconds)
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self)).encode()

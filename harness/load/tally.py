@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 REASONS_KEPT, REASON_LENGTH = 16, 200
@@ -105,6 +105,10 @@ class Told:
     in_flight: int
     cpu: float
     memory: int
+
+    def later(self, seconds: float) -> Told:
+        """The same, so much later."""
+        return replace(self, since=self.since + seconds, until=self.until + seconds)
 
     def to_json(self) -> bytes:
         return json.dumps(

@@ -72,6 +72,11 @@ class Result(NamedTuple):
     tried: int
     reply: bytes
 
+    def later(self, seconds: float) -> Result:
+        """The same, so much later."""
+        sent = self.sent + seconds if self.sent else 0.0
+        return self._replace(intended=self.intended + seconds, sent=sent, ended=self.ended + seconds)
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from harness.errors import InfrastructureError
-from harness.load import senders as sending
+from harness.load import peer
 from harness.load.arrivals import Profile, Segment, constant
 from harness.load.job import Batching, Job, Start, Taken, head
 from harness.load.senders import senders
@@ -425,7 +425,7 @@ async def test_stopped_it_fires_no_more_and_ends() -> None:
 async def test_a_killed_sender_is_an_error_that_names_it() -> None:
     async with serving(at_once) as server, senders(Job((target(server.port),), repeat=b"x")) as those:
         await those.start(Start(soon(), constant(10, 60.0)))
-        name = those._senders[0]._name  # "1 of 1 (process PID)"
+        name = those.names[0]  # "1 of 1 (process PID)"
         os.kill(int(name.split()[-1].strip(")")), signal.SIGKILL)
         with anyio.fail_after(10), pytest.raises(BaseException) as caught:
             await those.listen(lambda _, r: None, lambda _, told: None)
@@ -467,10 +467,10 @@ async def test_tls_is_spoken_and_a_certificate_that_nobody_signed_is_refused(cer
 
 
 async def test_a_sender_that_hangs_is_an_error_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "SILENT", 2.5)
+    monkeypatch.setattr(peer, "SILENT", 2.5)
     async with serving(at_once) as server, senders(Job((target(server.port),), repeat=b"x")) as those:
         await those.start(Start(soon(), constant(10, 60.0)))
-        os.kill(int(those._senders[0]._name.split()[-1].strip(")")), signal.SIGSTOP)
+        os.kill(int(those.names[0].split()[-1].strip(")")), signal.SIGSTOP)
         with anyio.fail_after(10), pytest.raises(BaseException) as caught:
             await those.listen(lambda _, r: None, lambda _, told: None)
     assert caught.group_contains(InfrastructureError, match="hangs: it has told nothing for 2.5 s")
