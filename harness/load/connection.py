@@ -11,6 +11,8 @@ from harness.load.parser import NOT_HTTP, parser_for
 _HEAD_END = b"\r\n\r\n"
 REPLY_KEPT = 64 << 10
 """Bytes of an answer's body that are kept; the rest is read and thrown away."""
+LONGEST_HEAD = 64 << 10
+"""Bytes that an answer's head may have."""
 
 
 class Owner(Protocol):
@@ -30,6 +32,7 @@ class Connection(asyncio.Protocol):
     it."""
 
     __slots__ = (
+        "_answer",
         "_body",
         "_first",
         "_kept",
@@ -47,6 +50,7 @@ class Connection(asyncio.Protocol):
         self._owner = owner
         self._transport: asyncio.Transport | None = None
         self._parser = parser_for(self)
+        self._answer: tuple[int, bytes] | None = None  # whole, to be told once all that came with it has been read
         self._body: list[bytes] = []
         self._kept = 0
         self._first = b""  # of the answer that is being read: its head at least
@@ -82,19 +86,30 @@ class Connection(asyncio.Protocol):
             return
         if _HEAD_END not in self._first:
             self._first += data
+            if len(self._first) > LONGEST_HEAD and _HEAD_END not in self._first:
+                self.abort(f"the head of its answer has more than {LONGEST_HEAD} bytes")
+                return
         try:
             self._parser.feed_data(data)
         except NOT_HTTP as error:
             self.abort(f"its answer is not HTTP: {error}")
+        if self._answer is not None:
+            self._tell(*self._answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closing = True
         if exc is None and not self._why and self.busy and _ends_with_connection(self._first):
             self.on_message_complete()
+            if self._answer is not None:
+                self._tell(*self._answer)
         why = self._why or (f"{type(exc).__name__}: {exc}" if exc else "it closed the connection")
         self._owner.lost(self, why)
 
     # harness.load.parser.Reader
+
+    def on_message_begin(self) -> None:
+        if self._answer is not None:
+            self.abort("it answers more often than it was asked")
 
     def on_body(self, body: bytes) -> None:
         if self._kept < REPLY_KEPT:
@@ -104,18 +119,26 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         parser = self._parser
         status = parser.get_status_code()
+        if status == 101:
+            self.abort("it switches to another protocol")
         if status < 200:
             self._first = b""
             return  # an interim answer (RFC 9110, 15.2): the real one follows
+        if self._answer is not None:
+            return
         body = self._body
-        whole = body[0] if len(body) == 1 else b"".join(body)
+        self._answer = status, body[0] if len(body) == 1 else b"".join(body)
         if body:
             self._body, self._kept = [], 0
-        self.busy = False
-        self._first = b""
         if not self.closing and not parser.should_keep_alive():
             self.abort("the server closes it after each answer")
-        self._owner.answered(self, status, whole)
+
+    def _tell(self, status: int, body: bytes) -> None:
+        """What came is whole. Only now may another request go out: what was read with it must not be its answer."""
+        self._answer = None
+        self.busy = False
+        self._first = b""
+        self._owner.answered(self, status, body)
 
 
 def _ends_with_connection(answer: bytes) -> bool:

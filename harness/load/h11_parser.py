@@ -53,4 +53,5 @@ class H11Parser:
         return self._status
 
     def should_keep_alive(self) -> bool:
-        return self._connection.their_state is h11.DONE
+        # What came behind it would be taken for the next one's.
+        return self._connection.their_state is h11.DONE and not self._connection.trailing_data[0]

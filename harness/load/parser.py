@@ -9,6 +9,8 @@ from typing import Protocol
 class Reader(Protocol):
     """Who is told of an answer. An interim one (RFC 9110, 15.2: a status below 200) may be told of, too."""
 
+    def on_message_begin(self) -> None: ...
+
     def on_body(self, body: bytes) -> None: ...
 
     def on_message_complete(self) -> None: ...
@@ -34,7 +36,7 @@ def parser_for(reader: Reader) -> Parser:
     return _make(reader)
 
 
-NOT_HTTP: type[Exception]
+NOT_HTTP: tuple[type[Exception], ...]
 _make: Callable[[Reader], Parser]
 
 try:
@@ -44,11 +46,11 @@ except ImportError:  # a machine to which only Python code could be brought
 
     from harness.load.h11_parser import H11Parser
 
-    NAME, NOT_HTTP, _make = "h11", h11.RemoteProtocolError, H11Parser
+    NAME, NOT_HTTP, _make = "h11", (h11.RemoteProtocolError,), H11Parser
 else:
 
     class _Httptools(httptools.HttpResponseParser):
         def begin(self) -> None:
             """It knows by itself where an answer ends."""
 
-    NAME, NOT_HTTP, _make = "httptools", httptools.HttpParserError, _Httptools
+    NAME, NOT_HTTP, _make = "httptools", (httptools.HttpParserError, httptools.HttpParserUpgrade), _Httptools

@@ -94,7 +94,9 @@ class Sender:
 
     def resume(self) -> None:
         if self._paused_at is not None:
-            self._base += max(0.0, time.monotonic() - max(self._paused_at, self._base))
+            held = max(0.0, time.monotonic() - max(self._paused_at, self._base))
+            self._base += held
+            self._counts_from += held
             self._paused_at = None
             self._set()
 
@@ -315,9 +317,10 @@ class Sender:
             flight = self._overdue.popleft()
             if not flight.done:
                 connection, flight.connection = flight.connection, None
-                self._end_flight(
-                    flight, Fate.TIMED_OUT if flight.went_out else Fate.FAILED, now, reason="no answer in time"
-                )
+                if flight.went_out:
+                    self._end_flight(flight, Fate.TIMED_OUT, now, reason="no answer in time")
+                else:
+                    self._end_flight(flight, Fate.FAILED, now, reason="no connection in time")
                 if connection is not None:
                     connection.cargo = tuple(one for one in connection.cargo if one is not flight)
                     connection.abort("no answer in time")

@@ -74,16 +74,19 @@ class Server:
         connection.send(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
 
     async def _open(self) -> None:
-        target = self.target
+        target, timeout = self.target, self._sender.job.timeout
         try:
-            # create_connection tries all addresses of a name in turn; how long it may take is the flights' affair.
-            await self._loop.create_connection(
-                lambda: Connection(self._sender, self),
-                target.host,
-                target.port,
-                ssl=self._tls,
-                server_hostname=(target.server_name or target.host) if self._tls else None,
-            )
+            # create_connection tries all addresses of a name in turn. Nobody waits for it any longer than that.
+            async with asyncio.timeout(timeout):
+                await self._loop.create_connection(
+                    lambda: Connection(self._sender, self),
+                    target.host,
+                    target.port,
+                    ssl=self._tls,
+                    server_hostname=(target.server_name or target.host) if self._tls else None,
+                )
+        except TimeoutError:
+            self._failed(f"no connection within {timeout:g} s")
         except (OSError, UnicodeError) as error:  # a name that cannot be one is a UnicodeError
             self._failed(f"{type(error).__name__}: {error}")
 
