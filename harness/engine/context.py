@@ -13,14 +13,18 @@ import anyio
 
 from harness.clock import Clock
 from harness.engine.faults import Faults
+from harness.engine.load_source import LoadSource
 from harness.engine.plan import Plan
 from harness.engine.seed import derive
 from harness.engine.steering import Steering
 from harness.errors import HarnessError, InfrastructureError
+from harness.load.job import Job
+from harness.load.senders import Senders
 from harness.observe.feed import BlockFeed
 from harness.observe.tracker import Tracker
 from harness.plugin.contract.chain import Network
 from harness.plugin.contract.context import Context, Window
+from harness.plugin.contract.machine import Address
 from harness.plugin.contract.node import Node, NodeState
 from harness.record.events import Event, Note, WorkloadProgress
 from harness.spec.node_patterns import select_nodes
@@ -45,6 +49,7 @@ class RunShared:
     emit: Callable[[Event], None]
     make_tracker: Callable[[str], Tracker]
     steering: Steering
+    load: LoadSource
     faults: Faults = field(init=False)
     trackers: dict[str, Tracker] = field(default_factory=dict)
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -110,6 +115,12 @@ class ComponentContext(Context):
 
     async def until_paused(self) -> None:
         await self._shared.steering.until_paused()
+
+    def senders(self, job: Job, peak: float, processes: int | None = None) -> AbstractAsyncContextManager[Senders]:
+        return self._shared.load.senders(job, peak, processes)
+
+    def sent_to(self, node: Node, port: str = "") -> Address:
+        return self._shared.load.reaches(node, port)
 
     async def keep(self, resource: AbstractAsyncContextManager[T]) -> T:
         return await self._shared.kept.enter_async_context(resource)

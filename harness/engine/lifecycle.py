@@ -19,6 +19,7 @@ from harness.engine.context import RunShared
 from harness.engine.faults import Faults
 from harness.engine.holding import HeldDeployment
 from harness.engine.ledger import Ledger
+from harness.engine.load_source import LoadSource
 from harness.engine.nodes import ManagedNode, NodeHost, ReachedNode
 from harness.engine.patience import Patience
 from harness.engine.phases import journal_feed, phase
@@ -92,18 +93,20 @@ class Lifecycle:
         network = plan.chain.network(self._network_spec())
         shared = self._share(network, plan)
         self._begin(planned)
+        senders = self.target.senders(plan)
         async with phase(recorder, "deploy"):
-            request = self._request(planned, plan.topology.links)
+            request = self._request((*planned, *senders), plan.topology.links)
             deployment = await tasks.start(self._held.hold, self.target.deployer.deploy(request))
             self._wiring.deployment = deployment
             self._tell_places(planned, deployment)
-            await self._prepare(shared, planned, deployment)
-            provided = await self._provide(deployment)
+            await self._prepare(shared, (*planned, *senders), deployment)
+            provided = await self._provide(planned, deployment)
             joined = partial(self._joined, shared)
             host = NodeHost(network, deployment, recorder.clock, recorder.emit, tasks, shared.fail, joined)
             nodes = [self._make_node(node, host, provided) for node in planned]
             self._nodes |= {node.name: node for node in nodes}
-            await all_of(partial(self._start, node) for node in nodes)
+            starts = [partial(self._start, node) for node in nodes]
+            await all_of((*starts, partial(self._begin_load, shared, senders, deployment)))
         return shared
 
     async def _adopt(self, planned: tuple[PlannedNode, ...], tasks: anyio.abc.TaskGroup) -> RunShared:
@@ -113,7 +116,8 @@ class Lifecycle:
         if plan.prepare:
             recorder.warn("prepare", f"{counted(len(plan.prepare), 'task')} skipped: adopted hosts are somebody else's")
         async with phase(recorder, "deploy", plan.playbook.ready_timeout):
-            request = self._request(on_machines(planned), ())
+            senders = self.target.senders(plan)
+            request = self._request((*on_machines(planned), *senders), ())
             deployment = await tasks.start(self._held.hold, self.target.deployer.deploy(request))
             self._tell_places(planned, deployment)
             spec = self._network_spec()
@@ -128,8 +132,12 @@ class Lifecycle:
                 for node in planned
             ]
             self._nodes |= {node.name: node for node in nodes}
-            await all_of(node.attach for node in nodes)
+            starts = [node.attach for node in nodes]
+            await all_of((*starts, partial(self._begin_load, shared, senders, deployment)))
         return shared
+
+    async def _begin_load(self, shared: RunShared, senders: tuple[PlannedNode, ...], deployment: Deployment) -> None:
+        await shared.load.begin(senders, deployment, self.recorder.run_dir.log, self.plan.playbook.ready_timeout)
 
     def _network_spec(self) -> NetworkSpec:
         plan, recorder = self.plan, self.recorder
@@ -169,6 +177,7 @@ class Lifecycle:
             emit=recorder.emit,
             make_tracker=partial(recorder.make_tracker, feed),
             steering=self.steering,
+            load=LoadSource(plan.chain, recorder.clock, self._tell_of_load),
         )
         shared.faults = self._faults = Faults(
             self._ledger,
@@ -183,6 +192,9 @@ class Lifecycle:
         journal_feed(shared)
         recorder.sample_blocks(feed)
         return shared
+
+    def _tell_of_load(self, level: str, sentence: str) -> None:
+        self.recorder.emit(Note("load", level, sentence, {}))
 
     def _audit(self, ran: CommandRecord) -> None:
         self.recorder.emit(CommandRan(ran.machine, ran.argv, ran.returncode, ran.seconds, ran.user, ran.error))
@@ -214,9 +226,12 @@ class Lifecycle:
             )
         )
 
-    async def _provide(self, deployment: Deployment) -> dict[tuple[str, str], PurePosixPath]:
+    async def _provide(
+        self, planned: tuple[PlannedNode, ...], deployment: Deployment
+    ) -> dict[tuple[str, str], PurePosixPath]:
         """Have every artifact on every machine, all machines at once: (machine, artifact) → path."""
-        machines = {placement.machine.name: placement.machine for placement in deployment.placements.values()}
+        placements = (deployment.placements[node.spec.name] for node in planned)
+        machines = {placement.machine.name: placement.machine for placement in placements}
         paths: dict[tuple[str, str], PurePosixPath] = {}
 
         async def one(machine: Machine) -> None:

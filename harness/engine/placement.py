@@ -14,6 +14,11 @@ from harness.plugin.contract.deployer import HostSpec, PlannedNode
 from harness.record.text import counted
 from harness.spec.inventory import Inventory
 from harness.spec.manage import is_adopted
+from harness.spec.topology import NodeSpec
+
+LOAD = "load"
+"""The group of hosts that load comes from."""
+SENDER_PORT = "control"
 
 
 def place(
@@ -25,7 +30,7 @@ def place(
     partly: bool = False,
 ) -> tuple[PlannedNode, ...]:
     """Deal each role's nodes out, in order, over the hosts of the group named like the role (`validators` or
-    `validator`); a role without a group goes to the group `nodes`, without that to all hosts.
+    `validator`); a role without a group goes to the group `nodes`, without that to all hosts but those of `load`.
 
     A host with `manage = "adopt"` holds one node, the one that runs there: each is dealt once.
     `limit` is a host pattern that hosts must match too. Raises UsageError when a role is left without hosts (with
@@ -70,6 +75,30 @@ def place(
     return tuple(planned)
 
 
+def place_senders(
+    plan: Plan, inventory: Inventory, *, limit: str = "", extra: Mapping[str, Any] | None = None
+) -> tuple[PlannedNode, ...]:
+    """What sends load from each host of the group `load`; nothing where there is no such group, or where no workload of
+    the plan sends. Raises UsageError."""
+    if LOAD not in inventory.groups or not any(workload.cls.sends for workload in plan.workloads):
+        return ()
+    allowed = set(inventory.select(limit)) if limit else None
+    hosts = [name for name in inventory.select(LOAD) if allowed is None or name in allowed]
+    first = len(plan.topology.nodes)
+    planned = []
+    for index, name in enumerate(hosts):
+        host = host_spec(inventory, name, extra)
+        if is_adopted(host.vars):
+            where = inventory.where(name)
+            raise UsageError(
+                f'{where}: {name} is in the group [{LOAD}] and has manage = "adopt": load is sent by what the harness '
+                "brings there; take one of the two away"
+            )
+        spec = NodeSpec(f"{LOAD}-{index + 1}", LOAD, index, first + index)
+        planned.append(PlannedNode(spec, host, (SENDER_PORT,), SENDER_PORT, sender=True))
+    return tuple(planned)
+
+
 def _too_few(plan: Plan, inventory: Inventory, role: str, names: Sequence[str]) -> str:
     asked = counted(len(plan.topology.with_role(role)), "node")
     return (
@@ -99,4 +128,5 @@ def _hosts_for(role: str, inventory: Inventory) -> Sequence[str]:
     for group in (f"{role}s", role, "nodes"):
         if group in inventory.groups:
             return inventory.select(group)
-    return inventory.select("all")
+    senders = inventory.select(LOAD) if LOAD in inventory.groups else ()
+    return [name for name in inventory.select("all") if name not in senders]

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from harness.engine.adoption import reports_of
 from harness.engine.foresight import refused
 from harness.engine.onlooking import NoDeployer
-from harness.engine.placement import place
+from harness.engine.placement import place, place_senders
 from harness.engine.plan import Plan
 from harness.engine.prepare import Step, assign, hosts_to_prepare
 from harness.errors import PluginLoadError, Problem, SpecError, UnknownPluginError, UsageError
@@ -51,6 +51,10 @@ class Target:
         """Raises UsageError when a role has no host; with `partly`, when none has."""
         return place(plan, self.inventory, limit=self.limit, extra=self.extra, partly=partly)
 
+    def senders(self, plan: Plan) -> tuple[PlannedNode, ...]:
+        """What sends load from machines of its own. Raises UsageError."""
+        return place_senders(plan, self.inventory, limit=self.limit, extra=self.extra)
+
     async def steps(self, plan: Plan, nodes: Sequence[PlannedNode]) -> tuple[Step, ...]:
         """The tasks of `[[prepare]]` with the hosts of each, of those that the nodes go to. Raises SpecError."""
         hosts = hosts_to_prepare(nodes)
@@ -66,18 +70,19 @@ class Target:
         """The same, with what one should know of it."""
         nodes = self.place(plan)
         on_machines = [node for node in nodes if node.adoption is None or node.adoption.has_machine]
-        seen = await self.deployer.inspect(on_machines, plan.chain, Access(self.forks))
+        senders = self.senders(plan)
+        seen = await self.deployer.inspect((*on_machines, *senders), plan.chain, Access(self.forks))
         reports = reports_of(nodes, seen)
         problems = [self._problem(report.host, text) for report in reports for text in report.problems]
         try:
-            await self.steps(plan, nodes)
+            await self.steps(plan, (*nodes, *senders))
         except SpecError as error:
             problems += error.problems
         if all(node.adoption is None for node in nodes):
             problems += refused(plan)
         reachable = [report for report in reports if not report.problems]
         problems += await anyio.to_thread.run_sync(_unprovided, plan, nodes, reachable)  # chains look at their files
-        there: dict[str, set[str]] = {}
+        there: dict[str, set[str]] = {sender.host.name: set() for sender in senders}
         for node in nodes:
             there.setdefault(node.host.name, set()).add(node.spec.name)
         for capability, needs in plan.machine_needs.items():

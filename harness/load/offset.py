@@ -38,6 +38,11 @@ class Offset:
     def add(self, asking: Asking) -> None:
         self._askings.append(asking)
 
+    @property
+    def known(self) -> bool:
+        """Whether it was ever asked."""
+        return bool(self._askings)
+
     def at(self, now: float) -> tuple[float, float]:
         """What to add to our seconds to get theirs, and by how much that may be wrong: by the answer which is worth
         most *now*, a quick one of some time ago, or a slower one of just now."""

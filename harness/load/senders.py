@@ -40,6 +40,13 @@ class Senders:
     def __len__(self) -> int:
         return len(self._peers)
 
+    @property
+    def clocks(self) -> tuple[tuple[str, float, float], ...]:
+        """Of each sender whose clock is not ours its name, what to add to our seconds to get its own, and by how much
+        that may be wrong."""
+        now = time.monotonic()
+        return tuple((peer.name, *peer.clock.at(now)) for peer in self._peers if peer.clock.known)
+
     async def feed(self, shots: Iterable[Shot]) -> None:
         """Hand over what is to be sent, in this order. Raises InfrastructureError when a sender is gone."""
         shares: list[list[Shot]] = [[] for _ in self._peers]

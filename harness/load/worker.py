@@ -10,8 +10,11 @@ import gc
 import os
 import resource
 import signal
+import socket
+import stat
 import time
 
+from harness.load import loops
 from harness.load.job import Job, Start
 from harness.load.sender import Sender
 from harness.load.tally import Told
@@ -91,12 +94,11 @@ class Worker:
 
 
 async def _serve() -> None:
-    """Speak with whoever started this process, on its standard streams."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=CHUNK)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(0), "rb"))
-    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(os.dup(1), "wb"))
-    writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+    """Speak with whoever started this process, on its standard streams: pipes, or one connection as both."""
+    if stat.S_ISSOCK(os.fstat(0).st_mode):
+        reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=os.dup(0)), limit=CHUNK)
+    else:
+        reader, writer = await _pipes()
     try:
         await Worker(reader, writer).run()
     except ValueError as error:
@@ -107,17 +109,20 @@ async def _serve() -> None:
             await writer.wait_closed()
 
 
+async def _pipes() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=CHUNK)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(0), "rb"))
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(os.dup(1), "wb"))
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
 def main() -> None:
     # The terminal's Ctrl-C is the controller's affair: it ends this process, by closing stdin.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(_serve())
-    else:
-        uvloop.run(_serve())
+    loops.run(_serve())
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ async def mount_all(
 
     async with anyio.create_task_group() as tasks:
         for node in nodes:
-            if node.adoption is None:
+            if node.adoption is None and not node.sender:
                 tasks.start_soon(one, node)
     if problems:
         raise DeployError(f"no disks for nodes: {'; '.join(sorted(problems))}")

@@ -29,6 +29,7 @@ from harness.api import (
     HealReport,
     HostReport,
     HostSpec,
+    Image,
     InfrastructureError,
     MachineCapability,
     Owner,
@@ -54,6 +55,7 @@ from harness_docker.links import Closing, Links, Stage, instead, lay, offered
 from harness_docker.machine import DockerMachine
 from harness_docker.networks import make_network
 from harness_docker.reaper import Reaper
+from harness_docker.relay import RECIPE as PYTHON
 
 ANY = "0.0.0.0"
 FIRST_PORT = 26000
@@ -111,6 +113,8 @@ class DockerDeployer(Deployer[DockerConfig]):
             return [HostReport(name, self.capabilities, (str(error),)) for name in hosts]
         try:
             problems = await self._image_problems(engine, chain)
+            if any(node.sender for node in nodes):
+                problems += await images.missing(engine, self._sender_source())
             unruled = await self._why_no_rules(engine)
             links, unlinked = offered(self.config.links, unruled)
             relayed = instead(self.config.links, unruled)
@@ -159,9 +163,14 @@ class DockerDeployer(Deployer[DockerConfig]):
 
     def _pod_source(self) -> Source:
         """Nodes' own images need have no nft."""
-        return Source(
-            self.config.pull, recipe=pods.RECIPE, arguments={**self.config.build_args, "BASE": self.config.base}
-        )
+        return self._own(pods.RECIPE)
+
+    def _sender_source(self) -> Source:
+        """Nodes' own images need have no Python."""
+        return self._own(PYTHON)
+
+    def _own(self, recipe: Image) -> Source:
+        return Source(self.config.pull, recipe=recipe, arguments={**self.config.build_args, "BASE": self.config.base})
 
     def _source(self, engine: Engine, chain: Chain[Any]) -> Source:
         config = self.config
@@ -225,6 +234,9 @@ class DockerDeployer(Deployer[DockerConfig]):
             raise DeployError(f"docker: {error}") from error
         await reaper.ready()
         image = await images.ensure(engine, source, request.chain.name, run_dir)
+        of_senders = image
+        if any(node.sender for node in request.nodes):
+            of_senders = await images.ensure(engine, self._sender_source(), "sender", run_dir)
         labels = {sweep.DEPLOYMENT: deployment, sweep.RUN: request.run_id, sweep.OWNER: await _owner()}
         prefix = f"harness-{safe(request.run_id)}-{deployment[:6]}"
         await python.check(engine, image, source, request.chain, f"{prefix}.try", labels)
@@ -250,10 +262,11 @@ class DockerDeployer(Deployer[DockerConfig]):
         for node in request.nodes:
             name = node.spec.name
             cpus, memory = limits[node.host.name]
+            its = of_senders if node.sender else image
             blueprint = Blueprint(
                 name=f"{prefix}-{safe(name)}",
-                image=image.id,
-                user=image.user,
+                image=its.id,
+                user=its.user,
                 where=wires.where[name],
                 volume=f"{prefix}-{safe(name)}",
                 labels={**labels, sweep.NODE: name},
@@ -263,7 +276,7 @@ class DockerDeployer(Deployer[DockerConfig]):
                 disk=held.get(name),
             )
             access, spool = request.access, run_dir / record.SPOOL / file_name(name)
-            machine = DockerMachine(name, engine, blueprint, facts, image.python, spool, access.audit, access.warn)
+            machine = DockerMachine(name, engine, blueprint, facts, its.python, spool, access.audit, access.warn)
             made.append(machine)
             reach = shell_command(blueprint.name, self.config.engine)
             placements[name] = Placement(node.spec, machine, folders[name], ANY, own[name].address, inside[name], reach)

@@ -102,7 +102,7 @@ class Site:
             theirs = {port: address.port for port, address in node.adoption.endpoints.items()}
             return Placement(node.spec, self.machine, PurePosixPath("/"), "", self.address, theirs, reach)
         every = "::" if ":" in self.address else "0.0.0.0"
-        bind, advertise = (LOOPBACK, LOOPBACK) if alone else (every, self.address)
+        bind, advertise = (LOOPBACK, LOOPBACK) if alone or node.sender else (every, self.address)
         return Placement(node.spec, self.machine, self.folder(node), bind, advertise, ports, reach)
 
     def folder(self, node: PlannedNode) -> PurePosixPath:
@@ -113,8 +113,12 @@ class Site:
         """Where what opens connections to the node's ports finds them: the machine itself for tunnels, else we."""
         if node.adoption is not None:
             return node.adoption.endpoints
-        host = LOOPBACK if self.tunnelled else self.address
+        host = LOOPBACK if self.tunnels_to(node) else self.address
         return {port: Address(host, number) for port, number in ports.items()}
+
+    def tunnels_to(self, node: PlannedNode) -> bool:
+        """Whether the controller reaches the node's ports through the machine: always those that are its alone."""
+        return self.tunnelled or node.sender
 
     async def ready(
         self, nodes: Sequence[PlannedNode], relayed: Sequence[Link], between: tuple[int, int]
@@ -169,7 +173,7 @@ async def prepare(
         name, site = node.spec.name, sites[node.host.name]
         placements[name] = site.place(node, ports.get(name, {}), alone=alone)
         for port, address in site.reached(node, ports.get(name, {})).items():
-            through = await tunnels.open(node.host.name, address) if site.tunnelled else address
+            through = await tunnels.open(node.host.name, address) if site.tunnels_to(node) else address
             endpoints[name, port] = through
     peers = {link: placements[link.dst].ports[ours[link.dst].peer_port] for link in links}
     addresses = {link: Address(placements[link.dst].advertise, doors.get(link, peers[link])) for link in links}

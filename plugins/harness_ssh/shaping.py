@@ -55,10 +55,11 @@ async def of_kernels(
 ) -> tuple[NftShaper | None, TcShaper | None]:
     """What drops packets, and what delays them and slows them down, each None where relays are to do that, or nobody
     is. What relays do instead is warned of. Raises DeployError, InfrastructureError."""
-    nodes, access = request.nodes, request.access
+    nodes, access = [node for node in request.nodes if not node.sender], request.access
+    crowded = firewall.crowded(request.nodes)  # by senders, too: they are to reach whom their neighbour does not
     rules, queues, why_not = None, None, dict[MachineCapability, str]()
     if firewall.wants_rules(links, request.needs):
-        ruled = await firewall.rules(request.run_id, nodes, sites, pool, access.forks)
+        ruled = crowded or await firewall.rules(request.run_id, nodes, sites, pool, access.forks)
         if isinstance(ruled, NftShaper):
             rules = ruled
         elif links == "nft":
@@ -66,7 +67,7 @@ async def of_kernels(
         else:
             why_not[MachineCapability.LINK_CONTROL] = ruled
     if traffic.wants_queues(links, request.needs):
-        queued = await traffic.queues(nodes, sites, pool, access.forks)
+        queued = crowded or await traffic.queues(nodes, sites, pool, access.forks)
         queues = queued if isinstance(queued, TcShaper) and queued.can else None
         why_not |= dict.fromkeys(QUEUES, queued) if isinstance(queued, str) else queued.lacks
     for sentence in said(why_not, request.needs):

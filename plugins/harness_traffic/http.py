@@ -32,7 +32,6 @@ from harness.api import (
     missing_secrets,
     request_head,
     revealed,
-    senders,
 )
 from harness_traffic.openloop import confess
 from harness_traffic.schedule import ScheduleConfig
@@ -96,6 +95,7 @@ class Http(Workload[HttpConfig]):
     server that is not there fail. Latencies run from the intended moment to the last byte of the answer."""
 
     name = "http"
+    sends = True
     Config = HttpConfig
 
     def __init__(self, config: HttpConfig) -> None:
@@ -125,14 +125,14 @@ class Http(Workload[HttpConfig]):
         profile = config.profile(ctx.block_interval, FOR_EVER)
         fixed = not _TEMPLATE.search(config.body)
         job = Job(
-            tuple(self._target(node, headers) for node in nodes or (None,)),
+            tuple(self._target(ctx, node, headers) for node in nodes or (None,)),
             Taken(tuple(config.status)),
             config.submit_timeout,
             config.max_in_flight,
             config.connections,
             repeat=config.body.encode() if fixed else None,
         )
-        processes = await ctx.keep(senders(job, config.processes(profile.peak)))
+        processes = await ctx.keep(ctx.senders(job, profile.peak, config.senders))
         for why in processes.unreachable:
             ctx.warn(f"not to be reached beforehand: {why}")
         account = ctx.tracker(ctx.component).sent_by(len(processes), followed=False)
@@ -145,10 +145,10 @@ class Http(Workload[HttpConfig]):
         await self._feeder.run()
         confess(ctx, ctx.tracker(ctx.component))
 
-    def _target(self, node: Node | None, headers: dict[str, str]) -> Target:
+    def _target(self, ctx: Context, node: Node | None, headers: dict[str, str]) -> Target:
         config, url = self.config, self.config.url
         if node is not None:
-            at = node.endpoint(config.port)
+            at = ctx.sent_to(node, config.port)
             host = f"[{at.host}]" if ":" in at.host else at.host
             for place, value in zip(PLACES, (node.name, host, str(at.port), str(at)), strict=True):
                 url = url.replace(f"{{{place}}}", value)

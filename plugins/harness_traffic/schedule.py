@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from pydantic import Field
@@ -20,9 +19,6 @@ from harness.api import (
     format_duration,
     of_points,
 )
-
-PER_SENDER = 15_000.0
-"""Requests a second that one process is given at most, where nothing is said of how many there are to be."""
 
 
 class Stage(Config):
@@ -45,7 +41,10 @@ class ScheduleConfig(Config):
     submit_timeout: Duration = Field(5.0, gt=0, description="how long to wait for an answer, all attempts together")
     max_in_flight: int = Field(256, ge=1, le=20_000, description="what would be more at once is dropped, and counted")
     senders: int | None = Field(
-        None, ge=1, le=64, description="processes that send; by default one for 15,000 a second, as cores allow"
+        None,
+        ge=1,
+        le=64,
+        description="processes on each machine that sends; by default one for 15,000 a second, as cores allow",
     )
 
     def profile(self, block_interval: float, seconds: float) -> Profile:
@@ -72,10 +71,6 @@ class ScheduleConfig(Config):
         if self.warm_up >= ctx.duration:
             return (f"warm_up = {format_duration(self.warm_up)}: nothing would be measured",)
         return ()
-
-    def processes(self, peak: float) -> int:
-        """How many are to send at this rate, per second."""
-        return self.senders or max(1, min(os.cpu_count() or 1, round(peak / PER_SENDER + 0.5)))
 
     def told(self, ctx: PlanView) -> str:
         """The rate in words."""

@@ -90,7 +90,7 @@ class Sending:
             for node in self._nodes:
                 view = views.get(node.name)
                 try:
-                    at = node.endpoint(self._port)
+                    at = self._ctx.sent_to(node, self._port)
                 except HarnessError:
                     continue  # it is not there: where it was is as good as anywhere
                 found.append(Redirect(node.name, at.host, at.port, view is not None and view.connected))

@@ -27,7 +27,6 @@ from harness.api import (
     Told,
     Transaction,
     request_head,
-    senders,
 )
 from harness_traffic.clients import ClientPool
 from harness_traffic.schedule import ScheduleConfig
@@ -102,7 +101,7 @@ class ThinTraffic:
             resend=True,
             batching=replace(batching, most=self._batch) if batching and self._batch > 1 else None,
         )
-        self._senders = await self._ctx.keep(senders(job, config.processes(peak)))
+        self._senders = await self._ctx.keep(self._ctx.senders(job, peak, config.senders))
         self._account = self._tracker.sent_by(len(self._senders))
         await self._senders.feed(self._fill())
 
@@ -234,5 +233,5 @@ class ThinTraffic:
         self._room.set()
 
     def _target(self, node: Node) -> Target:
-        at, format = node.endpoint(), self._format
+        at, format = self._ctx.sent_to(node), self._format
         return Target(node.name, at.host, at.port, request_head(format.method, format.path, str(at), format.headers))

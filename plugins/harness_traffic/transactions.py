@@ -41,6 +41,7 @@ class Transactions(Workload[TransactionsConfig]):
     from the intended moment. The generator records its own lateness and says when it could not keep up."""
 
     name = "transactions"
+    sends = True
     Config = TransactionsConfig
     _thin: ThinTraffic | None = None
 

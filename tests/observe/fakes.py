@@ -31,6 +31,7 @@ from harness.api import (
     FaultRecord,
     FaultTurn,
     Head,
+    Job,
     Judgement,
     Launch,
     Network,
@@ -39,6 +40,7 @@ from harness.api import (
     NodeSpec,
     NodeState,
     Receipt,
+    Senders,
     Tracker,
     Transaction,
     TransactionFactory,
@@ -49,6 +51,7 @@ from harness.api import (
     Window,
     Workload,
 )
+from harness.load.senders import senders
 from harness.spec.node_patterns import select_nodes
 
 WALL = 1_700_000_000.0  # Unix seconds at moment 0 of virtual time
@@ -475,6 +478,12 @@ class World(Context):
 
     def trackers(self) -> Mapping[str, Tracker]:
         return self._trackers
+
+    def senders(self, job: Job, peak: float, processes: int | None = None) -> AbstractAsyncContextManager[Senders]:
+        return senders(job, processes or 1)
+
+    def sent_to(self, node: Node, port: str = "") -> Address:
+        return node.endpoint(port)
 
     async def unpaused(self) -> float:
         began = self.clock.now()

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.clock import Clock
+from harness.load.job import Job
+from harness.load.senders import Senders
 from harness.observe.feed import BlockFeed
 from harness.observe.tracker import Tracker
 from harness.plugin.contract.chain import Chain, Network
+from harness.plugin.contract.machine import Address
 from harness.plugin.contract.node import Node
 
 if TYPE_CHECKING:  # the fault contract itself needs Node only, but its records are named here
@@ -147,6 +150,17 @@ class Context(ABC):
     async def keep(self, resource: AbstractAsyncContextManager[T]) -> T:
         """Enter something that is to be left when all expectations have been asked, or when the run breaks off: what
         `prepare` makes ready for `run`."""
+
+    @abstractmethod
+    def senders(self, job: Job, peak: float, processes: int | None = None) -> AbstractAsyncContextManager[Senders]:
+        """Processes that send this job, to be `keep`t: on the machines of the inventory's group `load`, where there are
+        some and the workload `sends`, else on this one. On each `processes` of them, else as many as `peak` requests a
+        second take. Entering it raises InfrastructureError."""
+
+    @abstractmethod
+    def sent_to(self, node: Node, port: str = "") -> Address:
+        """Where these reach a node's port, by default that of its API: the address for a job's targets and redirects.
+        Raises HarnessError while nobody knows."""
 
     @abstractmethod
     def note(self, message: str, **data: Any) -> None:

@@ -60,13 +60,18 @@ class PlannedNode:
     """A node, the host that it goes to, and the names of the ports that its chain wants for it.
 
     `peer_port` is the one that other nodes dial. With an `adoption` it is there already, run by somebody else: its
-    deployer gives it a machine and nothing more."""
+    deployer gives it a machine and nothing more.
+
+    A `sender` is no node of the network, but what sends load from that host: it needs the network's nodes in reach, a
+    Python 3.11+ and nothing of the chain, and its ports are for the controller alone. It is in no link, and links are
+    shaped without regard to it."""
 
     spec: NodeSpec
     host: HostSpec
     ports: tuple[str, ...]
     peer_port: str
     adoption: Adoption | None = None
+    sender: bool = False
 
 
 def unaudited(record: CommandRecord) -> None:

@@ -32,9 +32,11 @@ class Workload(Plugin[ConfigT], ABC):
     `run` ends by itself once `ctx.deadline` has passed (nothing new is begun after it); it is cancelled,
     and the run marked, if it does not within a grace time.
 
-    `has_schedule`: it is a nemesis that acts by a schedule (`FaultControl.schedule`), which can be played again."""
+    `has_schedule`: it is a nemesis that acts by a schedule (`FaultControl.schedule`), which can be played again.
+    `sends`: it has load sent by `Context.senders`, for which machines are made ready where the inventory has some."""
 
     has_schedule: ClassVar[bool] = False
+    sends: ClassVar[bool] = False
 
     def requires(self) -> frozenset[Capability]:
         """What it needs of the chain, configured as it is. Looked at in plan."""
