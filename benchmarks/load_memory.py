@@ -49,7 +49,7 @@ def main() -> None:
         clock = CountedClock()
         samples = SampleStore(Path(folder) / "samples.sqlite", clock)
         tracker = Tracker("load", clock, 6, record=samples.submission, record_load=samples.load)
-        account = tracker.sent_by(1)
+        account = tracker.sent_by([""])
         began = time.monotonic()
         for second in range(asked.seconds):
             _second(tracker, clock, second, asked.rate)

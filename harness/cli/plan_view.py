@@ -47,7 +47,7 @@ def _check_tasks(plan: Plan, target: Target, planned: Sequence[PlannedNode]) -> 
     """Raises Interrupted."""
     click.echo("\nprepare, as it would go (nothing is touched)")
     try:
-        report = do_tasks(target, anyio.run(target.steps, plan, planned), check=True)
+        report = do_tasks(target, anyio.run(target.steps, plan, (*planned, *target.senders(plan))), check=True)
     except Unsupported as error:
         click.echo(block(f"  cannot be seen: {error}"))
         return ExitCode.PASS
@@ -80,6 +80,9 @@ def plan_lines(plan: Plan, target: Target, planned: Sequence[PlannedNode], notes
     for node in planned:
         yield f"  {node.spec.name:<14} on {node.host.name:<12} " + _node(plan, node)
     yield ""
+    if senders := [node.host.name for node in target.senders(plan)]:
+        yield f"load comes from {', '.join(senders)}"
+        yield ""
     if plan.prepare:
         yield from _task_lines(plan)
         yield ""

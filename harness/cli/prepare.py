@@ -93,7 +93,8 @@ def _different(plans: Sequence[Plan], target: Target) -> Iterator[Sequence[Step]
     """The tasks of every plan of a matrix, but those that another one has in the same way."""
     seen: list[object] = []
     for plan in plans:
-        steps = anyio.run(target.steps, plan, target.place(plan, partly=True))
+        hosts = (*target.place(plan, partly=True), *target.senders(plan))
+        steps = anyio.run(target.steps, plan, hosts)
         if not plan.prepare:
             click.echo(f"{plan.playbook.source} has no [[prepare]]: there is nothing to do")
             return

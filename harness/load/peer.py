@@ -47,10 +47,11 @@ class Line(ABC):
 
 
 class Peer:
-    """The sender at the other end of a line; `name` is for people."""
+    """The sender at the other end of a line; `name` is for people, `machine` where it is, "" for this one."""
 
-    def __init__(self, name: str, line: Line) -> None:
+    def __init__(self, name: str, line: Line, machine: str = "") -> None:
         self.name = name
+        self.machine = machine
         self.unreachable: tuple[str, ...] = ()
         """The targets to which no connection could be made beforehand, and why."""
         self.clock = Offset()

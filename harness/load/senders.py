@@ -30,11 +30,13 @@ Source = Callable[[str], AbstractAsyncContextManager[Peer]]
 class Senders:
     """Some senders that share one job. Lanes are theirs in turn: lane n is sender n modulo their number's.
 
-    `names` are for people; `unreachable`: which targets could not be connected to beforehand, and why."""
+    `names` are for people, `machines` where they are, "" for this one; `unreachable`: which targets could not be
+    connected to beforehand, and why."""
 
     def __init__(self, peers: Sequence[Peer]) -> None:
         self._peers = peers
         self.names = tuple(peer.name for peer in peers)
+        self.machines = tuple(peer.machine for peer in peers)
         self.unreachable = tuple(dict.fromkeys(line for peer in peers for line in peer.unreachable))
 
     def __len__(self) -> int:

@@ -49,7 +49,7 @@ class Station:
     async def sender(self, name: str) -> AsyncIterator[Peer]:
         """A sender there; it ends with this context. Raises InfrastructureError."""
         async with self._connected() as (stream, _):
-            yield Peer(f"{name} (on {self.machine})", _Connection(stream, self.last_words))
+            yield Peer(f"{name} (on {self.machine})", _Connection(stream, self.last_words), self.machine)
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[tuple[SocketStream, About]]:

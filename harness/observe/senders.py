@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.load.tally import Tally, Told
@@ -31,10 +31,12 @@ class SenderAccount:
     """All senders of one record, together.
 
     `total`: their counts. `cpu`: CPU seconds of all; `busiest`: the largest share of a core that one of them took, over
-    its whole time. `memory`: the most bytes that one of them had."""
+    its whole time. `memory`: the most bytes that one of them had. `machines`: where they are, each once, but this
+    one."""
 
-    def __init__(self, name: str, processes: int, record: Callable[[LoadSample], None] | None = None) -> None:
-        self.processes = processes
+    def __init__(self, name: str, machines: Sequence[str], record: Callable[[LoadSample], None] | None = None) -> None:
+        self.processes = processes = len(machines)
+        self.machines = tuple(dict.fromkeys(machine for machine in machines if machine))
         self.total = Tally()
         self.memory = 0
         self._name = name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -120,10 +120,10 @@ class Tracker:
         self._handed += 1
         ticket.number, ticket.intended_at, ticket.sent_at = self._offered, intended_at, sent_at
 
-    def sent_by(self, processes: int, *, followed: bool = True) -> SenderAccount:
-        """So many processes do the sending: the account for what they tell of it. Not `followed`: it is nothing for a
-        chain, and their account is all that there is."""
-        self.senders = SenderAccount(self.name, processes, self._record_load)
+    def sent_by(self, machines: Sequence[str], *, followed: bool = True) -> SenderAccount:
+        """Processes do the sending, on these machines, one each: the account for what they tell of it. Not `followed`:
+        it is nothing for a chain, and their account is all that there is."""
+        self.senders = SenderAccount(self.name, machines, self._record_load)
         self.followed = followed
         return self.senders
 

@@ -125,6 +125,7 @@ def of_senders(account: SenderAccount) -> dict[str, Any]:
     total = account.total
     return {
         "senders": account.processes,
+        "machines": list(account.machines) or ["this one"],
         "started": total.started,
         "completed": total.taken + total.read,
         "on_time": total.on_time,

@@ -135,7 +135,7 @@ class Http(Workload[HttpConfig]):
         processes = await ctx.keep(ctx.senders(job, profile.peak, config.senders))
         for why in processes.unreachable:
             ctx.warn(f"not to be reached beforehand: {why}")
-        account = ctx.tracker(ctx.component).sent_by(len(processes), followed=False)
+        account = ctx.tracker(ctx.component).sent_by(processes.machines, followed=False)
         bodies = iter(()) if fixed else _bodies(config.body, ctx.rng("body"))
         self._feeder = _Feeder(ctx, config, nodes, processes, account, bodies)
         await self._feeder.fill(profile)

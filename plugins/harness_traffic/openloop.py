@@ -64,7 +64,8 @@ def confess(ctx: Context, tracker: Tracker) -> None:
     line = f"sent {format_duration(lateness['p99'])} late at the 99th percentile"
     if account is not None:
         many = "a process" if account.processes == 1 else f"{account.processes} processes"
-        line += f", by {many} of its own at {account.busiest:.0%} of a core at most"
+        where = f" on {', '.join(account.machines)}" if account.machines else " of its own"
+        line += f", by {many}{where} at {account.busiest:.0%} of a core at most"
     ctx.note(line, **figures)
     if lateness["p99"] > LATENESS_ALLOWED:
         ctx.warn(

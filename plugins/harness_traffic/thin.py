@@ -102,7 +102,7 @@ class ThinTraffic:
             batching=replace(batching, most=self._batch) if batching and self._batch > 1 else None,
         )
         self._senders = await self._ctx.keep(self._ctx.senders(job, peak, config.senders))
-        self._account = self._tracker.sent_by(len(self._senders))
+        self._account = self._tracker.sent_by(self._senders.machines)
         await self._senders.feed(self._fill())
 
     async def run(self) -> None:
