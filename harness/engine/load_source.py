@@ -22,6 +22,7 @@ from harness.load.bundle import NAME, sender_pyz
 from harness.load.here import process_here
 from harness.load.job import Job
 from harness.load.senders import Senders, Source, senders
+from harness.load.station import ALONE
 from harness.load.there import About, Station
 from harness.plugin.contract.chain import Artifact, Chain
 from harness.plugin.contract.deployer import Deployment, PlannedNode
@@ -108,7 +109,7 @@ class LoadSource:
         secret = secrets.token_hex(32)
         await machine.put(secret.encode(), folder / SECRET, 0o600)
         where = (placement.bind, str(placement.ports[SENDER_PORT]), str(folder / SECRET))
-        argv = (machine.python, "-I", str(path), "serve", *where)
+        argv = (machine.python, *ALONE, str(path), "serve", *where)
         service = await machine.spawn(ServiceSpec(sender.spec.name, argv, folder, log))
         at = deployment.endpoint(sender.spec.name, SENDER_PORT)
         station = Station(sender.host.name, at.host, at.port, secret, partial(_end_of, log))

@@ -21,6 +21,8 @@ import threading
 import zipfile
 from pathlib import Path
 
+ALONE = ("-I", "-S")
+"""Options of Python: what is installed there may be of any version, and is not needed."""
 LIBRARIES = "lib"
 """Folder, in the file and beside where this runs, of what cannot be imported from within a zip file."""
 SECRET_LENGTH = 64
@@ -74,7 +76,7 @@ def _receive(
         if not known:
             return
         connection.settimeout(None)
-        argv, stream = [sys.executable, "-I", program, "worker"], connection.fileno()
+        argv, stream = [sys.executable, *ALONE, program, "worker"], connection.fileno()
         sender = subprocess.Popen(argv, stdin=stream, stdout=stream)
     sender.wait()
 
