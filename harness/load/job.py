@@ -14,7 +14,8 @@ from harness.load.arrivals import Arrivals, Profile, Segment
 @dataclass(frozen=True, slots=True)
 class Target:
     """A server. `head` is the request line and the headers of every request, without Content-Length and without the
-    empty line at its end. `tls`: speak TLS, `verify` its certificate against the name in `host` or `server_name`."""
+    empty line at its end. `tls`: speak TLS, `verify` its certificate against the name in `host` or `server_name`, and
+    who signed it against the certificates in `ca` (PEM), or those that the machine trusts."""
 
     name: str
     host: str
@@ -23,6 +24,7 @@ class Target:
     tls: bool = False
     verify: bool = True
     server_name: str = ""
+    ca: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +119,16 @@ class Start:
 
 
 def head(method: str, path: str, host: str, headers: Mapping[str, str] | None = None) -> bytes:
-    """Target.head of such requests. Raises ValueError for what would end a line, or is not to be sent in one."""
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}"]
-    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
-    if any(bad in line for line in lines for bad in "\r\n\0") or " " in path or not path:
-        raise ValueError(f"not to be sent in a request's head: {lines}")
-    return "\r\n".join(lines).encode("latin-1")
+    """Target.head of such requests; a header Host stands in place of `host`. Raises ValueError for what would end a
+    line, or is not to be sent in one, and does not say what values are: they may be secret."""
+    headers = headers or {}
+    if " " in path or not path:
+        raise ValueError(f"not to be sent in a request's head: the path {path!r}")
+    lines = {"its first line": f"{method} {path} HTTP/1.1"}
+    if "host" not in map(str.lower, headers):
+        lines["the header Host"] = f"Host: {host}"
+    lines |= {f"the header {name}": f"{name}: {value}" for name, value in headers.items()}
+    for what, line in lines.items():
+        if any(bad in line for bad in "\r\n\0") or not all(ord(character) < 256 for character in line):
+            raise ValueError(f"not to be sent in a request's head: {what} has a line break, or is not Latin-1")
+    return "\r\n".join(lines.values()).encode("latin-1")

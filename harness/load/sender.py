@@ -156,7 +156,7 @@ class Sender:
             if due >= end:
                 offset = None
                 break
-            if now >= end:
+            if now >= end + ON_TIME:
                 tally.offered += 1
                 tally.behind += 1
             elif self._in_flight >= most:

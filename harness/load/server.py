@@ -157,7 +157,7 @@ class Server:
 def _context(target: Target) -> ssl.SSLContext | None:
     if not target.tls:
         return None
-    context = ssl.create_default_context()
+    context = ssl.create_default_context(cadata=target.ca or None)
     if not target.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -77,9 +77,9 @@ class Latencies:
         return other
 
     def summary(self) -> Mapping[str, float]:
-        """n, p50, p90, p99 and max, in seconds to the tenth of a millisecond."""
-        figures = {f"p{percent}": round(self.percentile(percent), 4) for percent in (50, 90, 99)}
-        return {"n": self.count, **figures, "max": round(self.max, 4)}
+        """n, p50, p90, p99 and max, in seconds to the microsecond."""
+        figures = {f"p{percent}": round(self.percentile(percent), 6) for percent in (50, 90, 99)}
+        return {"n": self.count, **figures, "max": round(self.max, 6)}
 
 
 def _histogram() -> Any:

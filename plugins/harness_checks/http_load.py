@@ -57,16 +57,22 @@ class HttpLoad(Expectation[HttpLoadConfig]):
             return Verdict.UNKNOWN, f"nothing was sent ({account.unsent} dropped)"
         p50, p90, p99 = (response.percentile(percent) for percent in (50, 90, 99))
         times = "/".join(format_duration(seconds) for seconds in (p50, p90, p99, response.max))
-        line = f"good answers to {share(total.taken, total.started)}, p50/p90/p99/max {times}"
+        line = f"good answers to {share(total.taken, total.started)}"
+        line += f", p50/p90/p99/max {times}" if response.count else ""
         if total.warming:
             line += f" (without {total.warming} of the warm-up)"
         if wrong := {**total.statuses, **total.reasons}:
             worst = max(wrong, key=lambda reason: wrong[reason])
             line += f"; most often: {f'status {worst}' if worst.isdigit() else worst} ({wrong[worst]}×)"
-        if total.taken + total.cut_off < self.config.min_good * total.started:
+        cut_off = account.in_flight + total.cut_off
+        if total.taken + cut_off < self.config.min_good * total.started:
             return Verdict.FAIL, line
+        if total.taken < self.config.min_good * total.started:
+            return Verdict.UNKNOWN, f"{cut_off} of {total.started} were cut off before they were answered: {line}"
         if self.config.max_p99 is not None and p99 > self.config.max_p99:
             return Verdict.FAIL, f"p99 {format_duration(p99)} is over {format_duration(self.config.max_p99)}: {line}"
+        if self.config.max_p99 is not None and not response.count:
+            return Verdict.UNKNOWN, f"no latency was measured: {line}"
         if account.unsent > DROPPED_ALLOWED * total.offered:
             spoiled = f"the generator dropped {account.unsent} of {total.offered}: the load was not as asked"
             return Verdict.UNKNOWN, f"{spoiled}: {line}"

@@ -22,12 +22,14 @@ from harness.api import (
     PlanView,
     Profile,
     Result,
+    Secret,
     SenderAccount,
     Senders,
     Shot,
     Taken,
     Target,
     Told,
+    UsageError,
     Workload,
     missing_secrets,
     request_head,
@@ -36,12 +38,14 @@ from harness.api import (
 from harness_traffic.openloop import confess
 from harness_traffic.schedule import ScheduleConfig
 from harness_traffic.sending import FOR_EVER, Sending
+from harness_traffic.trust import CertificateFile, certificates
 
 PLACES = ("node", "host", "port", "endpoint")
 FILLED = ("number", "random")
 AHEAD = 3.0
 """Seconds of load whose bodies are made before they are due: how many went out is told every second."""
-LEAST_AHEAD = 1000
+LEAST_AHEAD, MOST_AHEAD = 1000, 200_000
+MOST_BYTES_AHEAD = 64 << 20
 _TEMPLATE = re.compile(r"\$(\$|\{(?P<name>[^}]*)\}|(?P<bare>[a-zA-Z_]\w*)|(?P<stray>))")
 
 
@@ -50,8 +54,34 @@ def _url(value: str) -> str:
         raise ValueError(f"{{{unknown[0]}}} is no place in a url; there are {', '.join(f'{{{p}}}' for p in PLACES)}")
     if not re.match(r"https?://[^/?#]", value) or not value.isprintable() or " " in value:
         raise ValueError(f"{value!r} is no url; write http://… or https://…")
-    if "@" in urlsplit(value.replace("{", "").replace("}", "")).netloc:
+    if not value.isascii():
+        raise ValueError(f"{value!r}: in a url, what is not ASCII is written as %XX, and in a host's name as xn--…")
+    filled = value
+    for place, example in zip(PLACES, ("n", "h", "1", "h:1"), strict=True):
+        filled = filled.replace(f"{{{place}}}", example)
+    parts = urlsplit(filled)
+    if "@" in parts.netloc:
         raise ValueError("who asks does not belong in a url: give the header Authorization")
+    try:
+        whole = parts.hostname and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ValueError(f"{value!r} is no url: there is no such host or port")
+    return value
+
+
+def _header_name(value: str) -> str:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", value):
+        raise ValueError(f"{value!r} is no header's name")
+    if value.lower() in ("content-length", "transfer-encoding"):
+        raise ValueError(f"{value} is the sender's affair: it knows how long the body is")
+    return value
+
+
+def _header_value(value: str | Secret) -> str | Secret:
+    if isinstance(value, str) and not all(ord(character) < 256 for character in value):
+        raise ValueError(f"{value!r}: a header's value has no other characters than those of Latin-1")
     return value
 
 
@@ -75,7 +105,9 @@ class HttpConfig(ScheduleConfig):
     nodes: str = Field("all", description="of which nodes, where the url has such a place: a node pattern")
     port: str = Field("", description="at which of their ports, by the chain's names; without, that of their API")
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] = Field("GET", description="how to ask")
-    headers: dict[str, Header] = Field({}, description="what to send along; values may be { env = … }, { file = … }")
+    headers: dict[Annotated[str, AfterValidator(_header_name)], Annotated[Header, AfterValidator(_header_value)]] = (
+        Field({}, description="what to send along; values may be { env = … }, { file = … }")
+    )
     body: Annotated[str, AfterValidator(_body)] = Field(
         "", description="what to send; ${number} counts the requests, ${random} is 16 hexadecimal digits of the seed's"
     )
@@ -84,6 +116,9 @@ class HttpConfig(ScheduleConfig):
     )
     connections: int = Field(8, ge=0, le=10_000, description="connections to each target that are opened beforehand")
     verify: bool = Field(True, description="check the certificates of https")
+    ca: CertificateFile = Field(
+        "", description="a file of certificates (PEM): who may have signed that of https, instead of the machine's own"
+    )
 
 
 class Http(Workload[HttpConfig]):
@@ -110,22 +145,35 @@ class Http(Workload[HttpConfig]):
         return "{" in self.config.url
 
     def check(self, ctx: PlanView) -> Sequence[str]:
-        wrong = [*self.config.problems(ctx), *missing_secrets(self.config.headers.values())]
+        wrong = [*self.config.problems(ctx), *missing_secrets(self.config.headers.values()), *self._distrust()]
         return wrong or (ctx.unmatched("nodes", self.config.nodes) if self._of_nodes else ())
+
+    def _distrust(self) -> Iterator[str]:
+        """What is wrong with `ca`."""
+        config = self.config
+        if config.ca and not (config.verify and config.url.startswith("https:")):
+            yield "ca is there to check certificates of https with; take it out, or ask for these"
+        elif config.ca:
+            try:
+                certificates(config.ca)
+            except UsageError as error:
+                yield str(error)
 
     def describe(self, ctx: PlanView) -> str:
         total = round(self.config.profile(ctx.block_interval, ctx.duration).amount)
         return f"{self.config.told(ctx)} to {self.config.url}, {total} requests in all"
 
     async def prepare(self, ctx: Context) -> None:
-        """Start what sends. Raises InfrastructureError, also for a header whose secret is not to be had."""
+        """Start what sends. Raises InfrastructureError, also for a header whose secret is not to be had; UsageError
+        for one that cannot be sent, and for certificates that are gone."""
         config = self.config
         nodes = ctx.select(config.nodes) if self._of_nodes else ()
         headers = await revealed(config.headers)
+        trusted = certificates(config.ca) if config.ca else ""
         profile = config.profile(ctx.block_interval, FOR_EVER)
         fixed = not _TEMPLATE.search(config.body)
         job = Job(
-            tuple(self._target(ctx, node, headers) for node in nodes or (None,)),
+            tuple(self._target(ctx, node, headers, trusted) for node in nodes or (None,)),
             Taken(tuple(config.status)),
             config.submit_timeout,
             config.max_in_flight,
@@ -145,7 +193,7 @@ class Http(Workload[HttpConfig]):
         await self._feeder.run()
         confess(ctx, ctx.tracker(ctx.component))
 
-    def _target(self, ctx: Context, node: Node | None, headers: dict[str, str]) -> Target:
+    def _target(self, ctx: Context, node: Node | None, headers: dict[str, str], trusted: str) -> Target:
         config, url = self.config, self.config.url
         if node is not None:
             at = ctx.sent_to(node, config.port)
@@ -155,13 +203,18 @@ class Http(Workload[HttpConfig]):
         parts = urlsplit(url)
         tls = parts.scheme == "https"
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        try:
+            head = request_head(config.method, path, parts.netloc, headers)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
         return Target(
             url if node is None else node.name,
             parts.hostname or "",
             parts.port or (443 if tls else 80),
-            request_head(config.method, path, parts.netloc, headers),
+            head,
             tls,
             config.verify,
+            ca=trusted,
         )
 
 
@@ -198,7 +251,8 @@ class _Feeder:
         """Feed what is due in the next seconds, and is not there yet."""
         sent = self._account.total.started
         due = profile.due_until(at + AHEAD) - profile.due_until(at)
-        wanted = sent + max(LEAST_AHEAD, math.ceil(due)) - self._fed
+        most = min(MOST_AHEAD, MOST_BYTES_AHEAD // (len(self._config.body) + 1) + 1)
+        wanted = sent + min(most, max(LEAST_AHEAD, math.ceil(due))) - self._fed
         shots = [Shot(self._fed + n, NO_LANE, 0, body) for n, body in zip(range(wanted), self._bodies, strict=False)]
         self._fed += len(shots)
         if shots:

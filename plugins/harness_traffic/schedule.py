@@ -20,6 +20,11 @@ from harness.api import (
     of_points,
 )
 
+LONGEST_TIMEOUT = 25.0
+"""Seconds that answers are waited for after the drive at most: a workload has to end then."""
+HIGHEST = 1e6
+"""Requests a second: what is more cannot be offered, and not even be counted in time."""
+
 
 class Stage(Config):
     """From the stage before, the rate goes in a straight line to this one; with `jump`, it changes then, at once."""
@@ -68,6 +73,11 @@ class ScheduleConfig(Config):
             return ("stages are not in order of time",)
         if profile.amount <= 0:
             return (f"rate = {self.rate}: nothing would be sent",)
+        if profile.peak > HIGHEST:
+            return (f"{profile.peak:,.0f} a second: nothing can send more than {HIGHEST:,.0f}",)
+        if self.submit_timeout > LONGEST_TIMEOUT:
+            bound = f"no answer is waited for longer than {format_duration(LONGEST_TIMEOUT)}"
+            return (f"submit_timeout = {format_duration(self.submit_timeout)}: {bound}",)
         if self.warm_up >= ctx.duration:
             return (f"warm_up = {format_duration(self.warm_up)}: nothing would be measured",)
         return ()

@@ -93,9 +93,9 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(handler: Answer, **kwargs: object) -> AsyncIterator[Server]:
+async def serving(handler: Answer, host: str = "127.0.0.1", **kwargs: object) -> AsyncIterator[Server]:
     server = Server(handler)
-    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, **kwargs)  # type: ignore[arg-type]
+    listening = await asyncio.start_server(server.serve, host, 0, **kwargs)  # type: ignore[arg-type]
     server.listening = listening
     server.port = listening.sockets[0].getsockname()[1]
     try:

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from harness.api import NodeSpec, PlanView, Verdict
+from harness.api import NodeSpec, PlanView, SenderAccount, Verdict
+from harness.load.tally import Tally
 from harness.testing import Finished, run_playbook
 from harness.testing.stalling import stalling_server
+from harness_checks.http_load import HttpLoad
 from harness_traffic.http import Http
 
 pytestmark = pytest.mark.anyio
@@ -98,14 +100,31 @@ def test_options_that_cannot_be_are_refused() -> None:
         ({"method": "HEAD"}, "method"),
         ({"status": [99]}, "status"),
         ({"headers": {"A": "b\r\nEvil: c"}}, "one line"),
+        ({"headers": {"A: b": "c"}}, "no header's name"),
+        ({"headers": {"A": "中"}}, "Latin-1"),
+        ({"headers": {"content-length": "5"}}, "the sender's affair"),
+        ({"url": "http://h:99999/"}, "no such host or port"),
+        ({"url": "http://h:x/"}, "no such host or port"),
+        ({"url": "http://h:0/"}, "no such host or port"),
+        ({"url": "http://:80/"}, "no such host or port"),
+        ({"url": "http://[::1/"}, "url"),
+        ({"url": "http://h/ü"}, "%XX"),
+        ({"url": "http://h:{port}x/"}, "no such host or port"),
     ):
         with pytest.raises(ValidationError, match=why.replace("{", r"\{").replace("}", r"\}")):
             workload(**wrong)
     assert "not in order" in workload(stages=[{"at": "5s", "rate": 1}, {"at": "2s", "rate": 1}]).check(plan())[0]
     assert "nothing would be measured" in workload(warm_up="60s").check(plan())[0]
     assert "nothing would be sent" in workload(rate="0/s").check(plan())[0]
+    assert "can send more than 1,000,000" in workload(rate="1000000000/s").check(plan())[0]
+    assert "no answer is waited for longer than 25s" in workload(submit_timeout="40s").check(plan())[0]
     assert workload(url="http://{endpoint}/", nodes="nobody").check(plan())
     assert workload(url="http://elsewhere/", nodes="nobody").check(plan()) == ()
+
+
+def test_places_of_nodes_make_a_url() -> None:
+    for url in ("http://{endpoint}/", "https://{host}:{port}/{node}", "http://{host}:80/", "http://{node}.example/"):
+        assert workload(url=url).check(plan()) == ()
 
 
 def test_a_schedule_is_told_in_plan() -> None:
@@ -200,3 +219,35 @@ async def test_each_node_is_asked_in_turn(tmp_path: Path) -> None:
     )
     assert state.verdict == Verdict.PASS, state
     assert state.evidence["http"]["accepted"] == 90
+
+
+@pytest.mark.real
+async def test_bodies_of_any_size_are_fed_in_portions(service: Service, tmp_path: Path) -> None:
+    """A thousand of them would be more than a sender takes at once."""
+    padding = "x" * 300_000
+    options = f"""method = "POST"\nbody = "${{number}} {padding}"\nrate = "20/s"\nheaders = {{ Host = "elsewhere" }}"""
+    state = judged(await run(f'[[workloads]]\nuse = "http"\nurl = "{service.url}/"\n{options}', tmp_path))
+    assert state.verdict == Verdict.PASS, state
+    assert sorted(int(body.split()[0]) for _, _, body, _ in service.asked) == list(range(60))
+
+
+def test_what_was_cut_off_before_it_was_answered_is_nobodys_failure_and_no_pass() -> None:
+    def judge(**counts: int) -> tuple[Verdict, str]:
+        account = SenderAccount("http", 1)
+        account.total = Tally(offered=10, started=10, **counts)
+        return HttpLoad(HttpLoad.Config())._judge(account)
+
+    assert judge(cut_off=10) == (
+        Verdict.UNKNOWN,
+        "10 of 10 were cut off before they were answered: good answers to 0 % of 10",
+    )
+    assert judge(taken=5, cut_off=5)[0] is Verdict.UNKNOWN
+    assert judge(taken=5, cut_off=4, failed=1)[0] is Verdict.FAIL
+    assert judge(taken=10)[0] is Verdict.PASS
+
+
+def test_a_bound_of_latencies_that_were_not_measured_is_not_kept() -> None:
+    account = SenderAccount("http", 1)
+    account.total = Tally(offered=10, started=10, taken=10, warming=10)
+    verdict, line = HttpLoad(HttpLoad.Config(max_p99="1s"))._judge(account)
+    assert (verdict, line.split(":")[0]) == (Verdict.UNKNOWN, "no latency was measured")
