@@ -116,8 +116,10 @@ class ComponentContext(Context):
     async def until_paused(self) -> None:
         await self._shared.steering.until_paused()
 
-    def senders(self, job: Job, peak: float, processes: int | None = None) -> AbstractAsyncContextManager[Senders]:
-        return self._shared.load.senders(job, peak, processes)
+    def senders(
+        self, job: Job, peak: float, processes: int | None = None, most: int | None = None
+    ) -> AbstractAsyncContextManager[Senders]:
+        return self._shared.load.senders(job, peak, processes, most)
 
     def sent_to(self, node: Node, port: str = "") -> Address:
         return self._shared.load.reaches(node, port)

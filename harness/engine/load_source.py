@@ -80,15 +80,18 @@ class LoadSource:
                 self._tell("warning", f"load from {name} costs more than it could: {_WHY_SLOW}")
 
     @asynccontextmanager
-    async def senders(self, job: Job, peak: float, processes: int | None) -> AsyncIterator[Senders]:
+    async def senders(self, job: Job, peak: float, processes: int | None, most: int | None) -> AsyncIterator[Senders]:
         """See Context.senders."""
-        sources: list[Source] = []
-        for site in self._sites:
-            count = processes or _enough(peak / len(self._sites), site.about.cpus)
-            sources += [site.station.sender] * count
-        if not self._sites:
-            sources = [process_here] * (processes or _enough(peak, os.cpu_count() or 1))
-        async with senders(job, sources) as those:
+        places: list[tuple[Source, int]] = [(site.station.sender, site.about.cpus) for site in self._sites]
+        places = places or [(process_here, os.cpu_count() or 1)]
+        counts = [processes or _enough(peak / len(places), cpus) for _, cpus in places]
+        each_in_turn = [
+            source
+            for nth in range(max(counts))
+            for (source, _), count in zip(places, counts, strict=True)
+            if nth < count
+        ]
+        async with senders(job, each_in_turn[:most]) as those:
             for name, _, bound in those.clocks:
                 self._tell("info", f"sender {name}: its clock is known to {1000 * bound:.3g} ms")
             yield those

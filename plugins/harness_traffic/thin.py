@@ -3,7 +3,7 @@ it is known what became of them."""
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -82,6 +82,7 @@ class ThinTraffic:
         self._senders: Senders | None = None
         self._account: SenderAccount | None = None
         self._ahead = LEAST_AHEAD
+        self._by_sender: Counter[int] = Counter()  # how many of each are prepared: lanes are not shared out evenly
 
     async def prepare(self) -> None:
         """Start the processes, open their connections, and make what is to be sent first."""
@@ -101,7 +102,7 @@ class ThinTraffic:
             resend=True,
             batching=replace(batching, most=self._batch) if batching and self._batch > 1 else None,
         )
-        self._senders = await self._ctx.keep(self._ctx.senders(job, peak, config.senders))
+        self._senders = await self._ctx.keep(self._ctx.senders(job, peak, config.senders, len(self._users)))
         self._account = self._tracker.sent_by(self._senders.machines)
         await self._senders.feed(self._fill())
 
@@ -125,16 +126,20 @@ class ThinTraffic:
         return list(self._more())
 
     def _more(self) -> Iterator[Shot]:
-        """As many as there is room for, users in turn."""
+        """As many as there is room for at each sender, users in turn."""
+        assert self._senders is not None
+        senders = len(self._senders)
         passed = 0
-        while len(self._prepared) < self._ahead and passed < len(self._users):
+        while passed < len(self._users):
             user = self._users[self._turn % len(self._users)]
             self._turn += 1
             mine = self._of_user.setdefault(user, deque())
-            if user in self._blocked or len(mine) >= MOST_OF_ONE:
+            full = senders * self._by_sender[user % senders] >= self._ahead
+            if full or user in self._blocked or len(mine) >= MOST_OF_ONE:
                 passed += 1
                 continue
             passed = 0
+            self._by_sender[user % senders] += 1
             self._serial += 1
             transaction = self._factory.make(user)
             ticket = self._tracker.prepare(transaction.id, transaction.effects)
@@ -158,6 +163,7 @@ class ThinTraffic:
             prepared = self._prepared.pop(result.serial, None)
             if prepared is None:
                 continue
+            self._by_sender[sender] -= 1
             self._of_user[prepared.transaction.sender].remove(prepared)
             self._enter(prepared, result)
         self._room.set()
@@ -199,10 +205,12 @@ class ThinTraffic:
 
     def _block(self, user: int, avoid: str) -> None:
         """What was prepared of this user is void; more is made once its nonce is known."""
+        assert self._senders is not None
         behind = self._of_user.pop(user, deque())
         while behind:
             void = behind.pop()
             del self._prepared[void.serial]
+            self._by_sender[user % len(self._senders)] -= 1
             self._tracker.withdraw(void.ticket)
             self._factory.release(void.transaction)
         self._blocked.add(user)

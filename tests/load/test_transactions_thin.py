@@ -118,3 +118,14 @@ async def test_the_same_seed_sends_the_same_transactions(tmp_path: Path) -> None
         sent.append([(round(at - rows[0][0], 4), node) for at, node in rows])
     assert sent[0] == sent[1]
     assert len(sent[0]) > 30
+
+
+@pytest.mark.parametrize(("users", "senders"), [(3, 2), (2, 4)])
+async def test_users_that_are_not_shared_out_evenly_starve_no_sender(tmp_path: Path, users: int, senders: int) -> None:
+    finished = await run(
+        tmp_path, f'rate = "100/s"\nusers = {users}\nsenders = {senders}\nmax_in_flight = 8', duration="14s"
+    )
+    found = balanced(finished)
+    assert found["sender"]["senders"] == min(users, senders)
+    assert found["offered"] == 1400
+    assert found["sender"]["started"] >= 1380, found

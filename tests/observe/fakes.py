@@ -479,8 +479,10 @@ class World(Context):
     def trackers(self) -> Mapping[str, Tracker]:
         return self._trackers
 
-    def senders(self, job: Job, peak: float, processes: int | None = None) -> AbstractAsyncContextManager[Senders]:
-        return senders(job, processes or 1)
+    def senders(
+        self, job: Job, peak: float, processes: int | None = None, most: int | None = None
+    ) -> AbstractAsyncContextManager[Senders]:
+        return senders(job, min(processes or 1, most or 1))
 
     def sent_to(self, node: Node, port: str = "") -> Address:
         return node.endpoint(port)

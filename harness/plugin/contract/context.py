@@ -152,10 +152,12 @@ class Context(ABC):
         `prepare` makes ready for `run`."""
 
     @abstractmethod
-    def senders(self, job: Job, peak: float, processes: int | None = None) -> AbstractAsyncContextManager[Senders]:
+    def senders(
+        self, job: Job, peak: float, processes: int | None = None, most: int | None = None
+    ) -> AbstractAsyncContextManager[Senders]:
         """Processes that send this job, to be `keep`t: on the machines of the inventory's group `load`, where there are
         some and the workload `sends`, else on this one. On each `processes` of them, else as many as `peak` requests a
-        second take. Entering it raises InfrastructureError."""
+        second take; no more than `most` in all. Entering it raises InfrastructureError."""
 
     @abstractmethod
     def sent_to(self, node: Node, port: str = "") -> Address:
