@@ -94,8 +94,9 @@ class Worker:
 
 
 async def _serve() -> None:
-    """Speak with whoever started this process, on its standard streams: pipes, or one connection as both."""
-    if stat.S_ISSOCK(os.fstat(0).st_mode):
+    """Speak with whoever started this process, on its standard streams: one connection as both, or two of whatever
+    kind (uvloop gives its children sockets for pipes)."""
+    if stat.S_ISSOCK(os.fstat(0).st_mode) and os.path.sameopenfile(0, 1):
         reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=os.dup(0)), limit=CHUNK)
     else:
         reader, writer = await _pipes()
