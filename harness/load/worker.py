@@ -96,7 +96,7 @@ class Worker:
 async def _serve() -> None:
     """Speak with whoever started this process, on its standard streams: one connection as both, or two of whatever
     kind (uvloop gives its children sockets for pipes)."""
-    if stat.S_ISSOCK(os.fstat(0).st_mode) and os.path.sameopenfile(0, 1):
+    if _one_connection():
         reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=os.dup(0)), limit=CHUNK)
     else:
         reader, writer = await _pipes()
@@ -108,6 +108,10 @@ async def _serve() -> None:
         writer.close()
         with contextlib.suppress(ConnectionError):  # nobody is left to tell
             await writer.wait_closed()
+
+
+def _one_connection() -> bool:
+    return stat.S_ISSOCK(os.fstat(0).st_mode) and os.path.sameopenfile(0, 1)
 
 
 async def _pipes() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
