@@ -145,6 +145,7 @@ class Runner:
                 await self._judge(asked, expectation)
             self._judge_faults()
             self._judge_timeline(timeline)
+        self._emit_figures(final=True, with_latency=True)  # expectations have waited for what was still to be included
         if self._shared.failures:
             raise InfrastructureError("; ".join(dict.fromkeys(map(str, self._shared.failures))))
         return self.verdict

@@ -87,6 +87,16 @@ class SenderAccount:
         """Offered, and never fired."""
         return self.total.dropped + self.total.unready + self.total.behind
 
+    def unsent_reasons(self) -> dict[str, int]:
+        """Why these were not."""
+        total = self.total
+        found = {
+            "too many were in flight": total.dropped,
+            "none was ready to be sent": total.unready,
+            "the generator was behind at the deadline": total.behind,
+        }
+        return {reason: count for reason, count in found.items() if count}
+
     def figures(self) -> dict[str, int]:
         """Counts so far, in the words of a tracker's."""
         total = self.total

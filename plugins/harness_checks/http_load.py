@@ -88,7 +88,7 @@ def _evidence(account: SenderAccount) -> dict[str, Any]:
         "lost": total.lost,
         "cut_off": total.cut_off,
         "statuses": dict(total.statuses),
-        "reasons": dict(total.reasons),
+        "reasons": total.reasons | {f"dropped: {reason}": count for reason, count in account.unsent_reasons().items()},
         "latency_seconds": dict(Latencies.of(total.response).summary()),
         "service_seconds": dict(Latencies.of(total.service).summary()),
         "generator_lateness_seconds": dict(Latencies.of(total.lateness).summary()),

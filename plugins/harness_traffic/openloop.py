@@ -74,5 +74,5 @@ def confess(ctx: Context, tracker: Tracker) -> None:
             **lateness,
         )
     if dropped:
-        reasons = dict(summary.reasons) if tracker.followed else dict(account.total.reasons) if account else {}
+        reasons = dict(summary.reasons) if tracker.followed else account.unsent_reasons() if account else {}
         ctx.warn(f"{dropped} of {offered} were never sent", reasons=reasons)

@@ -198,6 +198,7 @@ async def test_a_generator_that_could_not_send_says_so_first(service: Service, t
     state = judged(await run(workloads, tmp_path))
     assert state.verdict == Verdict.UNKNOWN
     assert state.measured.startswith("the generator dropped 149 of 150: the load was not as asked")
+    assert state.evidence["http"]["reasons"] == {"dropped: too many were in flight": 149}
 
 
 @pytest.mark.real

@@ -129,3 +129,14 @@ async def test_users_that_are_not_shared_out_evenly_starve_no_sender(tmp_path: P
     assert found["sender"]["senders"] == min(users, senders)
     assert found["offered"] == 1400
     assert found["sender"]["started"] >= 1380, found
+
+
+async def test_the_last_figures_of_a_workload_are_those_that_were_judged(tmp_path: Path) -> None:
+    """Transactions that get into a block only while they are waited for."""
+    text = NETWORK.replace("seed = 5", 'seed = 5\nsettle = "1ms"')
+    finished = await run_playbook(text.format(options='rate = "20/s"', rest="", duration="2s"), tmp_path / "runs")
+    found, figures = balanced(finished), finished.state.workloads["transactions"].figures
+    assert found["included"] > 0
+    assert {name: figures[name] for name in ("offered", "accepted", "included")} == {
+        name: found[name] for name in ("offered", "accepted", "included")
+    }
