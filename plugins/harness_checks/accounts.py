@@ -28,13 +28,13 @@ def matching(ctx: Context, pattern: str) -> dict[str, Tracker]:
 
 
 async def last_inclusions(ctx: Context, trackers: Sequence[Tracker], patience: float) -> None:
-    """Wait until all that was accepted is in blocks whose transactions are known, for `patience` seconds since the
+    """Wait until all that a chain accepted is in blocks whose transactions are known, for `patience` seconds since the
     end of the drive. At once where everything is."""
     end = ctx.window.end
     assert end is not None, "evaluated before the end of the drive"
 
     def all_in() -> bool:
-        figures = [tracker.figures() for tracker in trackers]
+        figures = [tracker.figures() for tracker in trackers if tracker.followed]
         return not ctx.feed.bodies_missing and all(
             counts["included"] + counts["unknown"] >= counts["accepted"] for counts in figures
         )
