@@ -35,6 +35,7 @@ _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
 }  # fmt: skip
 _LATENCIES = ("p50", "p90", "p99", "max")
 _DEEPEST = 50
+_MOST_LISTED = 40
 
 
 class CriterionError(UsageError):
@@ -122,13 +123,21 @@ class Criterion:
         """Raises CriterionError for a name that is not known."""
         for one in self.comparisons():
             if one.name not in known:
-                message = f'nothing measures "{one.name}"; {known_hint(one.name, sorted(known), label)}'
+                message = f'nothing measures "{one.name}"; {known_hint(one.name, _near(one.name, known), label)}'
                 raise CriterionError(self.text, one.column, message)
 
     def level(self, *endings: str) -> float | None:
         """The bound in seconds that it sets to a measure with one of these endings, for a chart; None without one."""
         found = (c for c in self.comparisons() if c.unit == "s" and c.name.rpartition(".")[2] in endings)
         return next((c.value for c in found if isinstance(c.value, float)), None)
+
+
+def _near(name: str, known: Collection[str]) -> Sequence[str]:
+    """Those of the same component, where it has some; of too many the ones with the shortest paths."""
+    head = name.rpartition(".")[0]
+    nearest = [one for one in known if head and one.startswith(f"{head}.")] or list(known)
+    listed = sorted(nearest, key=lambda one: (one.count("."), one))
+    return listed if len(listed) <= _MOST_LISTED else [*listed[:_MOST_LISTED], "…"]
 
 
 def _comparisons(node: Node) -> Iterator[Comparison]:
@@ -284,6 +293,8 @@ def _mismatch(name: str, op: str, unit: str, written: str) -> str:
         return f"{name} is a time, and {written} has no unit; write {written}s for seconds"
     if not of_verdict and is_time(name) != (unit in ("s", "blocks")):
         return (
-            f"{name} is a time, and {written} is none" if is_time(name) else f"{name} is no time, and {written} is one"
+            f"{name} is a time, and {written} is none"
+            if is_time(name)
+            else f"{name} is no time, and {written} is one; times are called {', '.join(_LATENCIES)}, …_seconds"
         )
     return ""

@@ -124,10 +124,11 @@ def _short(account: Mapping[str, Any]) -> str:
     offered, dropped = account["offered"], account.get("dropped", 0)
     if not offered or dropped <= DROPPED_ALLOWED * offered:
         return ""
-    answer = (account.get("answer_seconds") or {}).get("p50") or 0.0
+    answers = account.get("answer_seconds") or account.get("service_seconds") or {}
+    took = f"; answers took {answers['p50']:.2g} s, median" if answers.get("n") else ""
     reasons = {reason: count for reason, count in (account.get("reasons") or {}).items() if reason.startswith(_DROPPED)}
     reason = max(reasons, key=lambda one: reasons[one]).removeprefix(_DROPPED) if reasons else "dropped"
-    return f"the generator dropped {dropped / offered:.0%} of the load ({reason}; answers took {answer:.2g} s, median)"
+    return f"the generator dropped {dropped / offered:.0%} of the load ({reason}{took})"
 
 
 def _late(account: Mapping[str, Any]) -> str:

@@ -85,6 +85,16 @@ def test_a_name_that_nothing_measures_is_guessed() -> None:
     assert raised.value.column == 18
 
 
+def test_of_many_names_the_near_ones_are_listed() -> None:
+    known = {f"load.{n}.{m}" for n in range(30) for m in range(10)} | {"load.p50", "load.p99", "p50", "p99"}
+    with pytest.raises(CriterionError) as raised:
+        parse_criterion("load.good > 1").check(known)
+    message = str(raised.value)
+    assert "there are: load.p50, load.p99, load.0.0, " in message
+    assert ", …" in message and len(message) < 700
+    assert " p50" not in message
+
+
 @given(st.text("()<>=!andortp9 .%5s/&#é\n", max_size=40))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:

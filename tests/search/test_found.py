@@ -67,6 +67,8 @@ def test_the_latency_of_nothing_is_no_latency() -> None:
     [
         ({"dropped": 6}, ("dropped 6%", "")),
         ({"dropped": 5}, ("", "")),
+        ({"dropped": 6, "service_seconds": {"n": 3, "p50": 2.0}}, ("(dropped; answers took 2 s, median)", "")),
+        ({"dropped": 6, "service_seconds": {"n": 0, "p50": 0.0}}, ("(dropped)", "")),
         ({"generator_lateness_seconds": {"p99": 0.2}}, ("", "0.2 s late")),
         ({"generator_lateness_seconds": {"p99": 0.1}}, ("", "")),
     ],
