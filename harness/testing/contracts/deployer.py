@@ -8,10 +8,13 @@ from harness.testing.contracts.endings import EndingsSuite
 from harness.testing.contracts.files import FilesSuite
 from harness.testing.contracts.links import LinksSuite
 from harness.testing.contracts.nodes import NodesSuite
+from harness.testing.contracts.senders import SendersSuite
 from harness.testing.contracts.shapes import ShapesSuite
 
 
-class DeployerContract(CommandsSuite, FilesSuite, NodesSuite, LinksSuite, ShapesSuite, EndingsSuite, DeathsSuite):
+class DeployerContract(
+    CommandsSuite, FilesSuite, NodesSuite, LinksSuite, ShapesSuite, SendersSuite, EndingsSuite, DeathsSuite
+):
     """What every deployer must do. Inherit it, and override
 
     - the fixture `deployer`, and `hosts` unless it is this machine that it deploys to;
