@@ -68,7 +68,7 @@ from harness.plugin.contract.deployer import (
     PlannedNode,
 )
 from harness.plugin.contract.expectation import Expectation, Judgement, Violation
-from harness.plugin.contract.fault import Fault, FaultContext, FaultRecord, FaultTurn, Proof, Reach, Throughput
+from harness.plugin.contract.fault import Fault, FaultContext, FaultRecord, FaultTurn, Proof, Reach, Throughput, no_link
 from harness.plugin.contract.fault_use import FaultUse
 from harness.plugin.contract.inventory_source import InventorySource
 from harness.plugin.contract.machine import (
@@ -125,6 +125,6 @@ __all__ = [
     "Throughput", "Ticket", "Timing", "Told", "Topology", "TopologySpec", "Tracker", "Transaction",
     "TransactionFactory", "Unreachable", "Unsupported", "Usage", "UsageError", "Verdict", "Violation", "Wallet",
     "WalletsSpec", "Window", "Workload", "clock_offset", "constant", "file_name", "format_duration", "hookimpl",
-    "introduced", "jump_hosts", "missing_secrets", "moments", "of_points", "redact", "request_head", "reveal",
-    "revealed", "select_nodes", "senders",
+    "introduced", "jump_hosts", "missing_secrets", "moments", "no_link", "of_points", "redact", "request_head",
+    "reveal", "revealed", "select_nodes", "senders",
 ]  # fmt: skip

@@ -75,12 +75,8 @@ class FaultBudget:
         return self.unlimited or power == 0 or Fraction(power, self.total) < self.tolerance
 
     def refuses(self, what: str, toll: Toll, held: Toll = Toll(), dead: Collection[str] = ()) -> str:
-        """Why this may not be beside faults that hold and nodes that have died, "" where it may: it would cut no link
-        that there is, or take out who is out already, or too much power. Where it takes no more power than is lost
-        anyway it may."""
-        if toll.cut and self.links and not self.cut(toll):
-            flows = ", ".join(f"{flow.src} to {flow.dst}" for flow in sorted(toll.cut)[:5])
-            return f"it would change nothing: no link of this network carries what it is to disturb ({flows})"
+        """Why this may not be beside faults that hold and nodes that have died, "" where it may: it would take out who
+        is out already, or too much power. Where it takes no more power than is lost anyway it may."""
         others = Toll(cut=held.cut)
         again = (toll.down & self.lost(held)) | (self.lost(Toll(cut=toll.cut)) & self.lost(others))
         if again:
@@ -96,8 +92,15 @@ class FaultBudget:
     def refuses_all(self, turns: Iterable[FaultTurn]) -> str:
         """Why none of these turns may be, were each the only fault; "" where one may, or where there is none."""
         faults = ((turn.make(), turn.targets) for turn in turns if turn.targets)
-        refusals = [self.refuses(what(fault, targets), self.toll(fault, targets)) for fault, targets in faults]
+        refusals = [
+            self.pointless(fault, targets) or self.refuses(what(fault, targets), self.toll(fault, targets))
+            for fault, targets in faults
+        ]
         return refusals[0] if refusals and all(refusals) else ""
+
+    def pointless(self, fault: Fault[Any], targets: Sequence[str]) -> str:
+        """Why it would change nothing in this network, "" where it would change something."""
+        return fault.pointless(targets, self.powers, self.links)
 
     def toll(self, fault: Fault[Any], targets: Sequence[str]) -> Toll:
         """Raises FaultError, UsageError for targets with which it cannot be."""

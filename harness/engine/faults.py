@@ -172,7 +172,8 @@ class Faults(FaultControl):
             fault.comes(names, self._absent_for(""))
         except FaultError as error:
             return str(error)
-        return self._budget.refuses(what(fault, names), toll, self._holding, self._dead)
+        refused = self._budget.refuses(what(fault, names), toll, self._holding, self._dead)
+        return self._budget.pointless(fault, names) or refused
 
     def _absent_for(self, fault: str) -> Sequence[str]:
         """Who is absent and is not brought back by another fault; whom this one brings back comes first."""

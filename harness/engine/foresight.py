@@ -59,15 +59,16 @@ def _refused_steps(plan: Plan, budget: FaultBudget) -> Iterator[Problem]:
         fault, targets = component.make(), _targets(plan, step)
         try:
             toll, come = budget.toll(fault, targets), fault.comes(targets, absent)
+            pointless = budget.pointless(fault, targets)
         except Exception as error:  # noqa: BLE001 - as above
             yield _problem(use.where, use.label, _failed(error))
             continue
+        if pointless:
+            yield _problem(use.where, use.label, pointless, "choose other nodes, or another layout")
+            continue
         others = Toll(frozenset(absent)).union(held.values())
         if why := budget.refuses(what(fault, targets), toll, others):
-            if replace(budget, unlimited=True).refuses(what(fault, targets), toll):
-                hint = "choose other nodes, or another layout"
-            else:
-                hint = EXCEED if not budget.allows(budget.lost(toll | others)) else OTHERS
+            hint = EXCEED if not budget.allows(budget.lost(toll | others)) else OTHERS
             yield _problem(use.where, use.label, why, hint)
             continue
         absent = [name for name in absent if name not in come]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pydantic import Field
 
 from harness.api import PLAIN, FaultContext, Flow, Link, LinkShape, MachineCapability, Proof, Size
-from harness_nemesis.looking import Look, both_ways, comparable, live_nodes, look
+from harness_nemesis.grudge import Powers
+from harness_nemesis.looking import Look, both_ways, comparable, flows_of, live_nodes, look
 from harness_nemesis.shaping import LinkConfig, LinkFault
 
 TAKES = 1.5
@@ -52,10 +53,8 @@ class Bandwidth(LinkFault[BandwidthConfig]):
     def requires_machine(self) -> frozenset[MachineCapability]:
         return frozenset({MachineCapability.LINK_RATE})
 
-    def wanted(self, ctx: FaultContext) -> Mapping[Flow, LinkShape]:
-        targets = {node.name for node in ctx.targets}
-        links = [link for link in ctx.links if targets & {link.src, link.dst}]
-        return {flow: LinkShape(rate=self.config.rate) for link in links for flow in both_ways(link)}
+    def wanted(self, targets: Sequence[str], powers: Powers, links: Sequence[Link]) -> Mapping[Flow, LinkShape]:
+        return dict.fromkeys(flows_of(targets, links), LinkShape(rate=self.config.rate))
 
     def judge(self, ctx: FaultContext, before: Look, now: Look) -> Proof:
         rates = list(self._rates(before, now))

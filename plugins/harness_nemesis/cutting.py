@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 
-from harness.api import FaultContext, Flow, LinkShape, MachineCapability, Proof
+from harness.api import FaultContext, Flow, Link, LinkShape, MachineCapability, Proof
 from harness_nemesis.grudge import Grudge, Powers, flows
 from harness_nemesis.looking import Look, both_ways, comparable, compared, named
 from harness_nemesis.shaping import LinkConfigT, LinkFault
@@ -23,12 +23,11 @@ class Cut(LinkFault[LinkConfigT]):
     def requires_machine(self) -> frozenset[MachineCapability]:
         return frozenset({MachineCapability.LINK_CONTROL})
 
-    def cuts(self, targets: Sequence[str], powers: Mapping[str, int]) -> Collection[Flow]:
+    def cuts(self, targets: Sequence[str], powers: Powers) -> Collection[Flow]:
         return flows(self.grudge(targets, powers)).keys()
 
-    def wanted(self, ctx: FaultContext) -> Mapping[Flow, LinkShape]:
-        powers = {name: ctx.network.power(node.spec) for name, node in ctx.nodes.items()}
-        return flows(self.grudge([node.name for node in ctx.targets], powers))
+    def wanted(self, targets: Sequence[str], powers: Powers, links: Sequence[Link]) -> Mapping[Flow, LinkShape]:
+        return flows(self.grudge(targets, powers))
 
     def judge(self, ctx: FaultContext, before: Look, now: Look) -> Proof:
         judged = comparable(before, now)

@@ -21,8 +21,8 @@ from harness.api import (
     Proof,
     UsageError,
 )
-from harness_nemesis.grudge import members
-from harness_nemesis.looking import Look, both_ways, comparable, compared, named
+from harness_nemesis.grudge import Powers, members
+from harness_nemesis.looking import Look, both_ways, comparable, compared, flows_of, named
 from harness_nemesis.shaping import LinkConfig, LinkFault
 
 LONGEST = 60.0
@@ -70,7 +70,6 @@ class Latency(LinkFault[LatencyConfig]):
 
     name = "latency"
     Config = LatencyConfig
-    dials = 5
 
     def requires_machine(self) -> frozenset[MachineCapability]:
         return frozenset({MachineCapability.LINK_DELAY})
@@ -85,15 +84,19 @@ class Latency(LinkFault[LatencyConfig]):
     def choose(self, free: Sequence[str], rng: Random) -> Sequence[str]:
         return tuple(free) if self.config.matrix else super().choose(free, rng)
 
-    def wanted(self, ctx: FaultContext) -> Mapping[Flow, LinkShape]:
-        targets = {node.name for node in ctx.targets}
-        zone_of = zones(self.config.zones, ctx.nodes)
+    def wanted(self, targets: Sequence[str], powers: Powers, links: Sequence[Link]) -> Mapping[Flow, LinkShape]:
+        zone_of = zones(self.config.zones, powers)
         found: dict[Flow, LinkShape] = {}
-        for flow in (flow for link in ctx.links if targets & {link.src, link.dst} for flow in both_ways(link)):
+        for flow in flows_of(targets, links):
             delay = self._delay(zone_of.get(flow.src), zone_of.get(flow.dst))
             if delay:
                 found[flow] = LinkShape(delay=delay, jitter=self.config.jitter)
         return found
+
+    def whose(self, targets: Sequence[str]) -> Sequence[str]:
+        """Of the targets' traffic that between zones of which the matrix says so."""
+        pairs = [f"{a} to {b}" for a, row in self.config.matrix.items() for b, delay in row.items() if delay]
+        return pairs or super().whose(targets)
 
     def _delay(self, src: str | None, dst: str | None) -> float:
         if not self.config.matrix:
@@ -102,6 +105,9 @@ class Latency(LinkFault[LatencyConfig]):
             return 0.0
         there, back = self.config.matrix.get(src, {}), self.config.matrix.get(dst, {})
         return there.get(dst, back.get(src, 0.0))
+
+    def dials(self) -> int:
+        return 5
 
     def patience(self) -> float:
         """A dial and its end are two round trips."""

@@ -95,6 +95,11 @@ def both_ways(link: Link) -> tuple[Flow, Flow]:
     return Flow(link.src, link.dst), Flow(link.dst, link.src)
 
 
+def flows_of(nodes: Collection[str], links: Iterable[Link]) -> list[Flow]:
+    """Both ways of all links of these nodes."""
+    return [flow for link in links if link.src in nodes or link.dst in nodes for flow in both_ways(link)]
+
+
 def compared(before: Look, now: Look) -> dict[str, Any]:
     """Evidence: link by link, what was seen before and now."""
     shown = {

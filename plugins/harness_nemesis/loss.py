@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
 from harness.api import PLAIN, FaultContext, Flow, Link, LinkShape, MachineCapability, Proof
-from harness_nemesis.looking import Look, both_ways, comparable
+from harness_nemesis.grudge import Powers
+from harness_nemesis.looking import Look, both_ways, comparable, flows_of
 from harness_nemesis.shaping import LinkConfig, LinkFault
 
 LATE = 0.15
@@ -43,11 +44,12 @@ class Loss(LinkFault[LossConfig]):
     def requires_machine(self) -> frozenset[MachineCapability]:
         return frozenset({MachineCapability.LINK_LOSS})
 
-    def wanted(self, ctx: FaultContext) -> Mapping[Flow, LinkShape]:
-        targets = {node.name for node in ctx.targets}
-        links = [link for link in ctx.links if targets & {link.src, link.dst}]
-        self.dials = min(MOST_DIALS, math.ceil(DIALS / (len(links) or 1) / min(1.0, 4 * self.config.share)))
-        return {flow: LinkShape(loss=self.config.share) for link in links for flow in both_ways(link)}
+    def wanted(self, targets: Sequence[str], powers: Powers, links: Sequence[Link]) -> Mapping[Flow, LinkShape]:
+        return dict.fromkeys(flows_of(targets, links), LinkShape(loss=self.config.share))
+
+    def dials(self) -> int:
+        links = len(self.shapes) // 2 or 1  # each has two ways
+        return min(MOST_DIALS, math.ceil(DIALS / links / min(1.0, 4 * self.config.share)))
 
     def judge(self, ctx: FaultContext, before: Look, now: Look) -> Proof:
         more, fewer, seen = self._compare(before, now)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from pydantic import Field
 
-from harness.api import Config, Duration, Fault, FaultContext, FaultError, Flow, Link, LinkShape, Proof
+from harness.api import Config, Duration, Fault, FaultContext, Flow, Link, LinkShape, Proof, no_link
+from harness_nemesis.grudge import Powers
 from harness_nemesis.looking import Look, both_ways, look
 
 TRIES = 3
@@ -37,8 +38,6 @@ class LinkFault(Fault[LinkConfigT]):
 
     Links are judged that were there before, whose ends run, and to which other faults do the same as before."""
 
-    dials = 1
-    """How often each link is dialled in a look."""
     at_once = 1
     """So many of these dials are made together: more where it does not matter that they take each other's time."""
 
@@ -48,8 +47,12 @@ class LinkFault(Fault[LinkConfigT]):
         self.before: Look | None = None
 
     @abstractmethod
-    def wanted(self, ctx: FaultContext) -> Mapping[Flow, LinkShape]:
-        """What to do to which traffic. Raises FaultError, UsageError."""
+    def wanted(self, targets: Sequence[str], powers: Powers, links: Sequence[Link]) -> Mapping[Flow, LinkShape]:
+        """What to do to which traffic of a network of these links. Pure. Raises FaultError, UsageError."""
+
+    def whose(self, targets: Sequence[str]) -> Sequence[str]:
+        """What it disturbs, in words."""
+        return [f"traffic of {name}" for name in targets]
 
     def judge(self, ctx: FaultContext, before: Look, now: Look) -> Proof:
         """Whether it holds, by links looked at before and now."""
@@ -59,17 +62,19 @@ class LinkFault(Fault[LinkConfigT]):
         """Whether links are as they were before."""
         return Proof(None, {"unproven": f"{self.name}: whether it is gone cannot be seen from outside"})
 
-    def downs(self, targets: Sequence[str], powers: Mapping[str, int]) -> frozenset[str]:
+    def downs(self, targets: Sequence[str], powers: Powers) -> frozenset[str]:
         return frozenset()
 
+    def pointless(self, targets: Sequence[str], powers: Powers, links: Sequence[Link]) -> str:
+        shapes = self.wanted(targets, powers, links)
+        if _carrying(shapes, links):
+            return ""
+        return no_link([f"{flow.src} to {flow.dst}" for flow in sorted(shapes)] or self.whose(targets))
+
     async def inject(self, ctx: FaultContext) -> None:
-        self.shapes = self.wanted(ctx)
-        touched = self.touched(ctx)
-        if not touched:
-            pairs = ", ".join(f"{flow.src} to {flow.dst}" for flow in list(self.shapes)[:5])
-            raise FaultError(
-                f"it would change nothing: no link of this network carries what it is to disturb ({pairs or 'nothing'})"
-            )
+        powers = {name: ctx.network.power(node.spec) for name, node in ctx.nodes.items()}
+        self.shapes = self.wanted([node.name for node in ctx.targets], powers, ctx.links)
+        touched = _carrying(self.shapes, ctx.links)
         if self.before is None:  # injected again, it would see its own doing
             others = [link for link in ctx.links if link not in touched]
             sample = ctx.rng.sample(others, min(MOST, len(others)))
@@ -100,13 +105,18 @@ class LinkFault(Fault[LinkConfigT]):
                 return proof
             await ctx.clock.sleep(PAUSE)
 
-    def touched(self, ctx: FaultContext) -> list[Link]:
-        """Links to whose traffic something is done, one way at least."""
-        return [link for link in ctx.links if any(flow in self.shapes for flow in both_ways(link))]
+    def dials(self) -> int:
+        """How often each link is dialled in a look."""
+        return 1
 
     def patience(self) -> float:
         """Seconds that a dial may take while this holds."""
         return self.config.patience
 
     async def _look(self, ctx: FaultContext, links: Iterable[Link]) -> Look:
-        return await look(ctx, links, self.patience(), self.dials, self.at_once)
+        return await look(ctx, links, self.patience(), self.dials(), self.at_once)
+
+
+def _carrying(shapes: Collection[Flow], links: Iterable[Link]) -> list[Link]:
+    """Links to whose traffic something is done, one way at least."""
+    return [link for link in links if any(flow in shapes for flow in both_ways(link))]

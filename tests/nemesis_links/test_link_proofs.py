@@ -17,7 +17,6 @@ from harness.api import (
     Artifact,
     Fault,
     FaultContext,
-    FaultError,
     Flow,
     Link,
     LinkShape,
@@ -222,14 +221,41 @@ async def test_what_other_faults_do_is_not_judged() -> None:
     assert (await slow.prove(world)).holds is None
 
 
-async def test_shapes_that_no_link_carries() -> None:
-    world = World(STAR)
-    nothing = Partition(PartitionConfig(grudge={"validator-1": ("validator-2",)}))
-    with pytest.raises(FaultError, match="no link of this network carries.*validator-2 to validator-1"):
-        await nothing.inject(world)
-    assert world.mine == {}
-    await nothing.heal(world)
-    assert (await nothing.prove_healed(world)).holds is True
+BETWEEN = {"matrix": {"eu": {"us": "40ms", "eu": "0s"}}, "zones": {"eu": "validator-1", "us": "validator-[23]"}}
+ONE_ZONE = {"matrix": {"eu": {"eu": "5ms"}}, "zones": {"eu": "validator-[12]"}}
+
+
+@pytest.mark.parametrize(
+    ("fault", "targets", "links", "told"),
+    [
+        (
+            Partition(PartitionConfig(grudge={"validator-1": ("validator-2",)})),
+            "012",
+            STAR,
+            "validator-2 to validator-1",
+        ),
+        (Latency(LatencyConfig.model_validate(BETWEEN)), "0123", STAR, "eu to us"),
+        (Latency(LatencyConfig.model_validate(ONE_ZONE)), "12", STAR, "eu to eu"),
+        (Latency(SLOW), "3", [(1, 0)], "traffic of validator-3"),
+        (Loss(LossConfig(share=0.3)), "0", [], "traffic of validator-0"),
+        (Bandwidth(BandwidthConfig(rate=1000)), "23", [(1, 0)], "traffic of validator-2, traffic of validator-3"),
+    ],
+)
+def test_what_no_link_carries(fault: Fault[Any], targets: str, links: list[tuple[int, int]], told: str) -> None:
+    names = [f"validator-{number}" for number in targets]
+    powers = {f"validator-{number}": 1 for number in range(4)}
+
+    def why(ends: Iterable[tuple[int, int]]) -> str:
+        return fault.pointless(names, powers, [Link(f"validator-{a}", f"validator-{b}") for a, b in ends])
+
+    assert why(links) == f"it would change nothing: no link of this network carries what it is to disturb ({told})"
+    assert why(FULL) == ""
+
+
+async def test_what_nothing_was_done_to_is_healed() -> None:
+    world, fault = World(), Partition(PartitionConfig())
+    await fault.heal(world)
+    assert (await fault.prove_healed(world)).holds is True
 
 
 async def test_delays_by_zones() -> None:

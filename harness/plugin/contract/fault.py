@@ -139,6 +139,16 @@ class Fault(Plugin[ConfigT], ABC):
         with which it cannot be."""
         return ()
 
+    def pointless(self, targets: Sequence[str], powers: Mapping[str, int], links: Sequence[Link]) -> str:
+        """Why it would change nothing in a network of these links, "" where it would change something: it is refused
+        then, in plan and later. Unless it says otherwise that is where it cuts no link that there is. Pure. Raises as
+        `cuts`."""
+        cut = self.cuts(targets, powers)
+        flows = set(cut)
+        if not cut or any({Flow(link.src, link.dst), Flow(link.dst, link.src)} & flows for link in links):
+            return ""
+        return no_link(f"{flow.src} to {flow.dst}" for flow in sorted(flows))
+
     def gone(self, targets: Sequence[str]) -> frozenset[str]:
         """Which of its targets have left the network when it is over, until somebody starts them again: none, unless it
         says otherwise."""
@@ -182,3 +192,11 @@ class FaultTurn:
     def make(self) -> Fault[Any]:
         """A new injection."""
         return self.fault(self.config)
+
+
+def no_link(whats: Iterable[str], most: int = 5) -> str:
+    """That a fault on links would change nothing, as there is no link for what it is to disturb, of which so much at
+    most is told."""
+    told = list(whats)
+    which = ", ".join([*told[:most], "…"] if len(told) > most else told)
+    return f"it would change nothing: no link of this network carries what it is to disturb ({which})"
