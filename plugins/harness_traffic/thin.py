@@ -110,12 +110,11 @@ class ThinTraffic:
         """Send until the deadline, and wait for the last answers."""
         assert self._senders is not None
         sending = Sending(self._ctx, self._config, self._nodes)
-        try:
-            async with self._pool:
-                await sending.run(self._senders, self._tracker, self, self._keep_ahead, begun=self._begun)
-        finally:
-            for prepared in self._prepared.values():
-                self._tracker.withdraw(prepared.ticket)
+        async with self._pool:
+            await sending.run(self._senders, self._tracker, self, self._keep_ahead, begun=self._begun)
+        # Not where it is broken off: of what a sender had that died, nobody knows if it was sent, and a block may tell.
+        for prepared in self._prepared.values():
+            self._tracker.withdraw(prepared.ticket)
 
     def _begun(self, tasks: TaskGroup | None) -> None:
         self._asking = tasks

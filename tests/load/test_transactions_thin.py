@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import sqlite3
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
-from harness.api import Verdict
+from harness.api import ExitCode, Verdict
 from harness.testing import Finished, run_playbook
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
@@ -35,12 +40,18 @@ async def run(tmp_path: Path, options: str, rest: str = "", duration: str = "6s"
     return await run_playbook(NETWORK.format(options=options, rest=rest, duration=duration), tmp_path / "runs")
 
 
-def balanced(finished: Finished) -> dict[str, Any]:
+def sums(finished: Finished) -> dict[str, Any]:
     """The account, of which both sums hold."""
     found: dict[str, Any] = finished.state.expectations["transaction-inclusion"].evidence["transactions"]
     outcomes = ("accepted", "rejected", "dropped", "failed", "timed_out", "unresolved")
     assert found["offered"] == sum(found[name] for name in outcomes), found
     assert found["accepted"] == sum(found[name] for name in ("included", "unknown", "lost", "pending")), found
+    return found
+
+
+def balanced(finished: Finished) -> dict[str, Any]:
+    """The account, of which both sums hold, and which the samples agree with."""
+    found = sums(finished)
     with sqlite3.connect(finished.directory.samples) as samples:
         counted = Counter(dict(samples.execute("SELECT outcome, count(*) FROM submissions GROUP BY outcome")))
         (offered,) = samples.execute("SELECT sum(offered) FROM load").fetchone()
@@ -140,3 +151,27 @@ async def test_the_last_figures_of_a_workload_are_those_that_were_judged(tmp_pat
     assert {name: figures[name] for name in ("offered", "accepted", "included")} == {
         name: found[name] for name in ("offered", "accepted", "included")
     }
+
+
+async def test_what_a_sender_had_sent_that_was_killed_is_no_corruption_of_balances(tmp_path: Path) -> None:
+    async def kill_one_when_many_are_sent() -> None:
+        def offered() -> int:
+            lines = [line for file in tmp_path.rglob("journal.jsonl") for line in file.read_text("utf-8").splitlines()]
+            figures = [json.loads(line).get("figures") or {} for line in lines if '"offered"' in line]
+            return max((one.get("offered", 0) for one in figures), default=0)
+
+        while offered() < 1000:
+            await anyio.sleep(0.1)
+        found = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "harness.load.worker"], capture_output=True)
+        os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
+
+    text = NETWORK.replace("count = 20", "count = 2000").replace("0.5 }}", "0.5, block_txs = 2000 }}")
+    judging = '[[expectations]]\nuse = "balances-conserved"'
+    text = text.format(options='rate = "1000/s"\nsenders = 2', rest=judging, duration="60s")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(kill_one_when_many_are_sent)
+        finished = await run_playbook(text, tmp_path / "runs")
+    assert finished.outcome.exit_code == ExitCode.INFRASTRUCTURE
+    assert "ended before it was done" in finished.outcome.reason
+    sums(finished)
+    assert finished.verdict_of("balances-conserved") == Verdict.PASS
