@@ -165,7 +165,7 @@ class Http(Workload[HttpConfig]):
 
     async def prepare(self, ctx: Context) -> None:
         """Start what sends. Raises InfrastructureError, also for a header whose secret is not to be had; UsageError
-        for one that cannot be sent, and for certificates that are gone."""
+        for one that cannot be sent, for a port that nodes have not, and for certificates that are gone."""
         config = self.config
         nodes = ctx.select(config.nodes) if self._of_nodes else ()
         headers = await revealed(config.headers)
@@ -196,6 +196,9 @@ class Http(Workload[HttpConfig]):
     def _target(self, ctx: Context, node: Node | None, headers: dict[str, str], trusted: str) -> Target:
         config, url = self.config, self.config.url
         if node is not None:
+            ports = ctx.chain.roles[node.spec.role].ports
+            if config.port and config.port not in ports:
+                raise UsageError(f"port = {config.port}: {node.name} has no such port; it has {', '.join(ports)}")
             at = ctx.sent_to(node, config.port)
             host = f"[{at.host}]" if ":" in at.host else at.host
             for place, value in zip(PLACES, (node.name, host, str(at.port), str(at)), strict=True):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from harness.api import NodeSpec, PlanView, SenderAccount, Verdict
+from harness.api import ExitCode, NodeSpec, PlanView, SenderAccount, Verdict
 from harness.load.tally import Tally
 from harness.testing import Finished, run_playbook
 from harness.testing.stalling import stalling_server
@@ -252,3 +252,10 @@ def test_a_bound_of_latencies_that_were_not_measured_is_not_kept() -> None:
     account.total = Tally(offered=10, started=10, taken=10, warming=10)
     verdict, line = HttpLoad(HttpLoad.Config(max_p99="1s"))._judge(account)
     assert (verdict, line.split(":")[0]) == (Verdict.UNKNOWN, "no latency was measured")
+
+
+@pytest.mark.real
+async def test_a_port_that_nodes_have_not_is_told_with_those_that_they_have(tmp_path: Path) -> None:
+    finished = await run('[[workloads]]\nuse = "http"\nurl = "http://{endpoint}/"\nport = "nope"', tmp_path)
+    assert "port = nope: validator-0 has no such port; it has p2p, api" in finished.outcome.reason
+    assert finished.outcome.exit_code == ExitCode.USAGE
