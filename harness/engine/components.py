@@ -70,6 +70,11 @@ class PlannedStep:
         return frozenset({MachineCapability.COMMANDS} if self.use.action == "run" else ())
 
     @property
+    def libraries(self) -> frozenset[str]:
+        """What it has its nodes' processes load."""
+        return self.disturbs.make().requires_libraries() if self.disturbs is not None else frozenset()
+
+    @property
     def judges(self) -> Component[Expectation[Any]] | None:
         component = self.component
         return component if component is not None and issubclass(component.cls, Expectation) else None

@@ -44,6 +44,17 @@ class RecordedFaults:
 
 
 @dataclass(frozen=True, slots=True)
+class Preloaded:
+    """What the processes of `nodes` are to load, the playbook's component `who` having said so at `where`: paths of
+    shared libraries there."""
+
+    who: str
+    where: SourceRef
+    paths: frozenset[str]
+    nodes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A run without machines: `deployer.deploy(plan)` gives it some. Seconds throughout.
 
@@ -90,16 +101,30 @@ class Plan:
         needs: dict[MachineCapability, dict[str, frozenset[str]]] = {}
         for component in self.workloads:
             workload = component.make()
-            nodes = select_nodes(workload.acts_on(), self.topology.nodes)
+            names = self._named(workload.acts_on())
             for capability in workload.requires_machine():
-                needs.setdefault(capability, {})[component.id] = frozenset(node.name for node in nodes)
+                needs.setdefault(capability, {})[component.id] = names
         for step in self.steps:
-            nodes = select_nodes(step.use.targets, self.topology.nodes)
+            names = self._named(step.use.targets)
             for capability in step.needs:
-                of = needs.setdefault(capability, {})
-                label = f"{step.use.label} ({step.use.what})"
-                of[label] = frozenset(node.name for node in nodes)
+                needs.setdefault(capability, {})[f"{step.use.label} ({step.use.what})"] = names
         return needs
+
+    @property
+    def libraries(self) -> Sequence[Preloaded]:
+        """Shared libraries that faults are to have nodes' processes load."""
+        found = []
+        for component in self.workloads:
+            workload = component.make()
+            if paths := workload.requires_libraries():
+                found.append(Preloaded(component.id, component.where, paths, self._named(workload.acts_on())))
+        for step in self.steps:
+            if paths := step.libraries:
+                found.append(Preloaded(step.use.label, step.use.where, paths, self._named(step.use.targets)))
+        return found
+
+    def _named(self, pattern: str) -> frozenset[str]:
+        return frozenset(node.name for node in select_nodes(pattern, self.topology.nodes))
 
 
 def resolve(playbook: Playbook, registry: Registry, *, seed: int | None = None) -> Plan:

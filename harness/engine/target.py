@@ -68,7 +68,7 @@ class Target:
 
     async def look(self, plan: Plan) -> Checked:
         """The same, with what one should know of it."""
-        nodes = self.place(plan)
+        nodes = tuple(_with_libraries(plan, node) for node in self.place(plan))
         on_machines = [node for node in nodes if node.adoption is None or node.adoption.has_machine]
         senders = self.senders(plan)
         seen = await self.deployer.inspect((*on_machines, *senders), plan.chain, Access(self.forks))
@@ -85,6 +85,7 @@ class Target:
         there: dict[str, set[str]] = {sender.host.name: set() for sender in senders}
         for node in nodes:
             there.setdefault(node.host.name, set()).add(node.spec.name)
+        problems += _unloadable(plan, nodes, reachable)
         for capability, needs in plan.machine_needs.items():
             who = {host: tuple(id for id, of in needs.items() if of & names) for host, names in there.items()}
             for (workloads, why), hosts in _without(capability, reachable, who).items():
@@ -114,6 +115,29 @@ def _unprovided(plan: Plan, nodes: Sequence[PlannedNode], reports: Sequence[Host
         except UsageError as error:
             told[str(error)] = None
     return [Problem(where.file, where.line, where.column, "chain", why) for why in told]
+
+
+def _with_libraries(plan: Plan, node: PlannedNode) -> PlannedNode:
+    """Knowing what its process is to load."""
+    paths = (one.paths for one in plan.libraries if node.spec.name in one.nodes)
+    return replace(node, libraries=frozenset[str]().union(*paths))
+
+
+def _unloadable(plan: Plan, nodes: Sequence[PlannedNode], reports: Sequence[HostReport]) -> list[Problem]:
+    """What nodes' processes are to load and cannot, at the place where the playbook wants it."""
+    found = []
+    unusable = {report.host: report.unusable for report in reports}
+    for wanted in plan.libraries:
+        hosts = dict.fromkeys(node.host.name for node in nodes if node.spec.name in wanted.nodes)
+        told: dict[str, list[str]] = {}
+        for host in hosts:
+            for path in sorted(wanted.paths & unusable.get(host, {}).keys()):
+                told.setdefault(unusable[host][path], []).append(host)
+        for why, where in told.items():
+            more = f" (and {len(where) - 1} more)" if len(where) > 1 else ""
+            at = wanted.where
+            found.append(Problem(at.file, at.line, at.column, wanted.who, f"host {where[0]}{more}: {why}"))
+    return found
 
 
 def _without(

@@ -45,8 +45,8 @@ from harness_agent.disks import LEAST, reported, size_for
 from harness_agent.nft import RULES
 from harness_agent.ports import PortLeases
 from harness_agent.relay import SHAPES
-from harness_docker import disks, images, pods, python, record, sweep
-from harness_docker.containers import LOOPBACK, ROOT, Attachment, Blueprint, Helper, run_helper, safe, shell_command
+from harness_docker import disks, images, pods, preloads, python, record, sweep
+from harness_docker.containers import LOOPBACK, ROOT, Attachment, Blueprint, safe, shell_command
 from harness_docker.deployment import DockerDeployment
 from harness_docker.engine import Engine, NoEngine
 from harness_docker.images import Source
@@ -118,7 +118,8 @@ class DockerDeployer(Deployer[DockerConfig]):
             unruled = await self._why_no_rules(engine)
             links, unlinked = offered(self.config.links, unruled)
             relayed = instead(self.config.links, unruled)
-            lacks = {**_lacks(engine.info), **unlinked, **await self._clockless(engine, chain)}
+            clockless, unusable = await self._preloads(engine, chain, clocks.wanted(nodes))
+            lacks = {**_lacks(engine.info), **unlinked, **clockless}
             facts = await anyio.to_thread.run_sync(_facts, engine.info)
             reports = []
             for name, host in hosts.items():
@@ -126,7 +127,7 @@ class DockerDeployer(Deployer[DockerConfig]):
                 limits = (*limit_problems(host, self.config.cpus, self.config.memory, engine.info), *diskful)
                 missing, refused = {**lacks, **diskless}, (ADOPTS_NOT,) if name in adopted else ()
                 can = (CAPABILITIES | links) - missing.keys()
-                reports.append(HostReport(name, can, (*problems, *limits, *refused), missing, facts, relayed))
+                reports.append(HostReport(name, can, (*problems, *limits, *refused), missing, facts, relayed, unusable))
             return reports
         finally:
             engine.close()
@@ -148,18 +149,19 @@ class DockerDeployer(Deployer[DockerConfig]):
         except InfrastructureError as error:
             return str(error)
 
-    async def _clockless(self, engine: Engine, chain: Chain[Any]) -> Mapping[MachineCapability, str]:
-        """Nothing of an image that is yet to be made: the fault says it then."""
+    async def _preloads(
+        self, engine: Engine, chain: Chain[Any], libraries: Sequence[str]
+    ) -> tuple[Mapping[MachineCapability, str], Mapping[str, str]]:
+        """What nodes' image lacks, and which of the libraries are none there. Nothing of an image that is yet to be
+        made: the fault says it then."""
         try:
             image = await images.find(engine, self._source(engine, chain), chain.name)
             if image is None:
-                return {}
-            name, labels = await _trial()
-            look = Helper(name, image.id, ("sh", "-c", clocks.LOOK), None, labels)
-            status, _ = await engine.stream(lambda _: run_helper(engine.client, look))
+                return {}, {}
+            lacks = await preloads.lacks(engine, image, *await _trial())
+            return lacks, await preloads.unusable(engine, image, libraries, *await _trial())
         except (UsageError, InfrastructureError):  # which is a problem of its own, or of everything
-            return {}
-        return {MachineCapability.CLOCK: clocks.NO_LIBRARY.format("the nodes' image")} if status else {}
+            return {}, {}
 
     def _pod_source(self) -> Source:
         """Nodes' own images need have no nft."""

@@ -82,6 +82,9 @@ class Nemesis(Workload[ChaosConfigT]):
             *(choice.fault(choice.config).requires_machine() for choice in self.choices())
         )
 
+    def requires_libraries(self) -> frozenset[str]:
+        return frozenset[str]().union(*(choice.fault(choice.config).requires_libraries() for choice in self.choices()))
+
     def acts_on(self) -> str:
         # A link has two ends, and either may be a node that is no target.
         return "all" if self.requires_machine() & _ON_LINKS else self.config.targets

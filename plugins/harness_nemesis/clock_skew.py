@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness.api import (
     Config,
@@ -35,13 +36,20 @@ CLOSE = 2.0
 
 class ClockSkewConfig(Config):
     """The clock goes `ahead`, or `behind`, by so much: one of them. `library`: where libfaketimeMT is on the machine,
-    where its package has not put it. `ready_timeout`: how long a node may take, each time that it is started, until its
-    API answers."""
+    where its package has not put it: an absolute path, without white space and colons, which would end it.
+    `ready_timeout`: how long a node may take, each time that it is started, until its API answers."""
 
     ahead: Duration = Field(0.0, ge=0)
     behind: Duration = Field(0.0, ge=0)
     library: str = ""
     ready_timeout: Duration = 30.0
+
+    @field_validator("library")
+    @classmethod
+    def _can_be_preloaded(cls, library: str) -> str:
+        if library and (not library.startswith("/") or re.search(r"[\s:]", library)):
+            raise ValueError("write the whole path of the library, in which no white space and no colon may be")
+        return library
 
     @model_validator(mode="after")
     def _one_way(self) -> ClockSkewConfig:
@@ -74,6 +82,9 @@ class ClockSkew(Fault[ClockSkewConfig]):
     def requires_machine(self) -> frozenset[MachineCapability]:
         always = frozenset({MachineCapability.NODE_CONTROL, MachineCapability.COMMANDS, MachineCapability.LAUNCH})
         return always if self.config.library else always | {MachineCapability.CLOCK}
+
+    def requires_libraries(self) -> frozenset[str]:
+        return frozenset({self.config.library} if self.config.library else ())
 
     async def inject(self, ctx: FaultContext) -> None:
         await each(ctx.targets, self._inject)

@@ -144,14 +144,17 @@ class ProcessDeployer(Deployer[ProcessConfig]):
 
     async def inspect(self, nodes: Sequence[PlannedNode], chain: Chain[Any], access: Access) -> Sequence[HostReport]:
         hosts = {node.host.name: node.host for node in nodes}
-        return [self._report(host) for host in hosts.values()]
+        unusable = await anyio.to_thread.run_sync(clocks.unusable_here, clocks.wanted(nodes))
+        return [self._report(host, unusable) for host in hosts.values()]
 
-    def _report(self, host: HostSpec) -> HostReport:
+    def _report(self, host: HostSpec, unusable: Mapping[str, str]) -> HostReport:
         unlinked = dict.fromkeys(SHAPES, NO_RELAY) if self.config.relay == "off" else {}
         problems, diskless = disks.reported(host, self.config.disk, disks.why_none_here())
         clockless = {MachineCapability.CLOCK: why} if (why := clocks.why_none_here()) else {}
         lacks = {**unlinked, **diskless, **clockless}
-        return HostReport(host.name, self.capabilities - lacks.keys(), (*_problems(host), *problems), lacks)
+        return HostReport(
+            host.name, self.capabilities - lacks.keys(), (*_problems(host), *problems), lacks, unusable=unusable
+        )
 
     @asynccontextmanager
     async def connect(self, hosts: Sequence[HostSpec], access: Access) -> AsyncIterator[Mapping[str, Machine]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -117,7 +118,11 @@ class SshDeployer(Deployer[SshConfig]):
         filled = {node.host.name for node in nodes if node.adoption is None}
         pool = self._pool(hosts, access.forks)
         try:
-            return await _for_all(hosts, access.forks, lambda host: self._look_at(host, pool, access, crowded, filled))
+            return await _for_all(
+                hosts,
+                access.forks,
+                lambda host: self._look_at(host, pool, access, crowded, filled, clocks.wanted(nodes, host.name)),
+            )
         finally:
             await pool.close()
 
@@ -272,17 +277,26 @@ class SshDeployer(Deployer[SshConfig]):
         return KeeperSpec(run_id, owner(), self.config.lease, self.config.state, mechanism)
 
     async def _look_at(
-        self, host: HostSpec, pool: Pool, access: Access, crowded: str, filled: Collection[str]
+        self,
+        host: HostSpec,
+        pool: Pool,
+        access: Access,
+        crowded: str,
+        filled: Collection[str],
+        libraries: Sequence[str],
     ) -> HostReport:
         """A host that cannot be looked at has a problem, not an error: the others are to be looked at, too. `crowded`:
-        why its address does not tell its nodes apart. `filled`: hosts that nodes are brought to."""
+        why its address does not tell its nodes apart. `filled`: hosts that nodes are brought to. `libraries`: what its
+        nodes are to load."""
         try:
             problems = agents.unfit(host.connection)
             if problems:
                 return HostReport(host.name, problems=tuple(problems))
             client = await agents.attach(pool, host, access)
             try:
-                return await self._report(host, client, crowded, filled=host.name in filled)
+                seen = await self._report(host, client, crowded, filled=host.name in filled)
+                machine = agents.stored(client, self.config.state)
+                return replace(seen, unusable=await clocks.unusable_on(machine, libraries))
             finally:
                 await client.aclose()
         except SpecError as error:

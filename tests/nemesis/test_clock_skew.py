@@ -6,15 +6,17 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from fleet.deployers import OnDocker, OnMachines, OnProcess, OnSystemd
 from fleet.errors import FleetUnavailable
 from fleet.packages import ensure
-from harness.api import FaultContext, FaultError, MachineCapability
+from harness.api import ExitCode, FaultContext, FaultError, MachineCapability
 from harness.plugin.registry import Registry
 from harness.record.events import BlockObserved, FaultStaged
 from harness.record.journal import read_journal
@@ -77,6 +79,19 @@ class Clocks(OnMachines):
             await one.heal(fault_context(net))
             assert net.node.pid == pid
 
+    async def test_plan_says_which_libraries_cannot_be_loaded(self, bench: Bench) -> None:
+        async with bench.up():
+            """After which there is an image."""
+        libraries = frozenset({"/nowhere/it's $(here).so", "/etc", "/etc/passwd", "/bin/sh"})
+        nodes = [replace(node, libraries=libraries) for node in bench.planned()]
+        (report,) = await bench.deployer.inspect(nodes, bench.chain, bench.request().access)
+        assert report.unusable.keys() == libraries - {"/bin/sh"}
+        assert report.unusable["/nowhere/it's $(here).so"].startswith("there is no /nowhere/it's $(here).so ")
+        assert "is no file that can be read" in report.unusable["/etc"]
+        assert "is no 64 bit library" in report.unusable["/etc/passwd"]
+        (report,) = await bench.deployer.inspect(bench.planned(), bench.chain, bench.request().access)
+        assert report.unusable == {}
+
 
 class Refused(Clocks):
     async def test_plan_says_what_is_missing(self, bench: Bench) -> None:
@@ -103,6 +118,42 @@ class TestProcess(OnProcess, Clocks):
     @pytest.fixture
     def supplied(self, bench: Bench, libfaketime: None) -> Bench:
         return bench
+
+
+ELSEWHERE = """
+name = "a library that is not there"
+chain = "devnet"
+duration = "9s"
+[topology]
+validators = 2
+[[expectations]]
+use = "no-forks"
+[[steps]]
+fault = "clock-skew"
+targets = "validator-0"
+ahead = "40s"
+library = "{library}"
+hold = "1s"
+[[workloads]]
+use = "chaos.mix"
+min_delay = "1s"
+faults = [{{ use = "pause" }}, {{ use = "clock-skew", ahead = "1s", library = "{library}" }}]
+"""
+
+
+@pytest.mark.anyio
+async def test_a_library_that_cannot_be_loaded_is_told_in_plan_at_its_line(tmp_path: Path) -> None:
+    absent = tmp_path / "libfaketime.so"
+    finished = await run_playbook(ELSEWHERE.format(library=absent), tmp_path, Registry())
+    assert finished.outcome.exit_code is ExitCode.USAGE
+    for at, who in (("9:3", "step 1"), ("15:3", "chaos.mix")):
+        assert f"playbook.toml:{at}: {who}: host localhost: there is no {absent} on this" in finished.outcome.reason
+
+
+@pytest.mark.parametrize("library", ["libfaketime.so.1", "/opt/a b.so", "/opt/a.so:/opt/b.so"])
+def test_libraries_that_cannot_be_preloaded_by_their_paths(library: str) -> None:
+    with pytest.raises(ValidationError, match="write the whole path of the library"):
+        ClockSkew.Config.model_validate({"ahead": "1s", "library": library})
 
 
 PLAYBOOK = """

@@ -64,7 +64,10 @@ class PlannedNode:
 
     A `sender` is no node of the network, but what sends load from that host: it needs the network's nodes in reach, a
     Python 3.11+ and nothing of the chain, and its ports are for the controller alone. It is in no link, and links are
-    shaped without regard to it."""
+    shaped without regard to it.
+
+    `libraries` are shared ones that faults are to have its process load: their paths on its machine, or in its
+    image."""
 
     spec: NodeSpec
     host: HostSpec
@@ -72,6 +75,7 @@ class PlannedNode:
     peer_port: str
     adoption: Adoption | None = None
     sender: bool = False
+    libraries: frozenset[str] = frozenset()
 
 
 def unaudited(record: CommandRecord) -> None:
@@ -97,7 +101,8 @@ class Access:
 class HostReport:
     """What was seen of a host without touching it. `problems` stand in the way of any run ("no route to host"), one
     sentence each, without the host's name; `lacks` says why a capability that one might expect is not there, `instead`,
-    in a sentence, what provides one that is there in the place of what one might expect, and why."""
+    in a sentence, what provides one that is there in the place of what one might expect, and why. `unusable`: of its
+    nodes' libraries those that no process there can load, by their paths, each with a sentence that says why."""
 
     host: str
     capabilities: frozenset[MachineCapability] = frozenset()
@@ -105,6 +110,7 @@ class HostReport:
     lacks: Mapping[MachineCapability, str] = field(default_factory=dict)
     facts: Facts | None = None
     instead: Mapping[MachineCapability, str] = field(default_factory=dict)
+    unusable: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

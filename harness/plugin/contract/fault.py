@@ -119,6 +119,11 @@ class Fault(Plugin[ConfigT], ABC):
         """What it needs of the machines of all nodes, configured as it is. Looked at in plan."""
         return frozenset()
 
+    def requires_libraries(self) -> frozenset[str]:
+        """Shared libraries that it has its targets' processes load: their paths on the machines, or in the image of the
+        nodes. Looked at in plan, as far as deployers can."""
+        return frozenset()
+
     def check(self, ctx: PlanView) -> Sequence[str]:
         """What of its options cannot be met by this plan."""
         return ()

@@ -46,8 +46,12 @@ class Workload(Plugin[ConfigT], ABC):
         """What it needs of the machines. Looked at in plan."""
         return frozenset()
 
+    def requires_libraries(self) -> frozenset[str]:
+        """Shared libraries that it has nodes' processes load: their paths where these run. Looked at in plan."""
+        return frozenset()
+
     def acts_on(self) -> str:
-        """The pattern of the nodes on whose machines it needs that."""
+        """The pattern of the nodes on whose machines it needs all that."""
         return "all"
 
     def expectations(self) -> Sequence[DefaultExpectation]:
