@@ -240,3 +240,15 @@ def _latencies(observed: Observed, samples: SampleReading) -> Iterator[Chart]:
             f"{format_duration(latencies.width)} to a point, by nearest rank."
         )
         yield _chart(observed, f"Latency of {tracker}", lines, value=seconds, note=note)
+    for tracker, answers in list(samples.answers.items())[:MAX_WORKLOADS]:
+        lines = [
+            Line("p50", [(one.t, one.p50) for one in answers], "included"),
+            Line("p99", [(one.t, one.p99) for one in answers], "accepted"),
+            Line("longest", [(one.t, one.max) for one in answers], "refused"),
+        ]
+        count = sum(one.count for one in answers)
+        note = (
+            f"From the intended moment of sending to the answer, by that of the answer; {count:,} answers. The mean of "
+            f"each second's and sender's median, the worst of their 99th percentiles."
+        )
+        yield _chart(observed, f"Latency of {tracker}", lines, value=seconds, note=note)

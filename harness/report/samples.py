@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -28,6 +28,11 @@ _SPAN = f"SELECT min(intended_at), max(intended_at) {_WHERE}"
 _BY_TIME = f"""SELECT tracker, CAST((intended_at - :first) / :width AS INTEGER) AS stretch,
     max(0.0, included_at - intended_at) AS latency {_WHERE} ORDER BY tracker, stretch, latency"""
 _ALL = f"SELECT tracker, max(0.0, included_at - intended_at) AS latency {_WHERE} ORDER BY tracker, latency"
+_ANSWERS = """SELECT tracker, until - :began - seconds / 2 AS t, taken + refused AS n, CAST(response_p50 AS REAL),
+    CAST(response_p99 AS REAL), CAST(response_max AS REAL) FROM load
+    WHERE CAST(response_max AS REAL) > 0 AND n > 0 AND until BETWEEN :began - 1e6 AND :began + 1e9
+    AND seconds BETWEEN 0 AND 1e6
+    AND NOT EXISTS (SELECT 1 FROM submissions WHERE submissions.tracker = load.tracker) ORDER BY tracker, t"""
 _COUNT = f"SELECT count(*) {_WHERE}"
 _IN_ORDER = f"""SELECT tracker, intended_at - :began, max(0.0, included_at - intended_at) {_WHERE}
     AND number % :every = 0 ORDER BY tracker, intended_at"""
@@ -57,10 +62,24 @@ class TrackerLatencies:
 
 
 @dataclass(frozen=True, slots=True)
+class Answers:
+    """How long `count` answers took since they were to be asked for, in seconds, as far as each sender's seconds tell:
+    the mean of their medians, the worst of their 99th percentiles, the longest. `t` as above."""
+
+    t: float
+    count: int
+    p50: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
 class SampleReading:
-    """`problem` says why there is nothing, "" where there is no problem."""
+    """`answers` of trackers whose submissions are not followed one by one. `problem` says why there is nothing, ""
+    where there is no problem."""
 
     latencies: Mapping[str, TrackerLatencies] = field(default_factory=dict)
+    answers: Mapping[str, tuple[Answers, ...]] = field(default_factory=dict)
     problem: str = ""
 
 
@@ -71,7 +90,7 @@ def read_latencies(path: Path, began: float) -> SampleReading:
         return SampleReading(problem="there is no samples.sqlite")
     try:
         with closing(open_samples(path)) as db:
-            return SampleReading(_latencies(db, began))
+            return SampleReading(_latencies(db, began), _answers(db, began))
     except sqlite3.Error as error:
         return SampleReading(problem=f"samples.sqlite: {error}")
 
@@ -107,6 +126,26 @@ def _latencies(db: sqlite3.Connection, began: float) -> dict[str, TrackerLatenci
         tracker: _percentiles(0.0, values) for (tracker,), values in _groups(db.execute(_ALL, {"began": began}), 1)
     }
     return {name: TrackerLatencies(wholes[name], tuple(over), width) for name, over in stretches.items()}
+
+
+def _answers(db: sqlite3.Connection, began: float) -> dict[str, tuple[Answers, ...]]:
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'load'").fetchone():
+        return {}  # of a version that had none
+    rows = groupby(db.execute(_ANSWERS, {"began": began}), lambda row: row[0])
+    return {tracker: _stretched([Answers(*row[1:]) for row in group]) for tracker, group in islice(rows, MAX_TRACKERS)}
+
+
+def _stretched(seconds: list[Answers]) -> tuple[Answers, ...]:
+    first, last = seconds[0].t, seconds[-1].t
+    width = max(LEAST_WIDTH, (last - first) / STRETCHES)
+    return tuple(_together(list(group)) for _, group in groupby(seconds, lambda one: int((one.t - first) / width)))
+
+
+def _together(seconds: list[Answers]) -> Answers:
+    count = sum(one.count for one in seconds)
+    median = sum(one.count * one.p50 for one in seconds) / count
+    middle = sum(one.t for one in seconds) / len(seconds)
+    return Answers(middle, count, median, max(one.p99 for one in seconds), max(one.max for one in seconds))
 
 
 def _groups(rows: Iterator[tuple[Any, ...]], columns: int) -> Iterator[tuple[tuple[Any, ...], list[float]]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.record.evidence import MECHANISM, WRONG
-from harness.record.state import ExpectationState, FaultState, NodeStatus, RunState
+from harness.record.state import ExpectationState, FaultState, NodeStatus, RunState, WorkloadState
 from harness.record.summary import moment, sentence_of
 from harness.record.tables import NONE, Mood, Row, Table, mood_of
 from harness.record.text import counted, figure, one_line, sentence
@@ -243,10 +243,18 @@ def workload_table(state: RunState, samples: SampleReading) -> Table:
         cells = [figure(workload.figures[name]) if name in workload.figures else NONE for name in shown]
         latency = samples.latencies.get(workload.workload)
         whole = latency.whole if latency else None
-        times = (whole.p50, whole.p90, whole.p99, whole.max) if whole else (None,) * 4
+        times = (whole.p50, whole.p90, whole.p99, whole.max) if whole else _told(workload)
         rows.append(Row((workload.workload, *cells, *map(span, times))))
     columns = ("workload", *map(_words, shown), "p50", "p90", "p99", "longest")
     return Table("workloads", columns, tuple(rows), frozenset(columns[1:]))
+
+
+def _told(workload: WorkloadState) -> Sequence[float | None]:
+    """p50, p90, p99 and the longest, of a workload that has told them itself: what it sends goes into no block."""
+    told = workload.latency
+    if "included" in workload.figures or not told.get("n"):
+        return (None,) * 4
+    return [told.get(name) for name in ("p50", "p90", "p99", "max")]
 
 
 def step_table(state: RunState) -> Table:
@@ -292,11 +300,12 @@ def _tiles(observed: Observed, samples: SampleReading) -> Iterator[Tile]:
         highest = state.highest
         yield Tile("blocks", f"{observed.seen_blocks:,}", f"up to height {highest.height:,}" if highest else "")
     for name, workload in state.workloads.items():
-        offered, included = workload.figures.get("offered"), workload.figures.get("included")
-        if _is_number(offered) and _is_number(included) and offered:
+        what = "included" if "included" in workload.figures else "accepted"
+        offered, good = workload.figures.get("offered"), workload.figures.get(what)
+        if _is_number(offered) and _is_number(good) and offered:
             yield Tile(
-                f"{name}: included",
-                f"{100 * min(1.0, (included or 0) / offered):.4g} %",
+                f"{name}: {what}",
+                f"{100 * min(1.0, (good or 0) / offered):.4g} %",
                 f"of {figure(offered)} offered",
             )
     for name, latency in list(samples.latencies.items())[:2]:

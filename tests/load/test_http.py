@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from harness.api import ExitCode, NodeSpec, PlanView, SenderAccount, Verdict
 from harness.load.tally import Tally
+from harness.report.reading import page_of, read_run
 from harness.testing import Finished, run_playbook
 from harness.testing.stalling import stalling_server
 from harness_checks.http_load import HttpLoad
@@ -177,6 +178,11 @@ async def test_everything_is_sent_and_what_came_back_is_told(
     with sqlite3.connect(finished.directory.samples) as samples:
         (offered, taken) = samples.execute("SELECT sum(offered), sum(taken) FROM load").fetchone()
     assert offered == taken == evidence["offered"]
+    page = page_of(read_run(finished.directory))
+    assert "http: accepted" in page and "http: included" not in page
+    assert "Latency of http" in page
+    row = next(line for line in page.splitlines() if "<td" in line and ">http<" in line)
+    assert "–" not in row, "the latencies are those of the answers"
 
 
 @pytest.mark.real

@@ -14,7 +14,7 @@ from harness.clock import SystemClock
 from harness.observe.samples import SCHEMA, SampleStore
 from harness.observe.submissions import Submission
 from harness.report.reading import page_of, read_run
-from harness.report.samples import read_latencies, read_samples
+from harness.report.samples import Answers, read_latencies, read_samples
 
 BEGAN = 1_769_860_800.0
 _RECORDED = Path(__file__).parents[1] / "tui" / "journals"
@@ -67,6 +67,44 @@ def test_samples_that_are_being_written_are_read(write_run: Any, events: Any) ->
     finally:
         store.close()
     assert set(read_latencies(run.samples, clock.wall()).latencies) == {"t"}
+
+
+def test_answers_of_what_is_not_followed_one_by_one(write_run: Any, events: Any) -> None:
+    def second(
+        tracker: str, sender: int, until: Any, taken: Any, p50: Any, p99: float, longest: float
+    ) -> tuple[Any, ...]:
+        rest = (1.0, 10, 10, 10, taken, 0, 0, 0, 0, 0, 0, 0, 0, 0.1, 0.0)
+        return (tracker, sender, until, *rest, p50, p99, longest)
+
+    run = write_run("chaos-7f3a", events(), rate=1)
+    with sqlite3.connect(run.samples) as db:
+        db.execute("DROP TABLE IF EXISTS load")
+    assert read_latencies(run.samples, BEGAN).answers == {}
+    rows = [
+        second("http", 0, BEGAN + 5.5, 10, 0.1, 0.5, 0.7),
+        second("http", 1, BEGAN + 5.5, 30, 0.3, 0.4, 0.9),
+        second("http", 0, BEGAN + 20.5, 10, 0.2, 0.2, 0.2),
+        second("http", 0, BEGAN + 21.5, 10, 0.0, 0.0, 0.0),  # of the warm-up
+        second("http", 0, "x", 10, 0.1, 0.1, 0.1),
+        second("http", 0, 5e300, 10, 0.1, 0.1, 0.1),
+        second("http", 0, BEGAN + 22.5, "x", 0.1, 0.1, 0.1),
+        second("http", 0, BEGAN + 40.5, 1, "x", 0.1, 0.1),
+        second("transactions", 0, BEGAN + 5.5, 10, 0.1, 0.1, 0.1),  # these are followed
+    ]
+    with sqlite3.connect(run.samples) as db:
+        db.executescript(SCHEMA)
+        db.executemany(f"INSERT INTO load VALUES ({', '.join('?' * 21)})", rows)
+    db.close()
+    reading = read_latencies(run.samples, BEGAN)
+    assert reading.problem == ""
+    assert set(reading.answers) == {"http"}
+    assert reading.answers["http"] == (
+        Answers(5.0, 40, pytest.approx(0.25), 0.5, 0.9),
+        Answers(20.0, 10, 0.2, 0.2, 0.2),
+        Answers(40.0, 1, 0.0, 0.1, 0.1),
+    )
+    page = page_of(read_run(run))
+    assert "Latency of http" in page and "Latency of transactions" in page
 
 
 def test_without_samples_the_page_says_so(write_run: Any, events: Any) -> None:
