@@ -31,7 +31,7 @@ from harness.tui.palette import commands
 from harness.tui.panel import Panel
 from harness.tui.panels import charts, header, nodes, timeline
 from harness.tui.panels import expectations as checks
-from harness.tui.plugin_commands import Found, PluginCommands
+from harness.tui.plugin_commands import Finding, PluginCommands
 from harness.tui.screens.choice import Answer, Choice
 from harness.tui.screens.help import HelpScreen
 from harness.tui.screens.node import NodeScreen
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 TICK = 0.1
 """Seconds between two drawings at least."""
+IDLE_AFTER = 1.0
+"""Seconds after which what takes long to load is loaded, before a key asks for it."""
 BREATH = 0.005
 """Seconds that are left for keys while there is more to be read."""
 
@@ -134,9 +136,9 @@ class RunApp(KeysInTurn[int]):
         speed: float = 1.0,
         in_series: bool = False,
     ) -> None:
-        """`registry` has the plugins that add commands to the palette, None for no such commands; it is asked for when
-        the palette is opened, in another thread. `in_series`: closed by itself at the end of a run after which others
-        of its matrix come. Raises OSError when the run's journal cannot be read."""
+        """`registry` has the plugins that add commands to the palette, None for no such commands; it is asked for in
+        another thread, soon or when the palette is opened. `in_series`: closed by itself at the end of a run after
+        which others of its matrix come. Raises OSError when the run's journal cannot be read."""
         super().__init__()
         self.ansi_theme_dark, self.ansi_theme_light = ANSI_DARK, ANSI_LIGHT
         for theme in THEMES:
@@ -146,8 +148,7 @@ class RunApp(KeysInTurn[int]):
         self.watching = Watching(directory, self._told, replay=replay, speed=speed)
         self.client = ControlClient(directory.path)
         self.is_left_running = False
-        self.registry = registry
-        self.plugin_commands: Sequence[Found] | None = None
+        self.plugin_commands = Finding(registry)
         self._in_series = in_series
         self._ticked = time.monotonic()
         self._drawn = 0.0
@@ -173,6 +174,8 @@ class RunApp(KeysInTurn[int]):
     def on_mount(self) -> None:
         self.action_panel("nodes")
         self.call_after_refresh(self._tick)
+        if PluginCommands in self.COMMANDS:
+            self.set_timer(IDLE_AFTER, lambda: self.run_worker(self.plugin_commands.find()))
 
     def on_resize(self, event: Resize) -> None:
         self.call_after_refresh(self.draw)

@@ -1,5 +1,5 @@
-"""What plugins add to the palette: found when it is opened for the first time, imported off the screen's way, and kept
-from doing harm."""
+"""What plugins add to the palette: found while nobody waits for it, imported off the screen's way, and kept from doing
+harm."""
 
 from __future__ import annotations
 
@@ -60,23 +60,36 @@ def _found(plugins: Registry, name: str) -> Found:
         return Found(name, "cannot be used", problem=f"{type(error).__name__}: {error}")
 
 
+class Finding:
+    """The commands of a registry, found once: when it is time for that, or when somebody asks for them before."""
+
+    def __init__(self, registry: Callable[[], Registry] | None) -> None:
+        self._registry = registry
+        self._lock = anyio.Lock()
+        self.found: Sequence[Found] | None = None
+
+    async def find(self) -> None:
+        async with self._lock:
+            if self.found is None and self._registry is not None:
+                self.found = await anyio.to_thread.run_sync(find, self._registry)
+
+
 class PluginCommands(Provider):
     """For the palette of a RunApp."""
 
     app: RunApp  # type: ignore[assignment]
 
     async def startup(self) -> None:
-        if self.app.plugin_commands is None and self.app.registry is not None:
-            self.app.plugin_commands = await anyio.to_thread.run_sync(find, self.app.registry)
+        await self.app.plugin_commands.find()
 
     async def discover(self) -> Hits:
-        for found in self.app.plugin_commands or ():
+        for found in self.app.plugin_commands.found or ():
             name = one_line(found.name, 60)
             yield DiscoveryHit(Content(name), partial(self._run, found), name, escape(one_line(found.about, 100)))
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
-        for found in self.app.plugin_commands or ():
+        for found in self.app.plugin_commands.found or ():
             name = one_line(found.name, 60)
             score = max(matcher.match(name), matcher.match(found.about) / 2)
             if score > 0:

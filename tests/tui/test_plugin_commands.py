@@ -95,7 +95,7 @@ async def test_one_is_chosen_in_the_palette_and_shows_its_text(recording: Record
         await pilot.pause()
         assert isinstance(app.screen, CommandPalette)
         await pilot.press(*"heights")
-        await until(pilot, lambda: app.plugin_commands is not None)
+        await until(pilot, lambda: app.plugin_commands.found is not None)
         await pilot.pause(0.3)
         await pilot.press("down", "enter")
         await until(pilot, lambda: isinstance(app.screen, TextScreen))
@@ -131,7 +131,7 @@ async def test_who_may_only_look_on_has_none(recording: Recording, registry: Reg
     async with app.run_test(size=(120, 36)) as pilot:
         await pilot.press("ctrl+p")
         await pilot.pause(0.2)
-        assert app.plugin_commands is None
+        assert app.plugin_commands.found is None
         titles = {one.title for one in app.get_system_commands(app.screen_stack[0])}
         assert "Show the log" in titles and "Abort the run" not in titles
 
