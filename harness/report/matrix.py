@@ -34,7 +34,7 @@ class MatrixRun:
 @dataclass(frozen=True, slots=True)
 class Flow:
     """What a tracker came to during the drive, per second, and its latencies in seconds (None: nothing was included).
-    `achieved`: in a block by the end of the drive."""
+    `achieved`: in a block by the end of the drive; of what goes into no block, answered well."""
 
     offered: float
     accepted: float
@@ -117,7 +117,11 @@ def flows_of(run: MatrixRun) -> Mapping[str, Flow]:
         grown = {what: _grown(counts.get(what, ()), start, end) / (end - start) for what in _WHAT}
         whole = latency.whole if (latency := run.samples.latencies.get(name)) else None
         p50, p99 = (whole.p50, whole.p99) if whole else (None, None)
-        flows[name] = Flow(grown["offered"], grown["accepted"], grown["included"], p50, p99)
+        achieved = grown["included"]
+        if "included" not in counts and name in state.workloads:  # it goes into no block: answered well is achieved
+            achieved, told = grown["accepted"], state.workloads[name].latency
+            p50, p99 = (told.get("p50"), told.get("p99")) if told.get("n") else (None, None)
+        flows[name] = Flow(grown["offered"], grown["accepted"], achieved, p50, p99)
     return flows
 
 

@@ -100,6 +100,19 @@ def test_a_matrix_is_summed_up_against_what_was_offered(write_run: Any, events: 
     assert [row.cells[0] for row in summary.figures.rows] == ["rate 5", "rate 10", "rate 40"]
 
 
+def test_of_what_goes_into_no_block_a_matrix_has_the_answers(write_run: Any, events: Any) -> None:
+    def answered(event: Any) -> Any:
+        if not isinstance(event, WorkloadProgress):
+            return event
+        figures = {name: event.figures[name] for name in ("offered", "accepted")}
+        return WorkloadProgress("http", figures, event.final, None, {"n": 9, "p50": 0.5, "p99": 2.0})
+
+    run = write_run("http-0001", [(t, answered(event)) for t, event in events(rate=10)], rate=0)
+    flow = flows_of(summary_of([run]).runs[0])["http"]
+    assert flow.achieved == flow.accepted == pytest.approx(10, rel=0.05)
+    assert (flow.p50, flow.p99) == (0.5, 2.0)
+
+
 def test_a_matrix_of_other_things_stands_side_by_side(write_run: Any, events: Any) -> None:
     summary = summary_of(_matrix(write_run, events, (10, 10)))
     assert [x for x, _ in summary.charts[0].lines[2].points] == [0, 1]
