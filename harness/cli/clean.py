@@ -33,13 +33,18 @@ def clean(runs_dir: Path | None) -> int:
     registry = open_registry(open_project())
     removed, failed = 0, 0
     for run in list_runs(runs_folder(runs_dir)):
-        if run.is_alive():
-            click.echo(f"{run.run_id}: still running, left alone")
-            continue
         try:
-            lines = _clean(registry, run)
+            started = _started(run)
+            if run.is_alive():
+                click.echo(f"{run.run_id}: still running, left alone")
+                continue
+            lines = _clean(registry, run, started)
         except Interrupted:
             return ExitCode.INTERRUPTED
+        except OSError as error:  # somebody else's, most of the time: the others are cleaned all the same
+            failed += 1
+            tell(f"{run.run_id}: cannot be looked into: {error}")
+            continue
         except HarnessError as error:
             failed += 1
             tell(f"{run.run_id}: {error}")
@@ -60,8 +65,7 @@ def _refuse_what_holds_no_runs(folder: Path) -> None:
         raise UsageError(f"--runs {folder}: is the folder of one run; name the folder that it lies in")
 
 
-def _clean(registry: Registry, run: RunDirectory) -> Sequence[str]:
-    started = _started(run)
+def _clean(registry: Registry, run: RunDirectory, started: RunStarted | None) -> Sequence[str]:
     if started is None:  # killed before there was anything
         return ()
     deployer = recorded_deployer(registry, started)
@@ -69,7 +73,8 @@ def _clean(registry: Registry, run: RunDirectory) -> Sequence[str]:
 
 
 def _started(run: RunDirectory) -> RunStarted | None:
-    if not run.journal.exists():
-        return None
     events = (recorded.event for recorded in read_journal(run.journal))
-    return next((event for event in events if isinstance(event, RunStarted)), None)
+    try:
+        return next((event for event in events if isinstance(event, RunStarted)), None)
+    except FileNotFoundError:
+        return None

@@ -126,6 +126,11 @@ def _command(args: list[str] | None) -> int:
     except HarnessError as error:
         tell(error)
         return error.exit_code
+    except OSError as error:
+        if error.filename is None:
+            raise
+        tell(f"{error.filename}: {error.strerror}")  # a file that may not be read, a full disk: nobody's mistake here
+        return ExitCode.USAGE
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     return result if isinstance(result, int) else ExitCode.PASS

@@ -42,7 +42,7 @@ def report(runs: tuple[str, ...], runs_dir: Path | None, matrix: bool, output: P
         else:
             written = [write_report(run, output) for run in found]
     except OSError as error:
-        raise UsageError(f"the report cannot be written: {error}") from None
+        raise UsageError(f"the report cannot be made: {error}") from None
     for path in written:
         click.echo(one_line(str(path)))
     return ExitCode.PASS

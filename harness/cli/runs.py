@@ -10,7 +10,7 @@ import click
 
 from harness.cli.options import runs_folder
 from harness.errors import ExitCode, UsageError
-from harness.record.glance import glance
+from harness.record.glance import Glance, glance
 from harness.record.journal import read_journal
 from harness.record.reduce import reduce_all
 from harness.record.result import result_of
@@ -90,7 +90,7 @@ def list_all(
         none = f"none of the {len(every)} runs in {folder} is like that" if every else f"there are no runs in {folder}"
         click.echo(block(none), err=True)
     if as_json:
-        click.echo(json.dumps([_result(run.directory) for run in found], indent=2))
+        click.echo(json.dumps(list(map(_listed, found)), indent=2))
         return ExitCode.PASS
     for run in found:
         click.echo(one_line(f"{run.directory.run_id:<64} {run.verdict or '-':<8} {run.status}"))
@@ -159,6 +159,10 @@ def export(run: str, runs_dir: Path | None) -> int:
     except OSError as error:
         raise UsageError(f"{directory.run_id} cannot be exported: {error}") from error
     return ExitCode.PASS
+
+
+def _listed(run: Glance) -> dict[str, object]:
+    return {"id": run.directory.run_id, "status": run.status} if run.status == "unreadable" else _result(run.directory)
 
 
 def _result(run: RunDirectory) -> dict[str, object]:

@@ -58,12 +58,8 @@ def replay(run: str, speed: float, runs_dir: Path | None) -> int:
 
 def _choose(folder: Path) -> RunDirectory | None:
     """One of the newest runs, those that go on first. None where somebody thought better of it."""
-    found = []
-    for directory in reversed(list_runs(folder)[-OFFERED:]):
-        try:
-            found.append(glance(directory))
-        except PermissionError:
-            continue  # somebody else's
+    newest = (glance(directory) for directory in reversed(list_runs(folder)[-OFFERED:]))
+    found = [one for one in newest if one.status != "unreadable"]
     if not found:
         raise UsageError(f"there are no runs in {folder} that could be watched")
     found.sort(key=lambda one: one.status != "running")
@@ -79,6 +75,8 @@ def _show(run: str, runs_dir: Path | None, *, replay: bool, speed: float) -> int
     directory = find_run(runs_folder(runs_dir), run)
     if not has_screen():
         raise UsageError("this needs a terminal; `harness runs show` and `harness logs` tell the same in lines")
+    if glance(directory).status == "unreadable":
+        raise UsageError(f"{directory.journal} cannot be read; whose is it?")
     from harness.tui.app import RunApp  # not at the top: Textual takes a while to load
 
     RunApp(directory, lambda: open_registry(open_project()), replay=replay, speed=speed).run()

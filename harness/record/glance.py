@@ -21,7 +21,8 @@ _LAST_BYTES = 1 << 16
 @dataclass(frozen=True, slots=True)
 class Glance:
     """`began` in Unix seconds, None where nothing was written; `started` and `finish` are None where the run did not
-    come so far. `status` is "empty" for a run that wrote nothing, else as RunState.status has it."""
+    come so far. `status` is "empty" for a run that wrote nothing, "unreadable" for one whose journal may not be read,
+    else as RunState.status has it."""
 
     directory: RunDirectory
     began: float | None
@@ -46,12 +47,15 @@ class Glance:
 
 
 def glance(directory: RunDirectory) -> Glance:
-    """Raises OSError when the journal is there and cannot be read."""
-    if not directory.journal.exists():
+    """Never raises for what lies there: one run that cannot be read hides no other."""
+    try:
+        first = list(islice(read_journal(directory.journal), _FIRST))
+        finish = _last(directory.journal)
+    except FileNotFoundError:
         return Glance(directory, None, None, None, "empty")
-    first = list(islice(read_journal(directory.journal), _FIRST))
+    except OSError:
+        return Glance(directory, None, None, None, "unreadable")
     started = next((one.event for one in first if isinstance(one.event, RunStarted)), None)
-    finish = _last(directory.journal)
     if not first:
         return Glance(directory, None, None, None, "empty")
     status = finish.status if finish else "running" if directory.is_alive() else "dead"

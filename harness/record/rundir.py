@@ -109,19 +109,31 @@ class RunDirectory:
         return self.logs / f"{file_name(node)}.log"
 
     def owner(self) -> Owner | None:
-        """The process that runs it; None where that was never written, or is not readable any more."""
+        """The process that runs it; None where that was never written, or is no text of ours. Raises OSError where it
+        may not be read."""
         try:
             return Owner.from_json(json.loads(self.controller.read_bytes()))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, IsADirectoryError, ValueError, KeyError, TypeError):
             return None
 
     def is_alive(self) -> bool:
-        """Whether its controller still runs. One on another host cannot be looked at: it is taken to be alive until
-        its result is written, since nothing of a live run may be cleaned away."""
-        owner = self.owner()
+        """Whether its controller still runs. One on another host, or whose name may not be read, cannot be looked at:
+        it is taken to be alive until its result is written, since nothing of a live run may be cleaned away."""
+        try:
+            owner = self.owner()
+        except OSError:
+            return self.result not in _files(self.path)
         if owner is None:
             return False
         return owner.is_alive() if owner.is_local else not self.result.exists()
+
+
+def _files(folder: Path) -> list[Path]:
+    """None where it may not be looked into."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -151,7 +163,7 @@ def _made_at(run: RunDirectory) -> int:
     """Orders the runs of one second: when the controller's file was written, once, at the start."""
     try:
         return run.controller.stat().st_mtime_ns
-    except FileNotFoundError:
+    except OSError:  # there is none, or it is in somebody else's folder: the others are to be found all the same
         return 0
 
 

@@ -17,6 +17,7 @@ from textual_serve.app_service import AppService
 from textual_serve.download_manager import DownloadManager
 
 from harness.errors import UsageError
+from harness.record.glance import glance
 from harness.record.rundir import RunDirectory, find_run, list_runs
 from harness.record.text import one_line, sentence
 from harness.report.reading import page_of, read_run
@@ -146,11 +147,11 @@ def _size(request: web.Request, name: str, otherwise: int) -> int:
 
 
 def _about(run: RunDirectory) -> dict[str, str]:
-    """What the list says of a run, without reading its journal."""
+    """What the list says of a run, without reading all of its journal."""
     try:
         result = json.loads(run.result.read_bytes())
         verdict = result["verdict"] if result["status"] == "done" else result["status"]
         reason = str(result["reason"])
     except (OSError, ValueError, KeyError, TypeError):
-        verdict, reason = ("running" if run.is_alive() else "dead"), ""
+        verdict, reason = glance(run).status, ""
     return {"id": run.run_id, "verdict": one_line(str(verdict), 40), "reason": one_line(sentence(reason), 200)}
