@@ -96,14 +96,8 @@ def _watch(directory: RunDirectory) -> bool:
 
 def _left(directory: RunDirectory) -> int:
     click.echo(f"the run goes on: {directory.run_id}", err=True)
-    click.echo(f"watch it again:  harness watch {_shown(directory)}", err=True)
+    click.echo(f"watch it again:  harness watch {directory.shown}", err=True)
     return ExitCode.UNKNOWN
-
-
-def _shown(directory: RunDirectory) -> str:
-    """As `harness watch` finds it from here."""
-    path = directory.path
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _summarize(runs: Sequence[RunDirectory]) -> None:

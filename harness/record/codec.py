@@ -263,6 +263,8 @@ def decode(line: bytes) -> Recorded | None:
         raise _wrong("an object", data)
     try:
         seq, at, t = _read_int(data["seq"]), _read_float(data["at"]), _read_float(data["t"])
+        if not (math.isfinite(at) and math.isfinite(t)):
+            raise _wrong("a moment", t)
         kind = _BY_KIND.get(_read_str(data["kind"]))
         if kind is None:
             return None

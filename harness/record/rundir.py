@@ -64,6 +64,11 @@ class RunDirectory:
         return self.path.name
 
     @property
+    def shown(self) -> str:
+        """Its path as every command finds it from the current folder, whatever folder of runs it looks into."""
+        return str(self.path.relative_to(Path.cwd())) if self.path.is_relative_to(Path.cwd()) else str(self.path)
+
+    @property
     def run_toml(self) -> Path:
         return self.path / "run.toml"
 

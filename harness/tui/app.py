@@ -21,6 +21,7 @@ from harness.control.protocol import FaultRequest
 from harness.record.events import Recorded, RunStarted
 from harness.record.rundir import RunDirectory
 from harness.record.state import RunState
+from harness.tui.garbage import Garbage
 from harness.tui.key_line import KeyLine
 from harness.tui.keys import KeysInTurn
 from harness.tui.lines import Lines
@@ -66,8 +67,8 @@ class TimelinePanel(Panel):
 class NodeTable:
     """The nodes as lines."""
 
-    def __init__(self, state: RunState) -> None:
-        self.rows = nodes.rows(state)
+    def __init__(self, moment: Moment) -> None:
+        self.rows = nodes.rows(moment.state, is_cut_off=moment.is_cut_off)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -92,7 +93,7 @@ def _phases(moment: Moment, width: int, height: int) -> Text:
 
 
 def _expectations(moment: Moment, width: int, height: int) -> Text:
-    return checks.expectations(moment.state, width)
+    return checks.expectations(moment, width)
 
 
 class RunApp(KeysInTurn[int]):
@@ -149,6 +150,7 @@ class RunApp(KeysInTurn[int]):
         self.client = ControlClient(directory.path)
         self.is_left_running = False
         self.plugin_commands = Finding(registry)
+        self._garbage = Garbage()
         self._in_series = in_series
         self._ticked = time.monotonic()
         self._drawn = 0.0
@@ -172,6 +174,7 @@ class RunApp(KeysInTurn[int]):
         return timeline.timeline(moment, self.watching.latest, width, height)
 
     def on_mount(self) -> None:
+        self._garbage.begin()
         self.action_panel("nodes")
         self.call_after_refresh(self._tick)
         if PluginCommands in self.COMMANDS:
@@ -181,6 +184,7 @@ class RunApp(KeysInTurn[int]):
         self.call_after_refresh(self.draw)
 
     def on_unmount(self) -> None:
+        self._garbage.end()
         self.watching.close()
         self.merged.close()
 
@@ -197,6 +201,7 @@ class RunApp(KeysInTurn[int]):
         more = self.watching.advance(now - self._ticked)
         self._ticked = now
         self.keys_go_on()
+        self._garbage.look(self.asked_at)
         if now - self._drawn >= TICK:
             self.draw()
             self._drawn = time.monotonic()
@@ -223,7 +228,7 @@ class RunApp(KeysInTurn[int]):
         for panel in self.screen_stack[0].query(Panel):
             if panel.display:
                 panel.draw(moment)
-        self.screen_stack[0].query_one("#nodes", Lines).show(NodeTable(moment.state))
+        self.screen_stack[0].query_one("#nodes", Lines).show(NodeTable(moment))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Everything that keys do; those of plugins come besides (ctrl+p)."""
@@ -340,7 +345,7 @@ class RunApp(KeysInTurn[int]):
                 self.is_left_running = True
                 self.exit(0)
 
-        again = f"harness watch {self.watching.directory.run_id}"
+        again = f"harness watch {self.watching.directory.shown}"
         question = Choice("The run goes on. Leave it?", f"To watch it again: {again}", (DETACH, ABORT))
         await self.push_screen(question, answered)
 

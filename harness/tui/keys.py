@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from textual.app import App
 from textual.dom import DOMNode
-from textual.events import Event, Key
+from textual.events import Event, Key, MouseEvent
 
 ResultT = TypeVar("ResultT")
 PATIENCE = 0.5
@@ -24,8 +24,12 @@ class KeysInTurn(App[ResultT]):
         super().__init__()
         self._waiting: deque[Key] = deque()
         self._sent_at: float | None = None
+        self.asked_at = 0.0
+        """When a key was pressed last, or the mouse was used, in monotonic seconds."""
 
     async def on_event(self, event: Event) -> None:
+        if isinstance(event, Key | MouseEvent):
+            self.asked_at = time.monotonic()
         if not isinstance(event, Key) or event.is_forwarded:
             await super().on_event(event)
             return

@@ -53,9 +53,17 @@ def of_node(node: NodeStatus) -> Look:
     return _NODES.get(node.state) or Look("?", one_line(node.state, 12), DOUBTFUL)
 
 
-def of_expectation(one: ExpectationState, is_driven: bool = False) -> Look:
+def as_last_seen(node: NodeStatus) -> Look:
+    """Of a run whose controller is gone: nobody knows what a node that it had running does now."""
+    look = of_node(node)
+    return look if node.state in ("stopped", "exited") else Look("?", f"was {look.word}", DOUBTFUL)
+
+
+def of_expectation(one: ExpectationState, is_driven: bool = False, is_cut_off: bool = False) -> Look:
     """Silence is no evidence: one that has seen nothing wrong is pending until it is judged, unless it looks all the
-    time (`is_driven`: there is something to look at)."""
+    time (`is_driven`: there is something to look at). `is_cut_off`: it never will be."""
+    if is_cut_off and not one.verdict and not one.violation_count:
+        return Look("?", "unjudged", DOUBTFUL)
     silent = "holding" if one.watched and is_driven else "pending"
     key = one.verdict or ("violated" if one.violation_count else silent)
     return _STAGES.get(key) or Look("?", one_line(key, 12), DOUBTFUL)

@@ -9,6 +9,9 @@ from harness.record.state import PhaseState, RunState
 from harness.record.text import sentence
 from harness.tui.history import Series
 
+SILENT = 10.0
+"""Seconds without a word after which what is on the screen is no longer taken for what is."""
+
 
 class Mode(enum.StrEnum):
     """The badge: what kind of truth is on the screen."""
@@ -24,7 +27,8 @@ class Mode(enum.StrEnum):
 class Moment:
     """`t`: which moment, in seconds since the run began; `end`: until when the run is known, and `planned_end` until
     when it is to go on at least. `speed` of a replay, 0 when it stands. `read`: the share of the journal whose history
-    is known, when that is not all; without a state, nothing can be told yet."""
+    is known, when that is not all; without a state, nothing can be told yet. `lost`: lines of the journal that could
+    not be read. `is_cut_off`: nothing more will come, and no end was told: how things stand is how they stood last."""
 
     state: RunState
     series: Series
@@ -34,6 +38,14 @@ class Moment:
     mode: Mode
     speed: float = 0.0
     read: float | None = None
+    lost: int = 0
+    is_cut_off: bool = False
+
+    @property
+    def silence(self) -> float:
+        """Seconds for which a run that goes on has said nothing, 0 below SILENT: it may hang, or be stopped."""
+        silent = self.t - self.state.t if self.mode in (Mode.LIVE, Mode.PAUSED) and self.state.seq else 0.0
+        return silent if silent >= SILENT else 0.0
 
     @property
     def drive(self) -> PhaseState | None:
@@ -41,9 +53,9 @@ class Moment:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds of the drive that are left; None before it and after it."""
+        """Seconds of the drive that are left; None before it and after it, and where nobody goes on with it."""
         drive = self.drive
-        if drive is None or drive.ok is not None or drive.budget is None:
+        if self.is_cut_off or drive is None or drive.ok is not None or drive.budget is None:
             return None
         return max(0.0, drive.started_at + drive.budget - self.t)
 

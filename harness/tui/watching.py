@@ -51,7 +51,6 @@ class Watching:
         self._cursor: float | None = 0.0 if replay else None  # None: the newest there is
         self._alive = directory.is_alive()
         self._looked_at = time.monotonic()
-        self._seen_at = time.monotonic()
 
     def advance(self, seconds: float) -> bool:
         """Read what is new, and play on by so many seconds. Whether there is more to be read at once."""
@@ -119,7 +118,9 @@ class Watching:
         t = end if self._cursor is None else min(self._cursor, end)
         state, series = self._shown(t)
         speed = self.speed if self.playing else 0.0
-        return Moment(state, series, t, end, self._planned_end, self.mode, speed, self.read)
+        is_cut_off = t >= end and not self._is_live and self.latest.finish is None
+        lost = self._follower.skipped
+        return Moment(state, series, t, end, self._planned_end, self.mode, speed, self.read, lost, is_cut_off)
 
     def _shown(self, t: float) -> tuple[RunState, Series]:
         front = self._front

@@ -11,6 +11,9 @@ import pytest
 from harness.record.owner import Owner
 from harness.record.rundir import RunDirectory
 from harness.tui.moment import Mode, so_far
+from harness.tui.panels.expectations import expectations
+from harness.tui.panels.header import facts, header, phases
+from harness.tui.panels.nodes import line, rows
 from harness.tui.watching import Watching
 
 
@@ -113,6 +116,52 @@ def test_a_controller_that_is_gone_without_a_word_is_told(recording: Callable[[s
     run = watching(directory)
     assert run.mode is Mode.DISCONNECTED and not run.can_steer
     assert run.moment.t == run.history.state.t, "time does not go on for the dead"
+    run.close()
+
+
+def test_how_things_stood_last_is_not_told_as_how_they_stand(recording: Callable[[str], RunDirectory]) -> None:
+    directory = recording("healthy")
+    live(directory, 100)
+    run = watching(directory)
+    assert run.moment.state.phase == "drive" and "left" in header(run.moment, 120).plain
+    assert "● running" in line(rows(run.moment.state)[0], 60).plain
+    run.close()
+    directory.controller.unlink()
+    for replay in (False, True):
+        run = watching(directory, replay=replay)
+        run.newest()
+        moment = run.moment
+        assert "NOT JUDGED (its controller is gone: see `harness clean`)" in header(moment, 120).plain
+        assert "left" not in header(moment, 120).plain and "drive cut off after" in phases(moment, 120).plain
+        assert "? was running" in line(rows(moment.state, is_cut_off=moment.is_cut_off)[0], 60).plain
+        words = expectations(moment, 80).plain
+        assert "unjudged" in words and "holding" not in words and "pending" not in words
+        run.seek_by(-1.0)  # then, it ran
+        assert "left" in header(run.moment, 120).plain and "cut off" not in phases(run.moment, 120).plain
+        run.close()
+
+
+def test_a_live_run_that_says_nothing_is_told_to_be_silent(recording: Callable[[str], RunDirectory]) -> None:
+    directory = recording("healthy")
+    live(directory, 100)
+    run = watching(directory)
+    last = run.history.state.began + run.history.state.t
+    run.close()
+    for later, told in ((9.0, False), (75.0, True)):
+        run = watching(directory, now=last + later)
+        assert run.mode is Mode.LIVE
+        assert ("nothing heard for 1:15" in header(run.moment, 120).plain) is told
+        run.close()
+
+
+def test_lines_that_cannot_be_read_are_told(recording: Callable[[str], RunDirectory]) -> None:
+    directory = recording("healthy")
+    lines = directory.journal.read_bytes().splitlines(keepends=True)
+    endless = b'{"seq":31,"at":1.0,"t":1e400,"kind":"note","source":"x","level":"info","message":""}\n'
+    directory.journal.write_bytes(b"".join([*lines[:30], b"\x00\xff garbage\n", endless, *lines[30:]]))
+    run = watching(directory)
+    assert run.moment.lost == 2 and "2 lines of the journal cannot be read" in facts(run.moment, 120).plain
+    assert run.moment.t < 1e6
     run.close()
 
 

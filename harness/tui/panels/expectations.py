@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from harness.record.state import ExpectationState, RunState
+from harness.record.state import ExpectationState
 from harness.tui.look import DIM, clock, cut, of_expectation
+from harness.tui.moment import Moment
 
 _NAME = 24
 
 
-def expectations(state: RunState, width: int) -> Text:
+def expectations(moment: Moment, width: int) -> Text:
     """A line for each; those that went wrong come first, with what was seen."""
+    state = moment.state
     if not state.expectations:
         return Text("nothing is asked for", DIM)
     text = Text(no_wrap=True)
     is_driven = any(phase.phase == "drive" for phase in state.phases)
     ordered = sorted(state.expectations.values(), key=lambda one: not _is_bad(one))
     for index, one in enumerate(ordered):
-        look = of_expectation(one, is_driven)
+        look = of_expectation(one, is_driven, moment.is_cut_off)
         text.append("\n" if index else "")
         text.append(f"{look.glyph} {look.word:<9}", f"bold {look.style}")
         text.append(f"{cut(one.expectation, _NAME):<{_NAME}} ")

@@ -31,8 +31,8 @@ def header(moment: Moment, width: int) -> Text:
     state = moment.state
     if state.run is None and moment.read is not None:
         return Text("reading the journal …", DIM)
-    word, why = so_far(state)
-    doubtful = state.finish is not None or "UNKNOWN" in word
+    word, why = _verdict(moment)
+    doubtful = state.finish is not None or moment.is_cut_off or "UNKNOWN" in word
     style = BAD if "FAIL" in word else GOOD if word == "PASS" else DOUBTFUL if doubtful else DIM
     line = Text.assemble(badge(moment), " ")
     line.append(cut(state.run.name if state.run else "run", 40), "bold")
@@ -40,7 +40,9 @@ def header(moment: Moment, width: int) -> Text:
     if moment.mode is not Mode.LIVE and moment.end > moment.t:
         time += f" of {clock(moment.end)}"
     line.append(time, "bold")
-    if (left := moment.remaining) is not None:
+    if moment.silence:
+        line.append(f", nothing heard for {clock(moment.silence)}", f"bold {DOUBTFUL}")
+    elif (left := moment.remaining) is not None:
         line.append(f", {clock(left)} left", DIM)
     line.append("  ")
     line.append(cut(word, 60), f"bold {style}")
@@ -49,11 +51,22 @@ def header(moment: Moment, width: int) -> Text:
     return line
 
 
+def _verdict(moment: Moment) -> tuple[str, str]:
+    """Nothing will be judged of a run without a controller; what was seen to be wrong was."""
+    word, why = so_far(moment.state)
+    if not moment.is_cut_off:
+        return word, why
+    gone = "its controller is gone: see `harness clean`"
+    return (word, f"{why}; {gone}") if word.isupper() or word.startswith(("FAIL", "UNKNOWN")) else ("NOT JUDGED", gone)
+
+
 def facts(moment: Moment, width: int) -> Text:
     """The second line: what runs, and where."""
     state = moment.state
+    lost = [f"? {counted(moment.lost, 'line')} of the journal cannot be read"] if moment.lost else []
     if state.run is None:
-        return Text("" if moment.read is not None else "the run has not said yet what it is", DIM)
+        nothing = "it has not said what it was" if moment.is_cut_off else "the run has not said yet what it is"
+        return Text(cut(" · ".join([*lost, "" if moment.read is not None else nothing]), width), DIM)
     run = state.run
     parts = [f"{counted(len(state.nodes), 'node')} of {run.chain} by {run.deployer}", f"seed {run.seed}", run.run_id]
     if (rate := state.block_rate()) is not None and state.highest is not None:
@@ -62,6 +75,7 @@ def facts(moment: Moment, width: int) -> Text:
         parts.insert(0, f"history: {moment.read:.0%} read")
     if active := state.active_faults:
         parts.insert(0, f"⚡ {counted(len(active), 'fault')} on")
+    parts[:0] = lost
     return Text(cut(" · ".join(parts), width), DIM)
 
 
@@ -73,6 +87,9 @@ def phases(moment: Moment, width: int) -> Text:
             line.append(" › ", DIM)
         if phase.ok is None and phase.started_at <= moment.t:
             spent = moment.t - phase.started_at
+            if moment.is_cut_off:
+                line.append(f"✗ {cut(phase.phase, 20)} cut off after {clock(spent)}", BAD)
+                continue
             line.append(f"▸ {cut(phase.phase, 20)} {clock(spent)}", f"bold {ACCENT}")
             if phase.budget:
                 line.append(f"/{clock(phase.budget)} ", ACCENT)

@@ -21,6 +21,7 @@ from harness.tui.look import (
     NO_ANSWER,
     NONE,
     Look,
+    as_last_seen,
     clock,
     cut,
     number,
@@ -42,13 +43,14 @@ _SCALE = 6
 _WORD = 8
 
 
-def about(state: RunState, name: str, log_command: str, width: int) -> Text:
+def about(moment: Moment, name: str, log_command: str, width: int) -> Text:
     """How it stands, what is known of it, and how to get at it."""
+    state = moment.state
     node = state.nodes.get(name)
     text = Text(no_wrap=True).append(cut(name, 60), "bold")
     if node is None:
         return text.append("  is not known at this moment", DIM)
-    look = of_node(node)
+    look = as_last_seen(node) if moment.is_cut_off else of_node(node)
     text.append("  ").append_text(look.text())
     if node.why and node.why != look.word:
         text.append(f" ({cut(node.why, 80)})", DIM)

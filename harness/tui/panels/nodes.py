@@ -10,7 +10,7 @@ from functools import lru_cache
 from rich.text import Text
 
 from harness.record.state import NodeStatus, RunState
-from harness.tui.look import BAD, DIM, DOUBTFUL, NONE, cut, of_node, size
+from harness.tui.look import BAD, DIM, DOUBTFUL, NONE, Look, as_last_seen, cut, of_node, size
 
 _STATE_WIDTH = 13
 
@@ -47,13 +47,15 @@ class NodeRow:
     """A node, and how bad it stands: the greater, the earlier it is shown."""
 
     node: NodeStatus
+    look: Look
     lag: int | None
     faults: tuple[str, ...]
     gravity: int
 
 
-def rows(state: RunState) -> list[NodeRow]:
-    """All nodes: those in trouble first, then by name, numbers in them counted as numbers."""
+def rows(state: RunState, *, is_cut_off: bool = False) -> list[NodeRow]:
+    """All nodes: those in trouble first, then by name, numbers in them counted as numbers. `is_cut_off`: that is how
+    they were seen last."""
     by_node: dict[str, list[str]] = {}
     for fault in state.active_faults:
         for target in fault.targets:
@@ -63,7 +65,8 @@ def rows(state: RunState) -> list[NodeRow]:
     for node in state.nodes.values():
         lag = state.lag(node.name)
         faults = tuple(by_node.get(node.name, ()))
-        found.append(NodeRow(node, lag, faults, _gravity(node, lag, depth, bool(faults))))
+        look = as_last_seen(node) if is_cut_off else of_node(node)
+        found.append(NodeRow(node, look, lag, faults, _gravity(node, lag, depth, bool(faults))))
     return sorted(found, key=lambda row: (-row.gravity, _natural(row.node.name)))
 
 
@@ -90,7 +93,7 @@ def heading(width: int) -> Text:
 
 def line(row: NodeRow, width: int) -> Text:
     """One node's."""
-    node, look = row.node, of_node(row.node)
+    node, look = row.node, row.look
     values = {
         "node": (node.name, "bold" if row.gravity else ""),
         "state": (f"{look.glyph} {look.word}", look.style),

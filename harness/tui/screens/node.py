@@ -125,7 +125,7 @@ class NodeScreen(ModalScreen[None]):
         more = self._trail.grow(GROW_FOR) or more
         moment = self.app.watching.moment
         about = self.query_one("#about", Static)
-        text = panels.about(moment.state, self.node, self.log_command, max(20, about.content_size.width))
+        text = panels.about(moment, self.node, self.log_command, max(20, about.content_size.width))
         if text.markup != self._about:  # what is selected in it stays so
             self._about = text.markup
             about.update(text)
