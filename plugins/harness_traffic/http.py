@@ -251,11 +251,11 @@ class _Feeder:
         self._fed = 0
 
     async def fill(self, profile: Profile, at: float = 0.0) -> None:
-        """Feed what is due in the next seconds, and is not there yet."""
-        sent = self._account.total.started
-        due = profile.due_until(at + AHEAD) - profile.due_until(at)
+        """Feed what is due in the next seconds, and is not there yet. After a pause that is also what was due in it."""
+        total = self._account.total
+        due = profile.due_until(at + AHEAD) - total.offered
         most = min(MOST_AHEAD, MOST_BYTES_AHEAD // (len(self._config.body) + 1) + 1)
-        wanted = sent + min(most, max(LEAST_AHEAD, math.ceil(due))) - self._fed
+        wanted = total.started + min(most, max(LEAST_AHEAD, math.ceil(due))) - self._fed
         shots = [Shot(self._fed + n, NO_LANE, 0, body) for n, body in zip(range(wanted), self._bodies, strict=False)]
         self._fed += len(shots)
         if shots:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
 
 from harness.api import ExitCode, NodeSpec, PlanView, SenderAccount, Verdict
+from harness.load.arrivals import of_points
+from harness.load.senders import Senders
 from harness.load.tally import Tally
+from harness.load.wire import Shot
 from harness.report.reading import page_of, read_run
 from harness.testing import Finished, run_playbook
 from harness.testing.stalling import stalling_server
 from harness_checks.http_load import HttpLoad
-from harness_traffic.http import Http
+from harness_traffic.http import Http, _Feeder
 
 pytestmark = pytest.mark.anyio
 
@@ -240,7 +244,7 @@ async def test_bodies_of_any_size_are_fed_in_portions(service: Service, tmp_path
 
 def test_what_was_cut_off_before_it_was_answered_is_nobodys_failure_and_no_pass() -> None:
     def judge(**counts: int) -> tuple[Verdict, str]:
-        account = SenderAccount("http", 1)
+        account = SenderAccount("http", ["this one"])
         account.total = Tally(offered=10, started=10, **counts)
         return HttpLoad(HttpLoad.Config())._judge(account)
 
@@ -254,7 +258,7 @@ def test_what_was_cut_off_before_it_was_answered_is_nobodys_failure_and_no_pass(
 
 
 def test_a_bound_of_latencies_that_were_not_measured_is_not_kept() -> None:
-    account = SenderAccount("http", 1)
+    account = SenderAccount("http", ["this one"])
     account.total = Tally(offered=10, started=10, taken=10, warming=10)
     verdict, line = HttpLoad(HttpLoad.Config(max_p99="1s"))._judge(account)
     assert (verdict, line.split(":")[0]) == (Verdict.UNKNOWN, "no latency was measured")
@@ -265,3 +269,21 @@ async def test_a_port_that_nodes_have_not_is_told_with_those_that_they_have(tmp_
     finished = await run('[[workloads]]\nuse = "http"\nurl = "http://{endpoint}/"\nport = "nope"', tmp_path)
     assert "port = nope: validator-0 has no such port; it has p2p, api" in finished.outcome.reason
     assert finished.outcome.exit_code == ExitCode.USAGE
+
+
+async def test_after_a_pause_there_are_bodies_for_what_was_due_in_it() -> None:
+    """A spike that comes later, by as long as the pause was: when it comes, the rate as planned is low again."""
+    fed: list[Shot] = []
+
+    class Fed(Senders):
+        async def feed(self, shots: Iterable[Shot]) -> None:
+            fed.extend(shots)
+
+    points = [(0.0, 100.0), (5.0, 100.0), (5.0, 5000.0), (7.0, 5000.0), (7.0, 10.0)]
+    profile, account = of_points(points, 60.0), SenderAccount("http", ["this one"])
+    feeder = _Feeder(cast(Any, None), Http.Config(url="http://h/"), (), Fed(()), account, itertools.repeat(b"x"))
+    await feeder.fill(profile)
+    assert len(fed) == 1000
+    account.total = Tally(offered=100, started=100)  # paused after a second
+    await feeder.fill(profile, 8.0)
+    assert len(fed) >= 500 + 2 * 5000
