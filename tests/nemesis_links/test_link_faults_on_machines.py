@@ -24,6 +24,7 @@ from harness_nemesis.block_peer import BlockPeer
 from harness_nemesis.latency import Latency
 from harness_nemesis.loss import Loss
 from harness_nemesis.partition import Partition
+from harness_nemesis.shaping import MECHANISM
 from harness_process.deployer import ProcessConfig, ProcessDeployer
 from harness_ssh.deployer import SshConfig, SshDeployer
 
@@ -31,6 +32,10 @@ pytestmark = pytest.mark.real
 
 DELAY = 0.15
 """Seconds, one way."""
+
+QUEUES = """tc qdisc add dev lo root handle 1: htb &&
+tc filter add dev lo parent 1: protocol ip u32 match ip dst 127.0.0.1 flowid 1:1"""
+"""For a shell in a network of its own: whether rates can be by tc."""
 
 RATE, SIZE = 1_000_000, 3_000_000
 """Bytes a second, and bytes that a node sends."""
@@ -54,6 +59,14 @@ async def reached(net: Net, link: Link) -> bool:
 
 
 class LinkFaultsContract(DeployerSuite):
+    @property
+    def slows(self) -> str:
+        """The mechanism of rates."""
+        return "relay"
+
+    def look_slowed(self, slowed: bool) -> None:
+        """See on the machines themselves whether their traffic is slowed, where that can be seen."""
+
     async def needs(self, bench: Bench, fault: Fault[Any]) -> None:
         """That the machines can do it."""
         reports = await bench.deployer.inspect(bench.planned(3), bench.chain, bench.request().access)
@@ -117,11 +130,14 @@ class LinkFaultsContract(DeployerSuite):
                 await one.inject(ctx)
                 proof = await one.prove(ctx)
                 assert proof.holds is True, proof.seen
+                assert proof.seen[MECHANISM] == self.slows
+                self.look_slowed(True)
                 assert await net.ask(a, "push", "ab", SIZE, timeout=60.0) >= 0.8 * SIZE / RATE
             for _ in range(2):
                 await one.heal(ctx)
                 healed = await one.prove_healed(ctx)
                 assert healed.holds is True, healed.seen
+                self.look_slowed(False)
                 assert await net.ask(a, "push", "ab", SIZE, timeout=60.0) < 0.5 * SIZE / RATE
 
     @pytest.mark.parametrize(
@@ -271,6 +287,19 @@ class TestRules(LossesContract):
     @pytest.fixture
     def hosts(self) -> Sequence[HostSpec]:
         return tuple(HostSpec(host.name, host.variables()) for host in self.leased)
+
+    @property
+    def slows(self) -> str:
+        """tc, where machines have it and their kernel the queue and the filter."""
+        return (
+            "tc"
+            if self.leased[0].exec("unshare", "--net", "sh", "-c", QUEUES, check=False).returncode == 0
+            else "relay"
+        )
+
+    def look_slowed(self, slowed: bool) -> None:
+        for host in self.leased:
+            assert (b"htb" in host.exec("tc", "qdisc", "show").stdout) == (slowed and self.slows == "tc")
 
 
 class TestDockerRules(LossesContract, DockerLinks):
