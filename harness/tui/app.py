@@ -225,6 +225,9 @@ class RunApp(KeysInTurn[int]):
         if not self.screen_stack:
             return
         moment = self.watching.moment
+        if self.watching.trouble:
+            self.notify(f"no earlier moment can be shown: {self.watching.trouble}", severity="error", markup=False)
+            self.watching.trouble = ""
         for panel in self.screen_stack[0].query(Panel):
             if panel.display:
                 panel.draw(moment)
@@ -358,8 +361,12 @@ class RunApp(KeysInTurn[int]):
 
     def action_save(self) -> None:
         name = f"{self.watching.directory.run_id}-{int(self.watching.moment.t)}s.svg"
-        path = self.save_screenshot(name, str(self.watching.directory.path))
-        self.notify(f"saved {path}", markup=False)
+        try:
+            path = self.save_screenshot(name, str(self.watching.directory.path))
+        except OSError as error:  # another user's run, a full disk
+            self.notify(f"not saved: {error}", severity="error", markup=False)
+        else:
+            self.notify(f"saved {path}", markup=False)
 
     @work(thread=True, exclusive=True, group="export")
     def action_export(self) -> None:

@@ -25,6 +25,8 @@ class FileLines:
     """A source of lines. Eight bytes a line are kept."""
 
     def __init__(self, path: Path) -> None:
+        self.trouble = ""
+        """Why it cannot be read, "" where it can, or is not there."""
         self._path = path
         self._file: int | None = None
         self._starts = array("Q", [0])
@@ -38,7 +40,7 @@ class FileLines:
         return self._file is not None
 
     def grow(self, seconds: float) -> bool:
-        """Take in what was appended, for so long at most; whether there is more. Raises OSError."""
+        """Take in what was appended, for so long at most; whether there is more."""
         give_up = time.monotonic() + seconds
         while data := self._read(self._end, BLOCK):
             position = data.find(b"\n")
@@ -96,9 +98,12 @@ class FileLines:
             self._file = None
 
     def _read(self, start: int, length: int) -> bytes:
-        if self._file is None:
-            try:
+        try:
+            if self._file is None:
                 self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return b""
-        return os.pread(self._file, length, start)
+            return os.pread(self._file, length, start)
+        except FileNotFoundError:
+            return b""
+        except OSError as error:  # one log that may not be read must not take the others off the screen
+            self.trouble = error.strerror or str(error)
+            return b""

@@ -129,6 +129,10 @@ class LogPanel(Vertical):
             parts.append(f"only {cut(self._filtered.pattern.pattern, 30)}")
         if told := corrections(self._log_of_all.corrected):
             parts.append(told)
+        if unreadable := self._log_of_all.unreadable:
+            name, why = next(iter(unreadable.items()))
+            more_of_them = f" and {len(unreadable) - 1} more" if len(unreadable) > 1 else ""
+            parts.append(cut(f"log of {name}{more_of_them} cannot be read: {why}", 60))
         if self._searching is not None:
             parts.append("searching …")
         elif more:

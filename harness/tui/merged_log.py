@@ -120,9 +120,14 @@ class MergedLog:
         """Nodes whose lines are not where their own clocks would have them, and how far those are ahead."""
         return {name: source.ahead for name, source in self._sources.items() if source.ahead}
 
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Nodes whose logs cannot be read, and why."""
+        return {name: source.lines.trouble for name, source in self._sources.items() if source.lines.trouble}
+
     def grow(self, seconds: float) -> bool:
         """Take in what was written, for so long at most; whether there is more. The source that lags behind most comes
-        first, so that what is added belongs near the end. Raises OSError."""
+        first, so that what is added belongs near the end."""
         give_up = time.monotonic() + seconds
         self._to_look_at = self._to_look_at or list(self._sources.values())
         while self._to_look_at:

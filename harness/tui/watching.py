@@ -38,6 +38,8 @@ class Watching:
     ) -> None:
         """Raises OSError, as `advance` does, when the journal cannot be read."""
         self.directory = directory
+        self.trouble = ""
+        """Why earlier moments could not be shown, "" where they could."""
         self.speed = speed
         self.playing = replay
         self._replay = replay
@@ -113,7 +115,15 @@ class Watching:
 
     @property
     def moment(self) -> Moment:
-        """What is to be shown. Raises OSError when the journal cannot be read any more."""
+        """What is to be shown; the newest that is known when the journal is not there any more to seek in."""
+        try:
+            return self._moment()
+        except OSError as error:
+            self.trouble = f"{error.filename}: {error.strerror}"
+            self.newest()
+            return self._moment()
+
+    def _moment(self) -> Moment:
         end = self.end
         t = end if self._cursor is None else min(self._cursor, end)
         state, series = self._shown(t)

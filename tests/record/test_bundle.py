@@ -5,6 +5,8 @@ from __future__ import annotations
 import tarfile
 from pathlib import Path
 
+import pytest
+
 from harness.record.bundle import bundle
 from harness.record.rundir import RunDirectory
 
@@ -23,3 +25,22 @@ def test_a_bundle_has_what_is_recorded_and_nothing_else_and_overwrites_nothing(t
         assert names == {"README", "journal.jsonl", "logs/validator-0.log"}
         file = archive.extractfile(f"{directory.run_id}/logs/validator-0.log")
         assert file is not None and file.read() == b"said\n"
+
+
+def test_what_is_no_file_is_left_out(tmp_path: Path) -> None:
+    directory = RunDirectory.create(tmp_path / "runs", "demo", 1_769_860_800.0)
+    directory.journal.write_text("events\n")
+    directory.result.mkdir()
+    directory.logs.rmdir()
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys/id").write_text("private")
+    directory.logs.symlink_to(tmp_path / "keys")
+    with tarfile.open(bundle(directory, tmp_path)) as archive:
+        assert {name.partition("/")[2] for name in archive.getnames()} == {"README", "journal.jsonl"}
+
+
+def test_of_nothing_there_is_no_bundle(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path / "2026-01-31T12-00-00-gone-7f3a")
+    with pytest.raises(OSError, match="nothing was recorded"):
+        bundle(directory, tmp_path)
+    assert not list(tmp_path.iterdir())

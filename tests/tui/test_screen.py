@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from collections.abc import Callable
 from dataclasses import asdict
@@ -434,6 +435,24 @@ async def test_s_saves_a_picture_in_the_runs_folder(recording: Recording) -> Non
         await pilot.pause()
     [picture] = app.watching.directory.path.glob("*.svg")
     assert "quickstart" in picture.read_text()
+
+
+async def test_files_that_go_away_do_not_take_the_screen_with_them(recording: Recording) -> None:
+    directory = recording("healthy")
+    directory.log("validator-0").unlink(missing_ok=True)
+    directory.log("validator-0").mkdir(parents=True)  # root, too, cannot read this one
+    app = RunApp(directory)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await settled(app, pilot)
+        assert "log of validator-0 cannot be read" in str(app.query_one(LogPanel).lines.border_title)
+        shutil.rmtree(directory.path)
+        for key, told in (("left", "no earlier moment can be shown"), ("s", "not saved"), ("x", "not exported")):
+            await pilot.press(key)
+            await settled(app, pilot)
+            await app.workers.wait_for_complete()
+            await pilot.pause()
+            assert any(told in note.message for note in app._notifications), key
+        assert app.watching.moment.state.finish is not None
 
 
 def actions_of(owner: type[RunApp] | type[LogPanel]) -> set[str]:

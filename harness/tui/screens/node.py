@@ -129,6 +129,8 @@ class NodeScreen(ModalScreen[None]):
         if text.markup != self._about:  # what is selected in it stays so
             self._about = text.markup
             about.update(text)
+        if self._lines.trouble:
+            self.query_one("#node-log", Lines).border_title = f"log: cannot be read: {self._lines.trouble}"
         self.query_one("#node-log", Lines).show(panels.LogUntil(self._lines, self._end(moment)))
         self.query_one("#node-story", Lines).show(panels.Story(self._trail, moment))
         for panel in self.query(Panel):
