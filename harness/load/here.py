@@ -19,6 +19,7 @@ LAST_WORDS = 2000
 class _Pipes(Line):
     def __init__(self, process: Process) -> None:
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        self._process = process
         self._to, self._from, self._errors = process.stdin, process.stdout, process.stderr
 
     async def send(self, data: bytes) -> None:
@@ -35,7 +36,10 @@ class _Pipes(Line):
         with anyio.move_on_after(END_WITHIN), suppress(anyio.EndOfStream, anyio.ClosedResourceError):
             while True:
                 words = (words + await self._errors.receive())[-LAST_WORDS:]
-        return words.decode("utf-8", "replace").strip()
+        with anyio.move_on_after(END_WITHIN):
+            await self._process.wait()
+        code = self._process.returncode or 0
+        return words.decode("utf-8", "replace").strip() or (f"killed by signal {-code}" if code < 0 else "")
 
 
 @asynccontextmanager

@@ -429,7 +429,7 @@ async def test_a_killed_sender_is_an_error_that_names_it() -> None:
         os.kill(int(name.split()[-1].strip(")")), signal.SIGKILL)
         with anyio.fail_after(10), pytest.raises(BaseException) as caught:
             await those.listen(lambda _, r: None, lambda _, told: None)
-    assert caught.group_contains(InfrastructureError, match=r"process \d+\) ended before it was done")
+    assert caught.group_contains(InfrastructureError, match=r"\d+\) ended before it was done: killed by signal 9")
 
 
 @pytest.fixture
