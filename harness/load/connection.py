@@ -28,8 +28,8 @@ class Owner(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """`busy`: there is a request on it. `server` and `cargo` are its owner's affair: whom it goes to, and what is on
-    it."""
+    """`busy`: there is a request on it. `used`: it has carried others before. `server` and `cargo` are its owner's
+    affair: whom it goes to, and what is on it."""
 
     __slots__ = (
         "_answer",
@@ -44,6 +44,7 @@ class Connection(asyncio.Protocol):
         "cargo",
         "closing",
         "server",
+        "used",
     )
 
     def __init__(self, owner: Owner, server: Any) -> None:
@@ -59,6 +60,12 @@ class Connection(asyncio.Protocol):
         self.cargo: Cargo = ()
         self.busy = False
         self.closing = False
+        self.used = False
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether nothing has come of an answer."""
+        return not self._first
 
     def send(self, request: bytes) -> None:
         """Send this request. The connection must be open and not busy."""
@@ -137,6 +144,7 @@ class Connection(asyncio.Protocol):
         """What came is whole. Only now may another request go out: what was read with it must not be its answer."""
         self._answer = None
         self.busy = False
+        self.used = True
         self._first = b""
         self._owner.answered(self, status, body)
 

@@ -53,9 +53,10 @@ class Job:
 
     `ordered`: requests belong to lanes, and one of a lane is sent only when the one before it has been taken.
     `each`: every request's fate is told, not only how many there were of each.
-    `resend`: a request that a server did not answer goes to the next one. `repeat`: the body to send again and again,
-    for a job that nobody feeds. `connections` to each target are opened beforehand. `number` of `among` senders that
-    share the arrivals between them."""
+    `resend`: a request that a server did not answer goes to the next one. `idempotent`: it may be sent twice, and is
+    where a server closes a connection that was kept just as it goes out there (RFC 9110, 9.2.2). `repeat`: the body to
+    send again and again, for a job that nobody feeds. `connections` to each target are opened beforehand. `number` of
+    `among` senders that share the arrivals between them."""
 
     targets: tuple[Target, ...]
     taken: Taken = Taken()
@@ -65,6 +66,7 @@ class Job:
     ordered: bool = False
     each: bool = False
     resend: bool = False
+    idempotent: bool = False
     repeat: bytes | None = None
     batching: Batching | None = None
     number: int = 0

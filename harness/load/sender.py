@@ -259,7 +259,12 @@ class Sender:
     def lost(self, connection: Connection, why: str) -> None:
         cargo, connection.cargo = connection.cargo, ()
         connection.server.lost(connection)
-        self._again(cargo, why)
+        if self.job.idempotent and connection.used and connection.unanswered:
+            # It was kept for longer than its server wanted: that is no failure of the request's.
+            if left := tuple(flight for flight in cargo if not flight.done):
+                connection.server.send(left)
+        else:
+            self._again(cargo, why)
 
     def unreachable(self, cargo: Cargo, why: str) -> None:
         """No connection to its server could be made."""

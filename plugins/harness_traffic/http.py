@@ -178,6 +178,7 @@ class Http(Workload[HttpConfig]):
             config.submit_timeout,
             config.max_in_flight,
             config.connections,
+            idempotent=config.method not in ("POST", "PATCH"),
             repeat=config.body.encode() if fixed else None,
         )
         processes = await ctx.keep(ctx.senders(job, profile.peak, config.senders))

@@ -87,6 +87,40 @@ async def test_who_is_never_connected_fails_in_time_and_holds_nobody_up() -> Non
     assert set(heard.tally.reasons) <= {"no connection in time", "no connection within 0.5 s"}
 
 
+@pytest.mark.parametrize("idempotent", [True, False])
+async def test_who_closes_a_connection_that_is_kept_gets_the_request_again_if_that_is_harmless(
+    idempotent: bool,
+) -> None:
+    """Each connection's second request is not answered."""
+
+    seen: set[int] = set()
+
+    async def answers_once(request: Request) -> bytes | None:
+        if request.connection in seen:
+            return None
+        seen.add(request.connection)
+        return answer()
+
+    async with serving(answers_once) as server:
+        job = Job((target(server.port),), each=True, connections=1, idempotent=idempotent)
+        heard = await run(job, Start(0.0, constant(50, 0.4)), shots(20))
+    fates = [result.fate for result in heard.results]
+    assert len(fates) == 20
+    assert fates.count(Fate.LOST) == (0 if idempotent else 10)
+    assert fates.count(Fate.TAKEN) == (20 if idempotent else 10)
+
+
+async def test_who_never_answers_gets_no_request_twice() -> None:
+    async def hangs_up(request: Request) -> bytes | None:
+        return None
+
+    async with serving(hangs_up) as server:
+        job = Job((target(server.port),), each=True, idempotent=True)
+        heard = await run(job, Start(0.0, constant(50, 0.2)), shots(10))
+    assert [result.fate for result in heard.results] == [Fate.LOST] * 10
+    assert len(server.requests) == 10
+
+
 async def test_a_pause_does_not_eat_the_warm_up() -> None:
     async def at_once(request: Request) -> bytes:
         return answer()
