@@ -17,7 +17,7 @@ from harness.plugin.contract.deployer import Deployment
 from harness.plugin.contract.fault import Reach, Throughput
 from harness.plugin.contract.machine import Address
 from harness.plugin.contract.node import Node
-from harness.spec.links import PLAIN, Flow, LinkShape
+from harness.spec.links import CUT, PLAIN, Flow, LinkShape
 from harness.spec.topology import Link
 
 SCRIPT_TAKES = 20.0
@@ -35,6 +35,7 @@ class Wiring:
         """None before there is one."""
         self._nodes = nodes
         self._shapes: dict[str, Mapping[Flow, LinkShape]] = {}
+        self._changing: tuple[str, Mapping[Flow, LinkShape]] = "", {}  # whose traffic is being shaped anew
         self._shaping = anyio.Lock()
         self._source = Path(__file__).with_name("reach_script.py").read_text()
         self._rates = Path(__file__).with_name("rate_script.py").read_text()
@@ -44,17 +45,22 @@ class Wiring:
         async with self._shaping:
             if shapes == self._shapes.get(owner, {}):
                 return
+            before = self._shapes.get(owner, {})
             self._shapes[owner] = dict(shapes)
+            self._changing = owner, {f: CUT for f in {*before, *shapes} if before.get(f) != shapes.get(f)}
             try:
                 await self._deployed.shape_links(combined(self._shapes.values()))
             except Unsupported as error:
                 raise FaultError(str(error)) from error
+            finally:
+                self._changing = "", {}
             if not shapes:
                 del self._shapes[owner]
 
     def others(self, owner: str) -> Mapping[Flow, LinkShape]:
-        """What is wanted of links by all but this one."""
-        return combined(shapes for who, shapes in self._shapes.items() if who != owner)
+        """What is wanted of links by all but this one. What of it is being done or taken back at this moment counts as
+        cut: how such a link is cannot be told."""
+        return combined(shapes for who, shapes in (*self._shapes.items(), self._changing) if who != owner)
 
     def mechanisms(self, shapes: Iterable[LinkShape]) -> frozenset[str]:
         """See FaultContext.mechanisms."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from statistics import median
 
@@ -66,7 +67,7 @@ class Latency(LinkFault[LatencyConfig]):
 
     Proven by round trips over the links, five of each: their median rises by most of the delay of both ways, which is
     more than they differed by before. Disproved by one that came back sooner than the delay lets it. On a machine so
-    busy that it is neither, it could not be told."""
+    busy that it is neither, it could not be told. What other faults delay the same links by is taken off."""
 
     name = "latency"
     Config = LatencyConfig
@@ -114,8 +115,10 @@ class Latency(LinkFault[LatencyConfig]):
         return super().patience() + 2 * max((self._both(link) for link in self._links()), default=0.0)
 
     def judge(self, ctx: FaultContext, before: Look, now: Look) -> Proof:
-        judged = [link for link in comparable(before, now) if self._both(link) and now.openness(link) == 2]
-        rise = {link: now.round_trip(link) - before.round_trip(link) for link in judged}
+        judged = [
+            link for link in comparable(before, now, but=_undelayed) if self._both(link) and now.openness(link) == 2
+        ]
+        rise = {link: _own(now, link) - _own(before, link) for link in judged}
         slower = [
             link
             for link, more in rise.items()
@@ -131,8 +134,10 @@ class Latency(LinkFault[LatencyConfig]):
         return Proof(False if spared else True if slower else None, seen)
 
     def judge_healed(self, before: Look, now: Look) -> Proof:
-        judged = [link for link in comparable(before, now) if self._both(link) and before.openness(link) == 2]
-        rise = {link: now.round_trip(link) - before.round_trip(link) for link in judged}
+        judged = [
+            link for link in comparable(before, now, but=_undelayed) if self._both(link) and before.openness(link) == 2
+        ]
+        rise = {link: _own(now, link) - _own(before, link) for link in judged}
         slow = [
             link for link, more in rise.items() if more > GONE * self._both(link) and not self._is_too_quick(now, link)
         ]
@@ -141,7 +146,9 @@ class Latency(LinkFault[LatencyConfig]):
 
     def _is_too_quick(self, now: Look, link: Link) -> bool:
         """Whether any dial came back sooner than it can with this delay, which no noise brings about."""
-        return min(now.round_trips(link), default=math.inf) < ENOUGH * self._both(link) - 2 * self.config.jitter
+        jitters = 2 * self.config.jitter + sum(now.others.get(flow, PLAIN).jitter for flow in both_ways(link))
+        least = min(now.round_trips(link), default=math.inf) - now.delayed(link)
+        return least < ENOUGH * self._both(link) - jitters
 
     def _figures(self, rise: Mapping[Link, float]) -> dict[str, object]:
         """Medians over links, in milliseconds."""
@@ -159,6 +166,15 @@ class Latency(LinkFault[LatencyConfig]):
     def _both(self, link: Link) -> float:
         """Seconds of delay of both ways."""
         return sum(self.shapes.get(flow, PLAIN).delay for flow in both_ways(link))
+
+
+def _own(look: Look, link: Link) -> float:
+    """Seconds of a round trip without what other faults add to it: delays add up."""
+    return look.round_trip(link) - look.delayed(link)
+
+
+def _undelayed(shape: LinkShape) -> LinkShape:
+    return replace(shape, delay=0.0, jitter=0.0)
 
 
 def zones(written: Mapping[str, str], names: Sequence[str] | Mapping[str, object]) -> dict[str, str]:

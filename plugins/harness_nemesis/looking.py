@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -45,6 +45,10 @@ class Look:
         """Median of its dials, in seconds; infinite where none came back."""
         return median(self.round_trips(link) or [math.inf])
 
+    def delayed(self, link: Link) -> float:
+        """Seconds that other faults had added to each of its round trips, give or take jitter."""
+        return sum(self.others.get(flow, PLAIN).delay for flow in both_ways(link))
+
     def told(self, link: Link) -> str:
         """One link, for evidence."""
         if trips := self.round_trips(link):
@@ -72,9 +76,9 @@ async def look(ctx: FaultContext, links: Iterable[Link], patience: float, times:
     return Look(seen, live & live_nodes(ctx), others, unsteady)
 
 
-def comparable(before: Look, now: Look) -> list[Link]:
+def comparable(before: Look, now: Look, *, but: Callable[[LinkShape], LinkShape] = lambda shape: shape) -> list[Link]:
     """Links of the second look that can be judged by the first: they were open then, could be asked about now, both
-    their ends run, and what other faults do to them is the same."""
+    their ends run, and what other faults do to them is the same, `but` for what this leaves out of it."""
     return [
         link
         for link in now.seen
@@ -83,7 +87,7 @@ def comparable(before: Look, now: Look) -> list[Link]:
         and now.was_asked(link)
         and {link.src, link.dst} <= set(now.live)
         and all(
-            before.others.get(flow, PLAIN) == now.others.get(flow, PLAIN)
+            but(before.others.get(flow, PLAIN)) == but(now.others.get(flow, PLAIN))
             and flow not in before.unsteady
             and flow not in now.unsteady
             for flow in both_ways(link)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
@@ -26,6 +26,7 @@ from harness.api import (
     Reach,
     Throughput,
 )
+from harness.engine.wiring import Wiring
 from harness_nemesis.bandwidth import Bandwidth, BandwidthConfig
 from harness_nemesis.block_peer import BlockPeer, BlockPeerConfig
 from harness_nemesis.latency import Latency, LatencyConfig
@@ -215,10 +216,52 @@ async def test_what_other_faults_do_is_not_judged() -> None:
     proof = await fault.prove_healed(world)
     assert (proof.holds, proof.seen["reached again"]) == (True, "5 of 5 links that could be judged")
     slow = Latency(SLOW)
-    world.theirs = {flow: LinkShape(delay=0.2) for link in world.links for flow in [Flow(link.src, link.dst)]}
+    world.theirs = {flow: LinkShape(rate=1000) for link in world.links for flow in [Flow(link.src, link.dst)]}
     await slow.inject(world)
     world.theirs = {}
     assert (await slow.prove(world)).holds is None
+
+
+async def test_what_is_being_done_to_links_is_not_relied_upon() -> None:
+    flow, seen = Flow("a", "b"), []
+
+    class Deployed:
+        async def shape_links(self, shapes: Mapping[Flow, LinkShape]) -> None:
+            seen.append((wiring.others("mine"), wiring.others("theirs")))
+
+    wiring = Wiring((), {})
+    wiring.deployment = cast(Any, Deployed())
+    slow = LinkShape(delay=0.1)
+    await wiring.shape("theirs", {flow: slow})
+    assert wiring.others("mine") == {flow: slow}
+    await wiring.shape("theirs", {})
+    assert wiring.others("mine") == {}
+    assert [mine[flow].cut for mine, _ in seen] == [True, True]
+    assert [theirs for _, theirs in seen] == [{}, {}]
+
+
+@pytest.mark.parametrize("then", [0.0, 0.08])
+@pytest.mark.parametrize("later", [0.0, 0.2])
+@pytest.mark.parametrize("obeys", [True, False])
+async def test_delays_that_others_add_are_taken_off(then: float, later: float, obeys: bool) -> None:
+    world, slow = World(), Latency(SLOW)
+
+    def others(delay: float) -> dict[Flow, LinkShape]:
+        return {Flow(link.dst, link.src): LinkShape(delay=delay) for link in world.links} if delay else {}
+
+    world.obeys, world.undoes = obeys, obeys
+    world.theirs = others(then)
+    await slow.inject(world)
+    world.theirs = others(later)
+    assert (await slow.prove(world)).holds is obeys
+    if obeys:
+        world.undoes = False
+        await slow.heal(world)
+        assert (await slow.prove_healed(world)).holds is False
+        world.undoes = True
+        await slow.heal(world)
+        world.theirs = others(then)
+        assert (await slow.prove_healed(world)).holds is True
 
 
 BETWEEN = {"matrix": {"eu": {"us": "40ms", "eu": "0s"}}, "zones": {"eu": "validator-1", "us": "validator-[23]"}}
