@@ -114,10 +114,12 @@ def _metrics(a: Side, b: Side) -> Iterator[Metric]:
     for name in sorted(a.latencies.keys() & b.latencies.keys()):
         yield from _levels(f"latency of {name}", a.latencies[name], b.latencies[name], width, lower_is_better=True)
     for name in sorted(a.observed.counts.keys() & b.observed.counts.keys()):
-        flows = [_flow(side.observed, name, width) for side in (a, b)]
+        followed = any("included" in side.observed.counts[name] for side in (a, b))
+        what = "included" if followed else "accepted"  # what goes into no block
+        flows = [_flow(side.observed, name, what, width) for side in (a, b)]
         values = [[value for _, value in flow] for flow in flows]
         found = level_difference(*values)
-        yield Metric(f"included by {name}", "/s", sorted(values[0]), sorted(values[1]), found, lower_is_better=False)
+        yield Metric(f"{what} by {name}", "/s", sorted(values[0]), sorted(values[1]), found, lower_is_better=False)
 
 
 def _levels(name: str, a: Points, b: Points, width: float, *, lower_is_better: bool | None) -> Iterator[Metric]:
@@ -142,9 +144,9 @@ def _driven(points: Points, state: RunState) -> list[Point]:
     return [(t - start, value) for t, value in points if start <= t <= end]
 
 
-def _flow(observed: Observed, name: str, width: float) -> list[Point]:
+def _flow(observed: Observed, name: str, what: str, width: float) -> list[Point]:
     start, end = driven(observed.state)
-    return rates(observed.counts[name].get("included", ()), grid(start, end, MAX_STRETCHES, width))
+    return rates(observed.counts[name].get(what, ()), grid(start, end, MAX_STRETCHES, width))
 
 
 def _corrected(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:

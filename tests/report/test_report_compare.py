@@ -111,6 +111,9 @@ def test_of_what_goes_into_no_block_a_matrix_has_the_answers(write_run: Any, eve
     flow = flows_of(summary_of([run]).runs[0])["http"]
     assert flow.achieved == flow.accepted == pytest.approx(10, rel=0.05)
     assert (flow.p50, flow.p99) == (0.5, 2.0)
+    (answers,) = (metric for metric in compare(side_of(run), side_of(run)).measured if metric.name.endswith("by http"))
+    assert answers.name == "accepted by http"
+    assert max(answers.a) > 5
 
 
 def test_a_matrix_of_other_things_stands_side_by_side(write_run: Any, events: Any) -> None:
