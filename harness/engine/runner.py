@@ -41,7 +41,10 @@ PREPARE_WITHIN = 120.0
 EVALUATE_WITHIN = 600.0
 """Seconds that an expectation may take to judge; it may have to wait for recoveries."""
 DRIVE_GRACE = 30.0
-"""Seconds that workloads get after the deadline to end what they had begun, before they are cancelled."""
+"""Seconds that workloads get, after the deadline and the end of the faults that hold, to end what they had begun,
+before they are cancelled."""
+FAULTS_GRACE = 300.0
+"""Seconds after the deadline that faults get to be proven once more, healed, and proven to be gone."""
 SETTLE_PATIENCE = 4.0
 """Settling waits at most so many times the time in which the protocol makes its finality depth of blocks."""
 SETTLE_LEAST = 5.0
@@ -266,12 +269,14 @@ class Runner:
                     shared.steering.driving(by_hand.inject, by_hand.offered)
                 await clock.sleep_until(deadline)
                 shared.steering.driven()
+                with anyio.move_on_after(FAULTS_GRACE):
+                    while await shared.faults.one_over():
+                        """Each ends in its own time, which is no workload's delay."""
                 driving.cancel_scope.deadline = anyio.current_time() + DRIVE_GRACE
             if driving.cancel_scope.cancelled_caught and not shared.failures and not self.ended_by:
                 late = ", ".join(sorted(self._driving))
-                shared.fail(
-                    "drive", InfrastructureError(f"{late} did not end within {DRIVE_GRACE:g} s of the deadline")
-                )
+                took = clock.now() - deadline
+                shared.fail("drive", InfrastructureError(f"{late} did not end within {took:.0f} s of the deadline"))
             tasks.cancel_scope.cancel()
         shared.steering.driven()
         shared.window = Window(start, start_wall, clock.now(), clock.wall())

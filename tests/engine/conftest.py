@@ -74,7 +74,9 @@ class Sticky(Fault[HoldConfig]):
     name = "sticky"
     Config = HoldConfig
     async def inject(self, ctx): pass
-    async def prove(self, ctx): return Proof(None if self.config.heal == "unseen" else True)
+    async def prove(self, ctx):
+        if self.config.heal == "slow": await anyio.sleep(0.5)
+        return Proof(None if self.config.heal == "unseen" else True)
     async def heal(self, ctx):
         if self.config.heal == "hang": await anyio.sleep_forever()
         if self.config.heal == "crash": raise ValueError("cannot heal")

@@ -76,6 +76,18 @@ async def test_a_workload_that_does_not_end_is_cut_off_and_told(run_fake: Any, m
     assert "did not end" in finished.outcome.reason
 
 
+async def test_faults_end_in_their_own_time(run_fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proof before healing takes longer than workloads are waited for."""
+    monkeypatch.setattr("harness.engine.runner.DRIVE_GRACE", 0.05)
+    hold = '[[workloads]]\nuse = "hold"\nheal = "slow"\n'
+    finished = await run_fake(hold + SAY, duration="700ms")
+    assert finished.outcome.exit_code is ExitCode.PASS, finished.outcome
+    assert [e.stage for e in events(finished, "FaultStaged")][-1] == "healed"
+    monkeypatch.setattr("harness.engine.runner.FAULTS_GRACE", 0.05)
+    finished = await run_fake(hold + SAY, duration="700ms")
+    assert "hold did not end within" in finished.outcome.reason
+
+
 async def test_failing_to_prepare_tears_down(run_fake: Any) -> None:
     finished = await run_fake(do("fail-prepare") + SAY)
     assert finished.outcome.exit_code is ExitCode.INFRASTRUCTURE
