@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from random import Random
 from statistics import median
 
@@ -23,7 +22,7 @@ from harness.api import (
     UsageError,
 )
 from harness_nemesis.grudge import Powers, members
-from harness_nemesis.looking import Look, both_ways, comparable, compared, flows_of, named
+from harness_nemesis.looking import Look, both_ways, comparable, compared, flows_of, named, undelayed
 from harness_nemesis.shaping import LinkConfig, LinkFault
 
 LONGEST = 60.0
@@ -116,7 +115,7 @@ class Latency(LinkFault[LatencyConfig]):
 
     def judge(self, ctx: FaultContext, before: Look, now: Look) -> Proof:
         judged = [
-            link for link in comparable(before, now, but=_undelayed) if self._both(link) and now.openness(link) == 2
+            link for link in comparable(before, now, but=undelayed) if self._both(link) and now.openness(link) == 2
         ]
         rise = {link: _own(now, link) - _own(before, link) for link in judged}
         slower = [
@@ -135,7 +134,7 @@ class Latency(LinkFault[LatencyConfig]):
 
     def judge_healed(self, before: Look, now: Look) -> Proof:
         judged = [
-            link for link in comparable(before, now, but=_undelayed) if self._both(link) and before.openness(link) == 2
+            link for link in comparable(before, now, but=undelayed) if self._both(link) and before.openness(link) == 2
         ]
         rise = {link: _own(now, link) - _own(before, link) for link in judged}
         slow = [
@@ -171,10 +170,6 @@ class Latency(LinkFault[LatencyConfig]):
 def _own(look: Look, link: Link) -> float:
     """Seconds of a round trip without what other faults add to it: delays add up."""
     return look.round_trip(link) - look.delayed(link)
-
-
-def _undelayed(shape: LinkShape) -> LinkShape:
-    return replace(shape, delay=0.0, jitter=0.0)
 
 
 def zones(written: Mapping[str, str], names: Sequence[str] | Mapping[str, object]) -> dict[str, str]:

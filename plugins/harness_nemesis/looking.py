@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -93,6 +93,11 @@ def comparable(before: Look, now: Look, *, but: Callable[[LinkShape], LinkShape]
             for flow in both_ways(link)
         )
     ]
+
+
+def undelayed(shape: LinkShape) -> LinkShape:
+    """For `comparable`: where `Look.delayed` is taken off."""
+    return replace(shape, delay=0.0, jitter=0.0)
 
 
 def both_ways(link: Link) -> tuple[Flow, Flow]:

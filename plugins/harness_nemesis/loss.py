@@ -9,7 +9,7 @@ from pydantic import Field
 
 from harness.api import PLAIN, FaultContext, Flow, Link, LinkShape, MachineCapability, Proof
 from harness_nemesis.grudge import Powers
-from harness_nemesis.looking import Look, both_ways, comparable, flows_of
+from harness_nemesis.looking import Look, both_ways, comparable, flows_of, undelayed
 from harness_nemesis.shaping import LinkConfig, LinkFault
 
 LATE = 0.15
@@ -61,7 +61,7 @@ class Loss(LinkFault[LossConfig]):
 
     def _compare(self, before: Look, now: Look) -> tuple[float, float, dict[str, object]]:
         """How probable so many late ones, or more, are without loss; and so few, or fewer, with it."""
-        links = [link for link in comparable(before, now) if self._is_lossy(link)]
+        links = [link for link in comparable(before, now, but=undelayed) if self._is_lossy(link)]
         then, all_then = self._late(before, before, links)
         late, total = self._late(before, now, links)
         # Two packets of a dial are timed: our end of it and the other side's.
@@ -78,10 +78,9 @@ class Loss(LinkFault[LossConfig]):
 
     def _late(self, before: Look, now: Look, links: list[Link]) -> tuple[int, int]:
         """How many dials came back late or not at all, and of how many. What could not be asked is not counted."""
-        dials = [
-            (before.round_trip(link), one) for link in links for one in now.seen[link] if one.connected is not None
-        ]
-        late = [one for usual, one in dials if one.round_trip is None or one.round_trip > usual + LATE]
+        usual = {link: before.round_trip(link) + now.delayed(link) - before.delayed(link) for link in links}
+        dials = [(usual[link], one) for link in links for one in now.seen[link] if one.connected is not None]
+        late = [one for due, one in dials if one.round_trip is None or one.round_trip > due + LATE]
         return len(late), len(dials)
 
     def _is_lossy(self, link: Link) -> bool:

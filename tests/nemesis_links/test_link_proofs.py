@@ -243,8 +243,10 @@ async def test_what_is_being_done_to_links_is_not_relied_upon() -> None:
 @pytest.mark.parametrize("then", [0.0, 0.08])
 @pytest.mark.parametrize("later", [0.0, 0.2])
 @pytest.mark.parametrize("obeys", [True, False])
-async def test_delays_that_others_add_are_taken_off(then: float, later: float, obeys: bool) -> None:
-    world, slow = World(), Latency(SLOW)
+@pytest.mark.parametrize("kind", ["latency", "loss"])
+async def test_delays_that_others_add_are_taken_off(then: float, later: float, obeys: bool, kind: str) -> None:
+    world = World()
+    slow = Latency(SLOW) if kind == "latency" else Loss(LossConfig(share=0.3))
 
     def others(delay: float) -> dict[Flow, LinkShape]:
         return {Flow(link.dst, link.src): LinkShape(delay=delay) for link in world.links} if delay else {}
