@@ -10,12 +10,13 @@ import anyio
 from aiohttp import web
 
 from harness.serve.server import RunServer
+from harness.serve.terminal import PATIENCE
 
 
 async def listen(runs: Path, host: str, port: int, token: str, tell: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; `tell` is told the address to open. Raises OSError when nobody can
     listen there."""
-    runner = web.AppRunner(RunServer(runs, token).app(), access_log=None)
+    runner = web.AppRunner(RunServer(runs, token).app(), access_log=None, shutdown_timeout=PATIENCE + 1)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import textual_serve
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 from anyio import to_thread
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from textual_serve.app_service import AppService
-from textual_serve.download_manager import DownloadManager
 
 from harness.errors import UsageError
 from harness.record.glance import glance
@@ -22,11 +21,16 @@ from harness.record.rundir import RunDirectory, find_run, list_runs
 from harness.record.text import one_line, sentence
 from harness.report.reading import page_of, read_run
 from harness.serve.access import is_from_us, is_token, names_us
+from harness.serve.terminal import LONGEST, ScreenProcess, pass_on, within
 
 STATIC = Path(textual_serve.__file__).parent / "static"
 COOKIE = "harness-token"
 LISTED = 200
 """Runs that the list has, the newest first."""
+SCREENS = 20
+"""That are open at once; each is a process."""
+LAST_WORDS = 2.0
+"""Seconds for telling browsers that it is over."""
 HEADERS = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -38,12 +42,14 @@ class RunServer:
     def __init__(self, runs: Path, token: str = "") -> None:
         self._runs = runs
         self._token = token
+        self._screens: dict[ScreenProcess, web.WebSocketResponse] = {}
         self._pages = Environment(
             loader=PackageLoader("harness.serve"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
 
     def app(self) -> web.Application:
-        app = web.Application(middlewares=[self._guard])
+        app = web.Application(middlewares=[self._headed, self._guard])
+        app.on_shutdown.append(self._hang_up)
         app.add_routes(
             [
                 web.get("/", self._list),
@@ -55,6 +61,24 @@ class RunServer:
         )
         return app
 
+    async def _hang_up(self, app: web.Application) -> None:
+        """Browsers are told, and not waited for."""
+        with anyio.move_on_after(LAST_WORDS):
+            async with anyio.create_task_group() as tasks:
+                for socket in self._screens.values():
+                    tasks.start_soon(partial(socket.close, code=WSCloseCode.GOING_AWAY))
+
+    @web.middleware
+    async def _headed(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            response = await handler(request)
+        except web.HTTPException as refusal:
+            refusal.headers.update(HEADERS)
+            raise
+        if not response.prepared:
+            response.headers.update(HEADERS)
+        return response
+
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if not self._token and not names_us(request.host):
@@ -63,13 +87,10 @@ class RunServer:
         if self._token and not is_token(given or request.cookies.get(COOKIE, ""), self._token):
             raise web.HTTPUnauthorized(text="a token is needed: open the address that `harness serve` has printed")
         if given:  # out of the address, and of what the browser remembers of it
-            answer = web.HTTPFound(request.path)
+            answer = web.HTTPFound("/" + request.path.lstrip("/\\"))  # `//there` would be another site
             answer.set_cookie(COOKIE, given, httponly=True, samesite="Strict")
             raise answer
-        response = await handler(request)
-        if not response.prepared:
-            response.headers.update(HEADERS)
-        return response
+        return await handler(request)
 
     async def _list(self, request: web.Request) -> web.Response:
         rows = await to_thread.run_sync(lambda: [_about(run) for run in list_runs(self._runs)[: -LISTED - 1 : -1]])
@@ -92,26 +113,19 @@ class RunServer:
         if not is_from_us(request.headers.get("Origin", ""), request.host):
             raise web.HTTPForbidden(text="from another site")
         directory = self._run(request)
-        socket = web.WebSocketResponse(heartbeat=15)
+        if len(self._screens) >= SCREENS:
+            raise web.HTTPServiceUnavailable(text=f"{SCREENS} screens are open already: close one")
+        socket = web.WebSocketResponse(heartbeat=15, max_msg_size=LONGEST)
         await socket.prepare(request)
-        words = [sys.executable, "-m", "harness.serve.screen", str(directory.path)]
-
-        async def close() -> None:
-            await socket.close()
-
-        screen = AppService(
-            shlex.join(words),
-            write_bytes=socket.send_bytes,
-            write_str=socket.send_str,
-            close=close,
-            download_manager=DownloadManager(),
-        )
-        await screen.start(_size(request, "width", 80), _size(request, "height", 24))
+        screen = ScreenProcess([sys.executable, "-m", "harness.serve.screen", str(directory.path)], socket)
+        self._screens[screen] = socket
         try:
+            await screen.start(_size(request, "width", 80), _size(request, "height", 24))
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
-                    await _pass_on(message.json(), socket, screen)
+                    await pass_on(message.data, socket, screen)
         finally:
+            del self._screens[screen]
             await screen.stop()
         return socket
 
@@ -126,24 +140,9 @@ class RunServer:
         return web.Response(text=self._pages.get_template(template).render(**values), content_type="text/html")
 
 
-async def _pass_on(envelope: Any, socket: web.WebSocketResponse, screen: AppService) -> None:
-    """What the browser's terminal says; anything else is passed over."""
-    match envelope:
-        case ["stdin", str(data)]:
-            await screen.send_bytes(data.encode())
-        case ["resize", {"width": int(width), "height": int(height)}]:
-            await screen.set_terminal_size(width, height)
-        case ["ping", data]:
-            await socket.send_json(["pong", data])
-        case ["blur", *_]:
-            await screen.blur()
-        case ["focus", *_]:
-            await screen.focus()
-
-
 def _size(request: web.Request, name: str, otherwise: int) -> int:
     text = request.query.get(name, "")
-    return min(500, max(10, int(text))) if text.isascii() and text.isdecimal() and len(text) < 5 else otherwise
+    return within(int(text)) if text.isascii() and text.isdecimal() and len(text) < 5 else otherwise
 
 
 def _about(run: RunDirectory) -> dict[str, str]:

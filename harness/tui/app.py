@@ -100,7 +100,7 @@ class RunApp(KeysInTurn[int]):
     """Watches one run. Everything on the screen is made from its journal; what is asked of it goes through its control
     socket."""
 
-    CSS_PATH = "run.tcss"
+    CSS_PATH = Path(__file__).with_name("run.tcss")  # also of those that are made from this one elsewhere
     TITLE = "harness"
     COMMANDS = App.COMMANDS | {PluginCommands}
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - as Textual declares it

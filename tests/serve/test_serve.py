@@ -12,11 +12,13 @@ from pathlib import Path
 
 import anyio
 import pytest
-from aiohttp import ClientSession, CookieJar, WSServerHandshakeError, web
+from aiohttp import ClientSession, CookieJar, WSMsgType, WSServerHandshakeError, web
+from yarl import URL
 
 from harness.record.rundir import RunDirectory
 from harness.serve.access import is_from_us, is_loopback, is_token, names_us, new_token
 from harness.serve.server import RunServer
+from harness.serve.terminal import ScreenProcess, within
 
 pytestmark = pytest.mark.anyio
 JOURNAL = Path(__file__).parents[1] / "tui/journals/healthy.jsonl.gz"
@@ -96,6 +98,50 @@ async def test_the_screen_is_drawn_and_ends_with_its_page(site: str, client: Cli
             await anyio.sleep(0.05)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "{",
+        '"x"',
+        '["stdin", "\\ud800"]',
+        '["stdin", 5]',
+        "[" * 50_000,
+        '["resize", {"width": 1000000000, "height": -5}]',
+    ],
+)
+async def test_whatever_a_browser_says_the_screen_goes_on(site: str, client: ClientSession, said: str) -> None:
+    async with client.ws_connect(f"{site}/runs/{RUN}/socket", headers={"Origin": site}) as socket:
+        await socket.send_str(said)
+        await socket.send_str('["ping", "still there"]')
+        with anyio.fail_after(60):
+            while (message := await socket.receive()).type is not WSMsgType.TEXT:
+                assert message.type is WSMsgType.BINARY
+        assert json.loads(message.data) == ["pong", "still there"]
+
+
+def test_no_screen_is_too_large_or_too_small_to_be_drawn() -> None:
+    assert [within(count) for count in (-5, 0, 80, 10**9)] == [10, 10, 80, 500]
+
+
+async def test_a_screen_that_does_not_end_when_asked_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.serve.terminal.PATIENCE", 0.1)
+    deaf = "import sys, time; print('__GANGLION__', flush=True); time.sleep(1000)"
+    screen = ScreenProcess([sys.executable, "-c", deaf], web.WebSocketResponse())
+    await screen.start(80, 24)
+    process = screen._process
+    assert process is not None
+    with anyio.fail_after(20):
+        await screen.stop()
+    assert process.returncode == -signal.SIGKILL
+
+
+async def test_there_is_an_end_to_screens(site: str, client: ClientSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.serve.server.SCREENS", 0)
+    with pytest.raises(WSServerHandshakeError) as refused:
+        await client.ws_connect(f"{site}/runs/{RUN}/socket", headers={"Origin": site})
+    assert refused.value.status == 503
+
+
 async def test_elsewhere_a_token_is_needed_and_does_not_stay_in_the_address(runs: Path, client: ClientSession) -> None:
     token = new_token()
     async for site in served(runs, token):
@@ -106,6 +152,10 @@ async def test_elsewhere_a_token_is_needed_and_does_not_stay_in_the_address(runs
             assert answer.status == 302 and answer.headers["Location"] == "/"
             cookie = answer.headers["Set-Cookie"]
             assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
+        there = URL(f"{site}//evil.example/?token={token}")
+        async with client.get(there, allow_redirects=False) as answer:
+            assert answer.headers["Location"] == "/evil.example/", "on this site"
+            assert answer.headers["Referrer-Policy"] == "no-referrer"
         async with client.get(f"{site}/runs/{RUN}/report") as answer:
             assert answer.status == 200
 
@@ -121,6 +171,29 @@ async def test_the_command_tells_the_address_and_ends_when_asked(runs: Path, cli
             assert answer.status == 200
         process.send_signal(signal.SIGINT)
         assert await anyio.to_thread.run_sync(process.wait) == 0
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+async def test_nothing_is_left_of_the_screens_of_a_server_that_ends(
+    runs: Path, client: ClientSession, end: signal.Signals
+) -> None:
+    command = [sys.executable, "-u", "-m", "harness", "serve", "--runs", str(runs)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = await anyio.to_thread.run_sync(process.stdout.readline)
+        url = line.rpartition(" ")[2].strip().rstrip("/")
+        async with client.ws_connect(f"{url}/runs/{RUN}/socket", headers={"Origin": url}) as socket:
+            drawn = b""
+            with anyio.fail_after(60):
+                while b"quickstart" not in drawn:
+                    message = await socket.receive()
+                    drawn += message.data if isinstance(message.data, bytes) else b""
+            process.send_signal(end)
+            with anyio.fail_after(20):
+                await anyio.to_thread.run_sync(process.wait)
+    with anyio.fail_after(20):
+        while subprocess.run(["pgrep", "-f", f"harness.serve.screen {runs}"], capture_output=True).stdout:
+            await anyio.sleep(0.05)
 
 
 def test_who_is_this_machine() -> None:
