@@ -21,6 +21,7 @@ from harness.control.protocol import FaultRequest
 from harness.record.events import Recorded, RunStarted
 from harness.record.rundir import RunDirectory
 from harness.record.state import RunState
+from harness.record.text import block
 from harness.tui.garbage import Garbage
 from harness.tui.key_line import KeyLine
 from harness.tui.keys import KeysInTurn
@@ -154,6 +155,10 @@ class RunApp(KeysInTurn[int]):
         self._in_series = in_series
         self._ticked = time.monotonic()
         self._drawn = 0.0
+
+    def notify(self, message: str, **how: Any) -> None:
+        """Whoever said it: a run, a node, a plugin. It is shown as text, and does nothing to the terminal."""
+        super().notify(block(message), **{**how, "markup": False})
 
     def compose(self) -> ComposeResult:
         yield Panel(_header, id="header")

@@ -437,6 +437,26 @@ async def test_s_saves_a_picture_in_the_runs_folder(recording: Recording) -> Non
     assert "quickstart" in picture.read_text()
 
 
+async def test_a_nodes_name_does_nothing_to_the_terminal(recording: Recording) -> None:
+    directory = recording("healthy")
+    nasty = "a\x1b[2J\u202e[b]c"
+    told = directory.journal.read_text().replace('"validator-0"', json.dumps(nasty))
+    directory.journal.write_text(told)
+    app = RunApp(directory)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await settled(app, pilot)
+        await pilot.press("enter")
+        await settled(app, pilot)
+        screen = app.screen
+        assert isinstance(screen, NodeScreen) and screen.node == nasty
+        await pilot.press("y")
+        await pilot.pause()
+        await settled(app, pilot)
+        shown = "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+    assert "copied: harness logs" in shown and "\\x1b[2J\\u202e[b]c" in shown
+    assert not [c for c in shown if not c.isprintable() and c != "\n"]
+
+
 async def test_files_that_go_away_do_not_take_the_screen_with_them(recording: Recording) -> None:
     directory = recording("healthy")
     directory.log("validator-0").unlink(missing_ok=True)

@@ -63,7 +63,7 @@ def about(moment: Moment, name: str, log_command: str, width: int) -> Text:
         text.append_text(_command("c", word, cut(shlex.join(node.reach), 1000)))
     if node.directory and node.directory not in node.reach:
         text.append_text(_command(" ", "folder", cut(node.directory, 1000)))
-    return text.append_text(_command("y" if node.reach else "c", "log", log_command))
+    return text.append_text(_command("y" if node.reach else "c", "log", cut(log_command, 1000)))
 
 
 def _command(key: str, word: str, value: str) -> Text:
