@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -386,3 +387,35 @@ def test_a_guardian_waits_for_who_dies_slowly(tmp_path: Path) -> None:
     keeper.communicate("")
     guardian.join(30)
     assert not Path(place.home).exists()
+
+
+@pytest.mark.parametrize("then", [0.0, 0.02, 0.05, 0.1])
+async def test_a_keeper_whose_agent_died_while_it_was_starting_does_not_stay(kit: Any, then: float) -> None:
+    """Nobody has heard of it, so it has no lease yet: it must not wait for somebody to tell."""
+    transport = await kit.transport()
+    spec = KeeperSpec("run-1", "me@here", 2.0, str(kit.base), "child")
+    begun = kit.home / ".start-*.program"
+
+    async def keep() -> None:
+        with contextlib.suppress(InfrastructureError):
+            await AgentClient.keep(transport, "here", spec)
+
+    def keepers() -> list[str]:
+        found = subprocess.run(["pgrep", "-f", 'fd,mode=0,"keeper"'], capture_output=True, text=True)
+        return [pid for pid in found.stdout.split() if str(kit.base) in _files_of(pid)]
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(keep)
+        await kit.eventually(lambda: list(kit.home.glob(begun.name)), "a keeper is being started")
+        await anyio.sleep(then)  # the moment itself
+        os.kill(transport.pid, signal.SIGKILL)
+    await kit.eventually(lambda: not keepers(), "no keeper is there", patience=20.0)
+    await kit.eventually(lambda: not kit.home.exists(), "nothing is left of it", patience=20.0)
+
+
+def _files_of(pid: str) -> str:
+    """What it has open."""
+    try:
+        return " ".join(os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return ""

@@ -6,6 +6,7 @@ until its lease is over, the guardian ends and undoes what is the run's in its s
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import socket
@@ -30,14 +31,18 @@ from .users import User
 
 
 def main(source: bytes, rest: bytes) -> None:
-    """Keep what stdin says, until the end. Whoever started it hears whether it came to be."""
+    """Keep what stdin says, until the end. Whoever started it hears whether it came to be; where that one has died
+    meanwhile, nobody ever comes, and there is nothing to keep."""
     while data := os.read(0, 65536):
         rest += data
     ((config, _),) = Decoder().feed(rest)
-    ready = os.open(config["ready"], os.O_WRONLY | os.O_CLOEXEC)
+    ready = _who_listens(config["ready"])
     for path in (config["ready"], config["program"]):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+    if ready is None:
+        tidy(Place.of(config["base"], os.geteuid(), os.getegid()).run(config["run"]))
+        return
     try:
         keeper = Keeper(source, config)
     except Locked as locked:
@@ -49,6 +54,17 @@ def main(source: bytes, rest: bytes) -> None:
     os.write(ready, encode({"ready": True}))
     os.close(ready)
     keeper.keep()
+
+
+def _who_listens(pipe: str) -> int | None:
+    """To whoever holds the other end of a pipe with a name, None where nobody does: without O_NONBLOCK one waits for
+    somebody, for ever."""
+    try:
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno not in (errno.ENXIO, errno.ENOENT):
+            raise
+        return None
 
 
 class Keeper(Agent):
