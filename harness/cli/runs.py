@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -85,7 +86,8 @@ def list_all(
     )
     folder = runs_folder(runs_dir)
     every = list_runs(folder)
-    found = [run for run in map(glance, every) if wanted.meets(run)][-last if last else None :]
+    newest = (run for run in map(glance, reversed(every)) if wanted.meets(run))
+    found = list(islice(newest, last))[::-1]  # of thousands only so many are looked into as are asked for
     if not found:
         none = f"none of the {len(every)} runs in {folder} is like that" if every else f"there are no runs in {folder}"
         click.echo(block(none), err=True)

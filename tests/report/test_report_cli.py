@@ -15,6 +15,8 @@ import pytest
 from harness.cli.main import cli
 from harness.cli.run_filters import parse_moment
 from harness.errors import ExitCode, UsageError
+from harness.record.glance import glance
+from harness.record.rundir import list_runs
 
 ROOT = Path(__file__).parents[2]
 Typed = Callable[..., tuple[int, str]]
@@ -100,6 +102,16 @@ def test_runs_are_listed_by_filters(runs: Path, typed: Typed, words: list[str], 
     code, out = typed("runs", "list", "--runs", runs, *words)
     listed = [line.split()[0].removeprefix("2026-01-31T12-00-00-") for line in out.splitlines()]
     assert (code, sorted(listed)) == (ExitCode.PASS, sorted(found))
+
+
+def test_the_last_few_of_many_are_listed_without_a_look_at_the_others(
+    runs: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr("harness.cli.runs.glance", lambda run: looked.append(run.run_id) or glance(run))
+    code, out = typed("runs", "list", "--runs", runs, "-n", "2")
+    listed = [line.split()[0] for line in out.splitlines()]
+    assert code == ExitCode.PASS and listed == [run.run_id for run in list_runs(runs)[-2:]] == looked[::-1]
 
 
 def test_filters_that_are_none_are_refused(runs: Path, typed: Typed) -> None:
