@@ -416,6 +416,6 @@ async def test_a_keeper_whose_agent_died_while_it_was_starting_does_not_stay(kit
 def _files_of(pid: str) -> str:
     """What it has open."""
     try:
-        return " ".join(os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
+        return " ".join(str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return ""
