@@ -80,7 +80,7 @@ def summarize(
     """Of a finished run, or of one that still runs (`alive`) or was killed. `skipped`: lines of its journal that
     could not be read. `command`: the words that it was started with, for a run that ended before it could say so."""
     run, finish = state.run, state.finish
-    verdict, mood, reason = _verdict(state, alive)
+    verdict, mood, reason = _verdict(state, alive, skipped)
     return Summary(
         name=run.name if run else "run",
         run_id=run.run_id if run else directory.run_id if directory else "",
@@ -112,13 +112,14 @@ def _seconds(seconds: float | None) -> str:
     return NONE if seconds is None or not math.isfinite(seconds) else format_duration(seconds)
 
 
-def _verdict(state: RunState, alive: bool) -> tuple[str, Mood, str]:
+def _verdict(state: RunState, alive: bool, skipped: int = 0) -> tuple[str, Mood, str]:
     finish = state.finish
     if finish is None:
         if alive:
             return "RUNNING", Mood.PLAIN, f"in phase {state.phase or 'plan'}, {_seconds(state.t)} after its start"
         if not state.seq:
-            return "DEAD", Mood.BAD, "its controller is gone and wrote nothing into its journal"
+            left = "nothing of its journal can be read" if skipped else "wrote nothing into its journal"
+            return "DEAD", Mood.BAD, f"its controller is gone and {left}"
         return "DEAD", Mood.BAD, f"its controller was gone {_seconds(state.t)} after the start; see `harness clean`"
     if finish.status == "done":
         return finish.verdict.upper(), mood_of(finish.verdict), finish.reason

@@ -77,3 +77,10 @@ def test_it_is_not_taken_for_dead(runs: Path) -> None:
     assert glance(run).status == "unreadable" and run.is_alive()
     done = harness("clean", "--runs", str(runs))
     assert done.returncode == 5 and f"{SHUT}: cannot be looked into" in done.stderr
+
+
+def test_a_journal_of_garbage_is_not_told_to_be_empty(runs: Path) -> None:
+    (runs / GOOD / "journal.jsonl").write_bytes(b"\x00\xff\n" * 9)
+    told = harness("runs", "show", "good", "--runs", str(runs)).stdout
+    assert "DEAD  its controller is gone and nothing of its journal can be read" in told
+    assert "9 lines of the journal could not be read" in told
