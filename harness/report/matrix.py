@@ -14,7 +14,7 @@ from harness.report.chart import Chart, Line
 from harness.report.charts import driven, per_second, seconds
 from harness.report.observed import Observed
 from harness.report.samples import SampleReading
-from harness.report.series import Points, percentile, stepped
+from harness.report.series import Points, percentile, rates
 
 _MAX_TRACKERS = 6
 _SHORTEST = 0.1
@@ -114,7 +114,11 @@ def flows_of(run: MatrixRun) -> Mapping[str, Flow]:
         return {}
     flows = {}
     for name, counts in list(run.observed.counts.items())[:_MAX_TRACKERS]:
+        told_last = state.workloads.get(name)
+        totals = told_last.figures if told_last is not None and told_last.final else {}
         grown = {what: _grown(counts.get(what, ()), start, end) / (end - start) for what in _WHAT}
+        # Nothing is offered beyond the drive, and records are a second apart: a total misses no last part of one.
+        grown |= {what: float(totals[what]) / (end - start) for what in _TOTALS if what in totals}
         whole = latency.whole if (latency := run.samples.latencies.get(name)) else None
         p50, p99 = (whole.p50, whole.p99) if whole else (None, None)
         achieved = grown["included"]
@@ -126,11 +130,13 @@ def flows_of(run: MatrixRun) -> Mapping[str, Flow]:
 
 
 _WHAT = ("offered", "accepted", "included")
+_TOTALS = ("offered", "accepted")
 
 
 def _grown(counts: Points, start: float, end: float) -> float:
-    before, after = stepped(counts, (start, end))
-    return max(0.0, (after or 0.0) - (before or 0.0))
+    """Between records it is taken to have grown evenly, from nothing before the first."""
+    known = [(start, 0.0), *counts] if counts and counts[0][0] > start else counts
+    return sum(rate for _, rate in rates(known, (start, end))) * (end - start)
 
 
 def _varied(runs: Sequence[MatrixRun]) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.record.evidence import MECHANISM, WRONG
@@ -209,9 +210,25 @@ def node_table(state: RunState, alive: bool) -> Table:
     notes = [f"{node.name}: {node.last_error}" for node in nodes[:MAX_ROWS] if node.exits]
     if len(nodes) > MAX_ROWS:
         notes.append(f"… and {len(nodes) - MAX_ROWS:,} more in result.json")
-    columns = ("node", "role", "machine", "version", "state", "height", "behind", "unasked exits", "faults")
+    columns: tuple[str, ...] = (
+        "node",
+        "role",
+        "machine",
+        "version",
+        "state",
+        "height",
+        "behind",
+        "unasked exits",
+        "faults",
+    )
+    if any(node.reach for node in nodes[:MAX_ROWS]):
+        columns += ("how to reach it",)
+        rows = tuple(
+            replace(row, cells=(*row.cells, one_line(shlex.join(node.reach), _MAX_CELL) or NONE))
+            for node, row in zip(nodes, rows, strict=False)
+        )
     numeric = frozenset({"height", "behind", "unasked exits", "faults"})
-    return Table("nodes", columns, rows, numeric, notes=tuple(notes))
+    return Table("nodes", columns, rows, numeric, frozenset({"how to reach it"}), tuple(notes))
 
 
 def _node(node: NodeStatus, state: RunState, alive: bool) -> Row:

@@ -9,9 +9,13 @@ import pytest
 from harness.cli.reporting import matrix_of, side_of, summary_of, write_matrix, write_report
 from harness.errors import UsageError
 from harness.record.events import WorkloadProgress
+from harness.record.state import NodeStatus, RunState
+from harness.record.tables import NONE
+from harness.report.charts import driven
 from harness.report.compare import DIFFERS, SAME, UNKNOWN, compare
 from harness.report.matrix import flows_of
 from harness.report.page import comparison_page
+from harness.report.views import node_table
 
 
 def test_what_is_slower_is_worse(write_run: Any, events: Any, parse: Any) -> None:
@@ -100,6 +104,22 @@ def test_a_matrix_is_summed_up_against_what_was_offered(write_run: Any, events: 
     assert [row.cells[0] for row in summary.figures.rows] == ["rate 5", "rate 10", "rate 40"]
 
 
+def test_of_a_short_drive_nothing_is_missed_that_was_offered_after_its_last_record(write_run: Any, events: Any) -> None:
+    def late(t: float, event: Any) -> Any:
+        if not isinstance(event, WorkloadProgress):
+            return event
+        return WorkloadProgress("transactions", dict.fromkeys(event.figures, 0), False)
+
+    told = {"offered": 600, "accepted": 590, "included": 580}
+    last = (70.0, WorkloadProgress("transactions", told, True))
+    summary = summary_of([write_run("short-0001", [*((t, late(t, e)) for t, e in events(rate=10)), last], rate=0)])
+    [run] = summary.runs
+    start, end = driven(run.observed.state)
+    flow = flows_of(run)["transactions"]
+    assert flow.offered == pytest.approx(600 / (end - start))
+    assert flow.accepted == pytest.approx(590 / (end - start))
+
+
 def test_of_what_goes_into_no_block_a_matrix_has_the_answers(write_run: Any, events: Any) -> None:
     def answered(event: Any) -> Any:
         if not isinstance(event, WorkloadProgress):
@@ -141,3 +161,11 @@ def test_the_summary_lies_beside_the_runs_and_leads_to_them(write_run: Any, even
 def test_a_matrix_named_by_a_stranger_stays_in_its_folder(write_run: Any, events: Any) -> None:
     run = write_run("evil-7f3a", events(matrix={"id": "../../evil\x00/x", "number": 1, "of": 1}))
     assert write_matrix([run]).parent == run.path.parent
+
+
+def test_nodes_are_told_with_how_to_reach_them_where_that_is_known() -> None:
+    nodes = {"a": NodeStatus("a", reach=("ssh", "-p", "22", "a b")), "b": NodeStatus("b")}
+    table = node_table(RunState(nodes=nodes), alive=False)
+    assert [row.cells[len(row.cells) - 1] for row in table.rows] == ["ssh -p 22 'a b'", NONE]
+    assert {len(row.cells) for row in table.rows} == {len(table.columns)}
+    assert "how to reach it" not in node_table(RunState(nodes={"b": NodeStatus("b")}), alive=False).columns
