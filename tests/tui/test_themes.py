@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 import pytest
 from rich.color_triplet import ColorTriplet
 from rich.style import Style
+from textual.color import Color
 
 from harness.record.rundir import RunDirectory
 from harness.tui.app import RunApp
 from harness.tui.look import ACCENT, BAD, DOUBTFUL, GOOD
 from harness.tui.moment import Mode
 from harness.tui.panels.header import BADGES
-from harness.tui.themes import DARK, LIGHT
+from harness.tui.themes import DARK, LIGHT, THEMES
 
 pytestmark = pytest.mark.anyio
 LEAST = 4.5
@@ -97,3 +98,11 @@ async def test_states_can_be_read_on_all_that_may_be_behind_them(
 
 def test_badges_say_in_words_what_they_are() -> None:
     assert set(BADGES) == set(Mode) and all(mode.value in text for mode, (text, _) in BADGES.items())
+
+
+def test_edges_of_panels_can_be_seen() -> None:
+    """WCAG 2.2, 1.4.11."""
+    for theme in THEMES:
+        colours = {**theme.to_color_system().generate(), **theme.variables}
+        edge, behind = (Color.parse(colours[name]).rich_color.get_truecolor() for name in ("edge", "background"))
+        assert contrast(edge, behind) >= 3, theme.name
