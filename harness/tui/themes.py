@@ -25,13 +25,13 @@ THEMES = (
     _theme(
         DARK, "textual-dark",
         cursor_line="#0b2c44", block_cursor_background="#0a5a9c", block_cursor_foreground="#ffffff",
-        edge="#5f707a",
+        edge="#5f707a", edge_focused="#ffa62b",
     ),
     _theme(
         LIGHT, "textual-light",
         cursor_line="#cfd9e1", block_cursor_background="#004578", block_cursor_foreground="#ffffff",
         block_cursor_blurred_background="#cfd9e1", footer_key_foreground="#00457a",
-        edge="#6f7b85",
+        edge="#6f7b85", edge_focused="#a35a00",
     ),
 )  # fmt: skip
 

@@ -104,5 +104,7 @@ def test_edges_of_panels_can_be_seen() -> None:
     """WCAG 2.2, 1.4.11."""
     for theme in THEMES:
         colours = {**theme.to_color_system().generate(), **theme.variables}
-        edge, behind = (Color.parse(colours[name]).rich_color.get_truecolor() for name in ("edge", "background"))
-        assert contrast(edge, behind) >= 3, theme.name
+        edge, focused, behind = (
+            Color.parse(colours[name]).rich_color.get_truecolor() for name in ("edge", "edge-focused", "background")
+        )
+        assert min(contrast(edge, behind), contrast(focused, behind)) >= 3, theme.name
