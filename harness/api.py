@@ -85,7 +85,7 @@ from harness.plugin.contract.machine import (
 from harness.plugin.contract.nemesis import NemesisFamily
 from harness.plugin.contract.node import Node, NodeState
 from harness.plugin.contract.screen_command import RunScreen, ScreenCommand
-from harness.plugin.contract.submission import SubmissionFormat
+from harness.plugin.contract.submission import DataFormat, SubmissionFormat
 from harness.plugin.contract.task import Task, TaskContext, TaskResult
 from harness.plugin.contract.workload import DefaultExpectation, PlanView, Workload
 from harness.plugin.hookspecs import hookimpl
@@ -109,22 +109,22 @@ from harness.spec.verdict import Verdict
 
 __all__ = [
     "CUT", "DROPPED_ALLOWED", "FEWEST_LATE", "LATENESS_ALLOWED", "NO_LANE", "PLAIN", "Access", "Address", "Adoption",
-    "Arrivals", "Artifact", "Batching", "Block", "BlockFeed", "BlockHeader", "BlockSeen", "BlockSource",
-    "BrokenAnswer", "Capability", "Chain", "ChainClient", "Clock", "ClockOffset", "CommandRecord", "CommandTimeout",
-    "Completed", "Config", "Conflict", "Connection", "Context", "DefaultExpectation", "DeployError", "DeployRequest",
+    "Arrivals", "Artifact", "Batching", "Block", "BlockFeed", "BlockHeader", "BlockSeen", "BlockSource", "BrokenAnswer",
+    "Capability", "Chain", "ChainClient", "Clock", "ClockOffset", "CommandRecord", "CommandTimeout", "Completed",
+    "Config", "Conflict", "Connection", "Context", "DataFormat", "DefaultExpectation", "DeployError", "DeployRequest",
     "Deployer", "Deployment", "Duration", "Exit", "ExitCode", "Expectation", "Facts", "Fate", "Fault", "FaultContext",
     "FaultControl", "FaultError", "FaultRecord", "FaultTurn", "FaultUse", "Flow", "HarnessError", "Head", "Header",
     "HealReport", "HostReport", "HostSpec", "Image", "InfrastructureError", "Introduction", "InventorySource", "Job",
     "Judgement", "JumpHost", "Latencies", "Launch", "Link", "LinkShape", "LocalPath", "Machine", "MachineCapability",
     "MachineLost", "NemesisFamily", "Network", "NetworkSpec", "NoConfig", "Node", "NodeFile", "NodeSite", "NodeSpec",
-    "NodeState", "NodeView", "NotReadyError", "Outcome", "Owner", "PeerAddress", "Placement", "PlanView",
-    "PlannedNode", "Plugin", "PluginUse", "Profile", "Proof", "Rate", "Reach", "Receipt", "Redirect", "Result",
-    "RoleInfo", "RunScreen", "RunState", "ScreenCommand", "Secret", "SecretSource", "SenderAccount", "Senders",
-    "Service", "ServiceSpec", "Shot", "Size", "SourceRef", "Span", "SpecError", "Start", "SubmissionFormat",
-    "Summary", "SystemClock", "Taken", "Tally", "Target", "Task", "TaskContext", "TaskResult", "TeardownError",
-    "Throughput", "Ticket", "Timing", "Told", "Topology", "TopologySpec", "Tracker", "Transaction",
-    "TransactionFactory", "Unreachable", "Unsupported", "Usage", "UsageError", "Verdict", "Violation", "Wallet",
-    "WalletsSpec", "Window", "Workload", "clock_offset", "constant", "file_name", "format_duration", "hookimpl",
-    "introduced", "jump_hosts", "missing_secrets", "moments", "no_link", "of_points", "redact", "request_head",
-    "reveal", "revealed", "select_nodes", "senders",
+    "NodeState", "NodeView", "NotReadyError", "Outcome", "Owner", "PeerAddress", "Placement", "PlanView", "PlannedNode",
+    "Plugin", "PluginUse", "Profile", "Proof", "Rate", "Reach", "Receipt", "Redirect", "Result", "RoleInfo",
+    "RunScreen", "RunState", "ScreenCommand", "Secret", "SecretSource", "SenderAccount", "Senders", "Service",
+    "ServiceSpec", "Shot", "Size", "SourceRef", "Span", "SpecError", "Start", "SubmissionFormat", "Summary",
+    "SystemClock", "Taken", "Tally", "Target", "Task", "TaskContext", "TaskResult", "TeardownError", "Throughput",
+    "Ticket", "Timing", "Told", "Topology", "TopologySpec", "Tracker", "Transaction", "TransactionFactory",
+    "Unreachable", "Unsupported", "Usage", "UsageError", "Verdict", "Violation", "Wallet", "WalletsSpec", "Window",
+    "Workload", "clock_offset", "constant", "file_name", "format_duration", "hookimpl", "introduced", "jump_hosts",
+    "missing_secrets", "moments", "no_link", "of_points", "redact", "request_head", "reveal", "revealed",
+    "select_nodes", "senders",
 ]  # fmt: skip

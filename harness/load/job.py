@@ -52,7 +52,8 @@ class Job:
     """One sender's work. Times are seconds.
 
     `ordered`: requests belong to lanes, and one of a lane is sent only when the one before it has been taken.
-    `each`: every request's fate is told, not only how many there were of each.
+    `each`: every request's fate is told, not only how many there were of each; with `replies`, the answers of those
+    that were taken, too.
     `resend`: a request that a server did not answer goes to the next one. `idempotent`: it may be sent twice, and is
     where a server closes a connection that was kept just as it goes out there (RFC 9110, 9.2.2). `repeat`: the body to
     send again and again, for a job that nobody feeds. `connections` to each target are opened beforehand. `number` of
@@ -65,6 +66,7 @@ class Job:
     connections: int = 1
     ordered: bool = False
     each: bool = False
+    replies: bool = False
     resend: bool = False
     idempotent: bool = False
     repeat: bytes | None = None

@@ -282,7 +282,7 @@ class Sender:
         else:
             tally.warming += 1
         if is_taken(self.job.taken, status, body):
-            self._end_flight(flight, Fate.TAKEN, now, status)
+            self._end_flight(flight, Fate.TAKEN, now, status, body if self.job.replies else b"")
         else:
             tally.statuses[str(status)] += 1
             self._end_flight(flight, Fate.READ, now, status, body)

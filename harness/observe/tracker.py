@@ -107,11 +107,12 @@ class Tracker:
             self._name(ticket, id)  # not sent so far: it is in no block
         return ticket
 
-    def prepare(self, id: str, effects: Mapping[str, int] | None = None) -> Ticket:
-        """One that is going to be sent, some time: it is recognised from now on, and counts from `sent` on. To be
-        called instead of `offer` where others do the sending."""
+    def prepare(self, id: str = "", effects: Mapping[str, int] | None = None) -> Ticket:
+        """One that is going to be sent, some time: with an id it is recognised from now on. It counts from `sent` on.
+        To be called instead of `offer` where others do the sending."""
         ticket = Ticket(0, 0.0, "", effects or {})
-        self._name(ticket, id)
+        if id:
+            self._name(ticket, id)
         return ticket
 
     def sent(self, ticket: Ticket, intended_at: float, sent_at: float | None) -> None:

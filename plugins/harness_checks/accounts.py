@@ -42,8 +42,8 @@ async def last_inclusions(ctx: Context, trackers: Sequence[Tracker], patience: f
     await ctx.feed.wait(all_in, max(0.0, end + patience - ctx.clock.now()))
 
 
-def counts(summary: Summary) -> dict[str, Any]:
-    """A summary as evidence."""
+def counts(summary: Summary, senders: SenderAccount | None = None) -> dict[str, Any]:
+    """A summary as evidence, and what those tell of themselves who sent, where they were others than the harness."""
     names = (
         "offered", "accepted", "rejected", "dropped", "failed", "timed_out", "unresolved",
         "included", "unknown", "lost", "pending", "surprises", "reorganised",
@@ -57,6 +57,7 @@ def counts(summary: Summary) -> dict[str, Any]:
         "generator_lateness_seconds": dict(summary.lateness.summary()),
         "reasons": dict(summary.reasons),
         **({"found": dict(summary.marks)} if summary.marks else {}),
+        **({"sender": of_senders(senders)} if senders is not None else {}),
     }
 
 

@@ -54,7 +54,9 @@ class DataAvailabilityHolds(Expectation[AvailabilityConfig]):
             return Judgement(Verdict.UNKNOWN, f"nothing was offered: {none}", asked)
         judged = {name: self._judge(ctx, summary, name == "da.blob") for name, summary in summaries.items()}
         verdict, measured = together({name.removeprefix("da."): decided for name, decided in judged.items()})
-        return Judgement(verdict, measured, asked, {name: counts(summary) for name, summary in summaries.items()})
+        return Judgement(
+            verdict, measured, asked, {name: counts(s, trackers[name].senders) for name, s in summaries.items()}
+        )
 
     def _judge(self, ctx: Context, summary: Summary, blobs: bool) -> tuple[Verdict, str]:
         least = self.config.min_fraction

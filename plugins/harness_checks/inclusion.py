@@ -11,7 +11,6 @@ from harness_checks.accounts import (
     last_inclusions,
     matching,
     not_known,
-    of_senders,
     share,
     together,
     too_few_accepted,
@@ -62,9 +61,7 @@ class TransactionInclusion(Expectation[InclusionConfig]):
             late = summary.latency.above(late_after)
             verdict, line = self._judge(ctx, summary)
             judged[name] = verdict, f"{line}, {late} late" if late else line
-            evidence[name] = {**counts(summary), "late": late}
-            if account := trackers[name].senders:
-                evidence[name]["sender"] = of_senders(account)
+            evidence[name] = {**counts(summary, trackers[name].senders), "late": late}
         verdict, measured = together(judged)
         return Judgement(verdict, measured, asked, evidence)
 

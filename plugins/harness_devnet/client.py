@@ -17,6 +17,7 @@ from harness.api import (
     BlockHeader,
     BrokenAnswer,
     ChainClient,
+    DataFormat,
     Head,
     Receipt,
     SubmissionFormat,
@@ -168,6 +169,21 @@ class TransactionFormat(SubmissionFormat):
         if status >= 500:
             raise BrokenAnswer(f"status {status}: {_reason(value)}")
         return Receipt(status == 200, transaction.id, "" if status == 200 else _reason(value))
+
+
+class InscriptionFormat(DataFormat):
+    """POST /channel and /blob: 200 says that it is taken, and by which id a block will have it."""
+
+    channel_path, blob_path = "/channel", "/blob"
+
+    def body(self, channel: str, data: bytes, serial: int) -> bytes:
+        return _inscription(channel, data)
+
+    def read(self, status: int, body: bytes) -> Receipt:
+        value = _decode(body)
+        if status >= 500:
+            raise BrokenAnswer(f"status {status}: {_reason(value)}")
+        return Receipt(True, str(value["id"])) if status == 200 else Receipt(False, "", _reason(value))
 
 
 def _inscription(channel: str, data: bytes) -> bytes:

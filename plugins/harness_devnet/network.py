@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.api import Network, NetworkSpec
-from harness_devnet.client import TransactionFormat
+from harness_devnet.client import InscriptionFormat, TransactionFormat
 from harness_devnet.node.genesis import Genesis
 from harness_devnet.node.lottery import Lottery
 
@@ -21,6 +21,9 @@ class GenesisNetwork(Network):
 
     def submission_format(self) -> TransactionFormat:
         return TransactionFormat()
+
+    def data_format(self) -> InscriptionFormat:
+        return InscriptionFormat()
 
     def promised_blocks(self, start: float, end: float) -> float:
         """The slots that begin in [start, end) and that the lottery gives a leader: exact, not the mean."""

@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
 
 from harness.api import (
-    BrokenAnswer,
     Context,
     Fate,
     Job,
@@ -29,6 +29,7 @@ from harness.api import (
     request_head,
 )
 from harness_traffic.clients import ClientPool
+from harness_traffic.fates import enter, miss
 from harness_traffic.schedule import ScheduleConfig
 from harness_traffic.sending import FOR_EVER, Sending
 from harness_traffic.wallets import resync
@@ -169,38 +170,18 @@ class ThinTraffic:
 
     def _enter(self, prepared: Prepared, result: Result) -> None:
         """Enter it into the account; whoever's transaction was not taken waits until a node has told the next nonce."""
-        tracker, ticket, transaction = self._tracker, prepared.ticket, prepared.transaction
-        node = self._nodes[result.target].name
-        tracker.sent(ticket, result.intended, result.sent or None)
-        if result.fate is Fate.TAKEN:
-            tracker.accepted(ticket, transaction.id, node, at=result.ended)
+        transaction, node = prepared.transaction, self._nodes[result.target].name
+        receipt = enter(self._tracker, prepared.ticket, result, node, partial(self._read, transaction))
+        if result.fate is Fate.CUT_OFF or (receipt is not None and receipt.accepted):
             return
-        avoid = node
-        match result.fate:
-            case Fate.READ:
-                receipt = self._read(transaction, result)
-                if receipt is None or (not receipt.accepted and result.tried > 1):
-                    # After one that did not answer, a "no" of the next proves nothing: the first may have got it.
-                    tracker.timed_out(ticket, node, at=result.ended)
-                elif receipt.accepted:
-                    tracker.accepted(ticket, receipt.id, node, at=result.ended)
-                else:
-                    avoid = ""
-                    tracker.rejected(ticket, receipt.reason, node, at=result.ended)
-                    self._factory.release(transaction)
-            case Fate.TIMED_OUT | Fate.LOST:
-                tracker.timed_out(ticket, node, at=result.ended)
-            case Fate.FAILED:
-                tracker.failed(ticket, result.reply.decode("utf-8", "replace"), at=result.ended)
-            case Fate.CUT_OFF:
-                return
-        self._block(transaction.sender, avoid)
+        if receipt is not None:
+            self._factory.release(transaction)
+        self._block(transaction.sender, avoid="" if receipt is not None else node)
 
-    def _read(self, transaction: Transaction, result: Result) -> Receipt | None:
-        try:
-            return self._format.read(transaction, result.status, result.reply)
-        except BrokenAnswer:
-            return None
+    def _read(self, transaction: Transaction, result: Result) -> Receipt:
+        if result.fate is Fate.TAKEN:
+            return Receipt(True, transaction.id)
+        return self._format.read(transaction, result.status, result.reply)
 
     def _block(self, user: int, avoid: str) -> None:
         """What was prepared of this user is void; more is made once its nonce is known."""
@@ -220,15 +201,7 @@ class ThinTraffic:
     def told(self, sender: int, told: Told) -> None:
         assert self._account is not None
         self._account.told(sender, told)
-        tally, tracker = told.tally, self._tracker
-        for count, reason in (
-            (tally.dropped, f"{self._config.max_in_flight} were in flight"),
-            (tally.blocked, "no user was free"),
-            (tally.unready - tally.blocked, "none was ready to be sent"),
-            (tally.behind, "the generator was behind at the deadline"),
-        ):
-            if count:
-                tracker.missed(count, reason)
+        miss(self._tracker, told.tally, self._config.max_in_flight)
         self._room.set()
 
     # Beside it

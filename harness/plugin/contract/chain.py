@@ -20,7 +20,7 @@ from harness.spec.model import WalletsSpec
 from harness.spec.topology import NodeSpec, Topology
 
 if TYPE_CHECKING:  # it speaks of transactions and receipts itself
-    from harness.plugin.contract.submission import SubmissionFormat
+    from harness.plugin.contract.submission import DataFormat, SubmissionFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +288,10 @@ class Network(ABC):
 
     def submission_format(self) -> SubmissionFormat | None:
         """How transactions are handed to nodes over HTTP, for high rates; None where only a client can do that."""
+        return None
+
+    def data_format(self) -> DataFormat | None:
+        """The same of channel operations and blobs."""
         return None
 
 

@@ -30,3 +30,22 @@ class SubmissionFormat(ABC):
     @abstractmethod
     def read(self, transaction: Transaction, status: int, body: bytes) -> Receipt:
         """What a node's answer says. Raises BrokenAnswer for one that neither takes nor refuses it."""
+
+
+class DataFormat(ABC):
+    """How nodes take channel operations at `channel_path`, and blobs at `blob_path`: one request each."""
+
+    channel_path: ClassVar[str]
+    blob_path: ClassVar[str]
+    method: ClassVar[str] = "POST"
+    headers: ClassVar[Mapping[str, str]] = _NO_HEADERS
+    taken: ClassVar[Taken] = Taken()
+
+    @abstractmethod
+    def body(self, channel: str, data: bytes, serial: int) -> bytes:
+        """Of either. `serial` differs from that of every other request of its kind."""
+
+    @abstractmethod
+    def read(self, status: int, body: bytes) -> Receipt:
+        """What a node's answer says; the receipt's id is what a block will have. Raises BrokenAnswer for one that
+        neither takes nor refuses it."""
