@@ -79,7 +79,7 @@ class Commands:
         execution = await self._create(command, mark)
         try:
             with anyio.fail_after(timeout):
-                await self._engine.stream(partial(self._converse, execution))
+                await self._talk(execution)
                 seen = await self._ended(execution)
         except TimeoutError:
             await self._kill(mark, execution)
@@ -105,6 +105,14 @@ class Commands:
             environment=[*(f"{key}={value}" for key, value in (command.env or {}).items()), *marks],
         )
         return Execution(str(created["Id"]), command)
+
+    async def _talk(self, execution: Execution) -> None:
+        starts = self._engine.starts[self._container]
+        await starts.begin(execution.id)
+        try:
+            await self._engine.stream(partial(self._converse, execution))
+        finally:
+            starts.end(execution.id)
 
     def _converse(self, execution: Execution, interrupt: Interrupt) -> None:
         """Start it, send its input and collect its output at the same time."""
@@ -149,7 +157,7 @@ class Commands:
             try:
                 while True:  # the engine may be about to start it still
                     killing = await self._create(killer)
-                    await self._engine.stream(partial(self._converse, killing))
+                    await self._talk(killing)
                     how = await self._ended(killing)
                     seen = await self._inspect(execution)
                     if not seen["Running"] and seen["ExitCode"] is not None:

@@ -8,6 +8,7 @@ import math
 import socket
 import tarfile
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
 from harness.api import InfrastructureError, MachineLost
+from harness_docker.starts import Starts
 from harness_docker.sweep import TIMEOUT, settings
 
 T = TypeVar("T")
@@ -115,6 +117,8 @@ class Engine:
         self.client = client
         self.url = url
         self.info = info
+        self.starts: defaultdict[str, Starts] = defaultdict(Starts)
+        """By container, the commands that are being started there."""
         self._requests = anyio.CapacityLimiter(max(1, forks))
         self._streams = anyio.CapacityLimiter(math.inf)
 

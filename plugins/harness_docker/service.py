@@ -130,7 +130,15 @@ class DockerService(Service):
 
     async def pause(self) -> None:
         """Freeze the container's cgroup: every process in it, whatever group it is in."""
-        await self._control(partial(self._engine.client.pause, self._container), "pause", unless="paused")
+        async with self._engine.starts[self._container].none(self._runs):
+            await self._control(partial(self._engine.client.pause, self._container), "pause", unless="paused")
+
+    async def _runs(self, execution: str) -> bool:
+        """Whether a command that was begun there has its process."""
+        try:
+            return bool((await self._engine.ask(self._engine.client.exec_inspect, execution))["Pid"])
+        except Refused:  # it is no more
+            return True
 
     async def resume(self) -> None:
         await self._control(partial(self._engine.client.unpause, self._container), "resume", unless="running")

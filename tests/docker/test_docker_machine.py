@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import resource
 import signal
@@ -107,6 +108,29 @@ async def test_a_command_ends_with_its_container(kit: Any) -> None:
             await kit.eventually(lambda: kit.log().count("up") == 2, "the command runs")
             await service.signal(signal.SIGKILL)
         assert ended[0].returncode == 137
+
+
+async def test_pauses_among_commands_that_are_being_started_leave_the_engine_in_peace(kit: Any) -> None:
+    """A process that joins a freezer of cgroup v1 while that freezes can keep it from ever coming to rest."""
+    async with kit.node() as (place, service):
+        over = anyio.Event()
+
+        async def commands() -> None:
+            while not over.is_set():
+                with contextlib.suppress(InfrastructureError):  # it is paused now and then
+                    await place.machine.run(["true"], timeout=20)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(6):
+                tasks.start_soon(commands)
+            for number in range(12):
+                with anyio.fail_after(60):
+                    await anyio.sleep(0.01 * (number % 7))  # any moment of their starts
+                    await service.pause()
+                    assert await service.state() == "paused"
+                    await service.resume()
+            over.set()
+        assert await service.state() == "running"
 
 
 @pytest.mark.parametrize("when", ["before", "running", "paused", "after"])
