@@ -37,7 +37,9 @@ async def offer_all(
         in_flight.release_on_behalf_of(ticket)
 
     async with anyio.create_task_group() as sending:
-        async for moment in moments(ctx, whole(ctx, config), tracker, config.arrivals, ctx.rng("arrivals")):
+        async for moment in moments(
+            ctx, whole(ctx, config), tracker, config.arrivals, ctx.rng(f"arrivals {tracker.name}")
+        ):
             ticket = tracker.offer(moment)
             data = rng.randbytes(size)
             try:

@@ -50,7 +50,7 @@ class Sending:
         ctx, config = self._ctx, self._config
         self._profile = config.profile(ctx.block_interval, ctx.deadline - ctx.window.start)
         tracker.target = self._profile.rate(0.0)
-        seed = ctx.rng("arrivals").getrandbits(32)
+        seed = ctx.rng(f"arrivals {tracker.name}").getrandbits(32)
 
         def told(sender: int, told: Told) -> None:
             tracker.target = self._profile.rate(ctx.clock.now() - ctx.window.start)

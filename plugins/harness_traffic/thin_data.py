@@ -71,7 +71,7 @@ class ThinData:
         self._prepared: dict[int, tuple[Ticket, bytes]] = {}
         self._by_sender: Counter[int] = Counter()
         self._serials: list[int] = []  # of each sender the next one: those that it is number n modulo theirs
-        self._ahead = LEAST_AHEAD
+        self._ahead, self._most = LEAST_AHEAD, config.max_in_flight
         self._room = anyio.Event()
         self._senders: Senders | None = None
         self._account: SenderAccount | None = None
@@ -82,11 +82,12 @@ class ThinData:
         peak = config.profile(ctx.block_interval, FOR_EVER).peak
         wanted = int(min(MOST_AHEAD, max(LEAST_AHEAD, AHEAD * peak))) + config.max_in_flight
         self._ahead = max(1, min(wanted, MOST_BYTES // self._size))
+        self._most = min(config.max_in_flight, self._ahead)
         job = Job(
             tuple(self._target(node) for node in self._nodes),
             self._format.taken,
             config.submit_timeout,
-            config.max_in_flight,
+            self._most,
             each=True,
             replies=True,
             resend=True,
@@ -144,7 +145,7 @@ class ThinData:
     def told(self, sender: int, told: Told) -> None:
         assert self._account is not None
         self._account.told(sender, told)
-        miss(self._tracker, told.tally, self._config.max_in_flight)
+        miss(self._tracker, told.tally, self._most)
         self._room.set()
 
     def _read(self, result: Result) -> Receipt:

@@ -51,7 +51,7 @@ def test_process(tmp_path: Path, moment: tuple[str, str, int]) -> None:
 
     with controller(tmp_path, hosts_of("local"), LOADED) as run:
         run.until(*moment)
-        assert sum("sender.pyz serve" in line for line in left()) == 2
+        assert sum("sender.pyz serve" in line for line in left()) >= 2  # more while one of them starts a sender
         run.kill()
         eventually_nothing(left, SLACK)
         assert run.harness("clean").returncode == 0

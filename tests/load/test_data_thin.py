@@ -27,7 +27,15 @@ use = "da"
 {options}
 {rest}
 """
-OUTCOMES = ("accepted", "rejected", "dropped", "failed", "timed_out", "unresolved")
+KILLS = """
+[[workloads]]
+use = "chaos.kill"
+targets = "executor"
+min_delay = "1s"
+max_delay = "2s"
+duration = "1s"
+"""
+OUTCOMES = ("accepted", "rejected", "dropped", "failed", "timed_out")
 
 
 async def run(tmp_path: Path, options: str, rest: str = "", duration: str = "6s") -> Finished:
@@ -39,6 +47,7 @@ def accounts(finished: Finished) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = finished.state.expectations["da-availability"].evidence
     kinds = {name: found[name] for name in ("da.channel", "da.blob") if name in found}
     for counts in kinds.values():
+        assert counts["unresolved"] == 0, counts
         assert counts["offered"] == sum(counts[name] for name in OUTCOMES), counts
         assert counts["accepted"] == sum(counts[name] for name in ("included", "unknown", "lost", "pending")), counts
     return kinds
@@ -57,11 +66,9 @@ async def test_all_is_sent_included_and_read_back(tmp_path: Path) -> None:
 
 
 async def test_with_a_node_killed_in_the_middle_every_one_is_accounted_for(tmp_path: Path) -> None:
-    steps = (
-        '[[workloads]]\nuse = "chaos.kill"\ntargets = "executor"\nmin_delay = "1s"\nmax_delay = "2s"\nduration = "1s"\n'
-    )
-    finished = await run(tmp_path, 'channel_rate = "30/s"\nblob_rate = "20/s"', steps, duration="10s")
+    finished = await run(tmp_path, 'channel_rate = "30/s"\nblob_rate = "20/s"', KILLS, duration="10s")
     kinds = accounts(finished)
+    assert any(fault.fault == "kill" for fault in finished.state.faults.values())
     assert kinds["da.channel"]["offered"] == 300
     assert kinds["da.blob"]["offered"] == 200
     assert kinds["da.blob"]["accepted"] > 150
@@ -69,10 +76,23 @@ async def test_with_a_node_killed_in_the_middle_every_one_is_accounted_for(tmp_p
 
 async def test_large_blobs_are_not_all_made_ahead(tmp_path: Path) -> None:
     """Prepared, in flight and on their way to the sender: what there may be of them is counted in bytes."""
-    finished = await run(tmp_path, 'channel_rate = "0/s"\nblob_rate = "5/s"\nblob_size = "2MiB"', duration="4s")
+    finished = await run(tmp_path, 'channel_rate = "0/s"\nblob_rate = "4/s"\nblob_size = "1MiB"', duration="4s")
     kinds = accounts(finished)
-    assert kinds["da.blob"]["offered"] == 20
+    assert kinds["da.blob"]["offered"] == 16
+    assert kinds["da.blob"]["accepted"] > 8
     assert kinds["da.blob"]["sender"]["memory_bytes"] < 300 << 20
+
+
+async def test_the_two_kinds_come_at_moments_of_their_own(tmp_path: Path) -> None:
+    options = 'channel_rate = "20/s"\nblob_rate = "20/s"\narrivals = "poisson"\nwarm_up = "1s"'
+    finished = await run(tmp_path, options, duration="4s")
+    kinds = accounts(finished)
+    assert kinds["da.blob"]["left_out_of_latencies"] > 0
+    with sqlite3.connect(finished.directory.samples) as samples:
+        rows = samples.execute("SELECT tracker, intended_at FROM submissions").fetchall()
+    moments = {kind: {at for tracker, at in rows if tracker == kind} for kind in kinds}
+    assert len(moments["da.blob"]) > 40
+    assert moments["da.channel"].isdisjoint(moments["da.blob"])
 
 
 async def test_only_one_kind_may_be_asked_for(tmp_path: Path) -> None:
