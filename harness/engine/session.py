@@ -58,6 +58,8 @@ async def session(
                 tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:  # one of the run's own background tasks broke
         error = plain(group)
+    except anyio.get_cancelled_exc_class() as raised:  # ended while it was taken down, before all its tasks had ended
+        error = error or raised
     first = error
     if isinstance(error, TeardownError):  # it could not be brought up, nor could what there was of it be taken away
         left = [str(error), *left]

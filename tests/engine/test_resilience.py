@@ -15,7 +15,7 @@ from harness.api import Exit
 from harness.clock import SystemClock
 from harness.engine.tasks import all_of, as_harness_error, plain
 from harness.errors import CommandTimeout, ExitCode, HarnessError, InfrastructureError, Problem, SpecError, UsageError
-from harness.record.events import ExpectationJudged, FaultStaged, PhaseStarted, Recorded, RunStarted
+from harness.record.events import ExpectationJudged, FaultStaged, PhaseEnded, PhaseStarted, Recorded, RunStarted
 from harness.record.journal import read_journal
 from harness.testing import FakeWorld
 from harness.testing.fakes import FakeClient
@@ -191,6 +191,29 @@ async def test_teardown_is_abandoned_by_the_third_interrupt(run_fake: Any, monke
     assert finished.outcome.exit_code is ExitCode.INTERRUPTED
     assert "stopping nodes was abandoned" in events(finished, "PhaseEnded")[-1].error
     assert FakeWorld.of(finished.directory.run_id).torn_down  # the steps after it were gone through
+
+
+async def test_who_is_interrupted_at_the_end_of_teardown_has_a_result(
+    run_fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something of the run still ends when all else is gone."""
+
+    async def slow_to_end(self: object, shared: object, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        task_status.started()
+        with anyio.CancelScope(shield=True):
+            await ended.wait()
+
+    ended = anyio.Event()
+    monkeypatch.setattr("harness.engine.lifecycle.Lifecycle._watch_vitals", slow_to_end)
+
+    def interrupt(recorded: Recorded) -> None:
+        if isinstance(recorded.event, PhaseEnded) and recorded.event.phase == "teardown":
+            os.kill(os.getpid(), signal.SIGTERM)
+            asyncio.get_running_loop().call_later(0.3, ended.set)
+
+    finished = await run_fake(on_event=interrupt)
+    assert finished.directory.result.exists()
+    assert json.loads(finished.directory.result.read_text())["status"] in ("interrupted", "done")
 
 
 async def test_a_node_killed_because_it_would_not_stop_did_not_end_as_asked(run_fake: Any) -> None:
