@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from fleet.deployers import OnDocker, OnMachines, OnProcess, OnSystemd
+from fleet.deployers import LEASE, OnDocker, OnMachines, OnProcess, OnSystemd
 from fleet.errors import FleetUnavailable
 from fleet.packages import ensure
 from harness.api import ExitCode, FaultContext, FaultError, MachineCapability
@@ -21,7 +21,11 @@ from harness.plugin.registry import Registry
 from harness.record.events import BlockObserved, FaultStaged
 from harness.record.journal import read_journal
 from harness.testing import run_playbook
+from harness.testing.contracts import faults
 from harness.testing.contracts.bench import Bench, Net
+from harness.testing.contracts.deaths import die
+from harness.testing.contracts.elsewhere import described
+from harness.testing.waiting import eventually
 from harness_nemesis.clock_script import obstacle_in
 from harness_nemesis.clock_skew import ClockSkew
 
@@ -34,6 +38,8 @@ INSTALL = "apt-get install --yes --no-install-recommends libfaketime"
 
 
 class Clocks(OnMachines):
+    dies_alone: float
+
     @pytest.fixture
     def supplied(self, bench: Bench) -> Bench:
         """With the library where the nodes are."""
@@ -67,6 +73,21 @@ class Clocks(OnMachines):
                 await net.machine.get(one._file(net.node))
         (report,) = await supplied.deployer.inspect(supplied.planned(), supplied.chain, supplied.request().access)
         assert one.requires_machine() <= report.capabilities | {MachineCapability.LAUNCH}, report.lacks
+
+    @pytest.mark.parametrize("end", ["by itself", "clean"])
+    async def test_nothing_is_left_of_it_when_its_controller_is_killed(self, supplied: Bench, end: str) -> None:
+        skewed = described(ClockSkew(ClockSkew.Config.model_validate({"ahead": "1h"})))
+        run = await die(supplied, "injected", program=faults.__name__, faults=[skewed])
+
+        async def gone() -> bool:
+            return not await self.active(run.run_id, run.path)
+
+        if end == "by itself":
+            await eventually(gone, "all of the dead run has ended by itself", self.dies_alone)
+        await supplied.deployer.clean(run.run_id, run.path)
+        await self.assert_nothing_left(supplied, 2.0)
+        async with supplied.up() as net:
+            assert abs((await net.ask(net.node.name, "facts"))["time"] - time.time()) < CLOSE
 
     async def test_a_machine_without_the_library_is_told(
         self, bench: Bench, fault_context: Callable[[Net], FaultContext]
@@ -115,6 +136,8 @@ def libfaketime() -> None:
 
 
 class TestProcess(OnProcess, Clocks):
+    dies_alone = 5.0
+
     @pytest.fixture
     def supplied(self, bench: Bench, libfaketime: None) -> Bench:
         return bench
@@ -193,6 +216,8 @@ IMAGE = "harness-tests-faketime"
 
 
 class TestDocker(OnDocker, Refused):
+    dies_alone = 30.0
+
     @pytest.fixture
     def supplied(self, bench: Bench) -> Bench:
         dockerfile = f"FROM debian:bookworm-slim\nRUN apt-get update && {INSTALL}\n"
@@ -201,6 +226,8 @@ class TestDocker(OnDocker, Refused):
 
 
 class TestSystemd(OnSystemd, Refused):
+    dies_alone = LEASE + 15.0
+
     @pytest.fixture(autouse=True)
     def _lease(self, pool: Any) -> Iterator[None]:
         """Thrown away, with what is installed there."""
