@@ -1,12 +1,14 @@
 """How fast bytes pass between two machines: run on both by their own Python, standard library only.
 
-    python rate_script.py sink '["0.0.0.0", 40001, TOKEN, SIZE, PATIENCE]'  takes SIZE bytes, sends as many, ends
+    python rate_script.py sink '["0.0.0.0", 40001, TOKEN, SIZE, PATIENCE]'  takes SIZE bytes, sends as many, ends; with
+                                                                            status 98 where the port is somebody's
     python rate_script.py send '["10.0.0.2", 40001, TOKEN, SIZE, PATIENCE]' → [seconds there, seconds back, "why not"]
 
 Either way is timed by who dials: until the sink has said that it has all, and until all that it sends is here. The sink
 greets with TOKEN: what took the connection may be a relay with nobody behind it yet, then it is dialled again.
 """
 
+import errno
 import json
 import socket
 import sys
@@ -15,6 +17,8 @@ import time
 AGAIN = 0.05
 """Seconds until a sink that is not there yet is dialled again."""
 PIECE = bytes(1 << 16)
+TAKEN = 98
+"""The exit status of a sink at whose port somebody listens already."""
 
 
 def left(until: float) -> float:
@@ -42,7 +46,11 @@ def give(connection: socket.socket, size: int, until: float) -> None:
 def sink(host: str, port: int, token: str, size: int, patience: float) -> None:
     until = time.monotonic() + patience
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, port), family=family) as listening:
+    try:
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        sys.exit(TAKEN if error.errno == errno.EADDRINUSE else str(error))
+    with listening:
         while True:
             listening.settimeout(left(until))
             connection, _ = listening.accept()

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import anyio
 
+from harness.engine.rate_script import TAKEN
 from harness.engine.tasks import all_of
 from harness.errors import FaultError, InfrastructureError, Unsupported
 from harness.plugin.contract.chain import Artifact
@@ -24,6 +25,7 @@ SCRIPT_TAKES = 20.0
 """Seconds that a machine may take to start Python and tell what it saw, beyond the patience of the dials."""
 PORTS = range(20000, 32000)
 """Where a port is taken for a moment: below those that kernels give to who dials."""
+PORTS_TRIED = 4
 
 
 class Wiring:
@@ -85,7 +87,12 @@ class Wiring:
 
         async def measure(link: Link) -> None:
             try:
-                found[link] = await self._measure(link, size, patience)
+                for _ in range(PORTS_TRIED):
+                    try:
+                        found[link] = await self._measure(link, size, patience)
+                        return
+                    except _PortTaken as error:
+                        found[link] = Throughput(error=str(error))
             except (InfrastructureError, Unsupported) as error:
                 found[link] = Throughput(error=str(error))
 
@@ -120,13 +127,19 @@ class Wiring:
             ran = await ends[name].run(
                 (*argv, json.dumps([host, port, token, size, patience])), timeout=patience + SCRIPT_TAKES
             )
+            if ran.returncode == TAKEN:
+                taken.cancel()
+                raise _PortTaken(f"{ends[name].name}: port {port} is somebody else's")
             if ran.returncode != 0:
                 raise InfrastructureError(f"{ends[name].name}: {ran.stderr.decode(errors='replace').strip()[-300:]}")
             return ran.stdout
 
+        taken = anyio.CancelScope()
+
         async def send(at: Address) -> None:
             nonlocal answer
-            answer = await run(link.src, "send", at.host, at.port)
+            with taken:
+                answer = await run(link.src, "send", at.host, at.port)
 
         async with self._deployed.passage(link, port) as at:
             await all_of((partial(send, at), partial(run, link.dst, "sink", bind, port)))
@@ -138,6 +151,10 @@ class Wiring:
         if self.deployment is None:
             raise Unsupported("there are no links to disturb before there is a deployment")
         return self.deployment
+
+
+class _PortTaken(InfrastructureError):
+    """Somebody listens there."""
 
 
 def combined(several: Iterable[Mapping[Flow, LinkShape]]) -> dict[Flow, LinkShape]:
