@@ -151,7 +151,7 @@ UNKNOWN = {
             "da-availability": "the generator dropped",
         },
         TRAFFIC.replace("10/s", "500/s") + "max_in_flight = 1" + INVALID + 'answer_timeout = "1ms"'
-        + BLOBS.replace("1/s", "50/s") + "max_in_flight = 1",
+        + BLOBS.replace("1/s", "200/s") + 'max_in_flight = 1\narrivals = "poisson"',
         duration="2s",
     ),
     "no tool works": Case(
