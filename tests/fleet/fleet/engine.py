@@ -119,8 +119,8 @@ class PrivateEngine:
         memory = self.folder / "data" / "network"
         database = memory / "files" / "local-kv.db"
         known = database.read_bytes() if database.exists() else b""
-        for interface in Path("/sys/class/net").iterdir():
-            name = interface.name
+        for interface in json.loads(run(["ip", "-json", "link", "show"])):  # /sys may show another namespace's
+            name = interface["ifname"]
             if name == self.bridge or (name.startswith("br-") and name.removeprefix("br-").encode() in known):
                 _remove_bridge(name)
         shutil.rmtree(memory, ignore_errors=True)
