@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,6 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.events import Click, Resize
 from textual.screen import Screen
+from textual.widget import Widget
 
 from harness.control.client import ControlClient, ControlError
 from harness.control.protocol import FaultRequest
@@ -33,6 +34,7 @@ from harness.tui.palette import commands
 from harness.tui.panel import Panel
 from harness.tui.panels import charts, header, nodes, timeline
 from harness.tui.panels import expectations as checks
+from harness.tui.panels import workloads as load
 from harness.tui.plugin_commands import Finding, PluginCommands
 from harness.tui.screens.choice import Answer, Choice
 from harness.tui.screens.help import HelpScreen
@@ -53,6 +55,13 @@ BREATH = 0.005
 KEEP = Answer("keep", "Let it go on", "k")
 DETACH = Answer("detach", "Leave it running", "d")
 ABORT = Answer("abort", "Abort it", "a", is_grave=True)
+PANELS = {
+    "nodes": ("left", "nodes"),
+    "load": ("left", "workloads", "right", "intervals"),
+    "checks": ("right", "checks"),
+    "log": ("log",),
+}
+"""What is shown together where there is no room for all."""
 ABORTED = "It is taken down at once, its faults are healed, and nothing more is judged."
 
 
@@ -93,10 +102,6 @@ def _phases(moment: Moment, width: int, height: int) -> Text:
     return header.phases(moment, width)
 
 
-def _expectations(moment: Moment, width: int, height: int) -> Text:
-    return checks.expectations(moment, width)
-
-
 class RunApp(KeysInTurn[int]):
     """Watches one run. Everything on the screen is made from its journal; what is asked of it goes through its control
     socket."""
@@ -105,6 +110,7 @@ class RunApp(KeysInTurn[int]):
     TITLE = "harness"
     COMMANDS = App.COMMANDS | {PluginCommands}
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - as Textual declares it
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "freeze", "Freeze"),
         Binding("p", "pause", "Pause load"),
@@ -165,15 +171,15 @@ class RunApp(KeysInTurn[int]):
         yield Panel(_facts, id="facts")
         yield Panel(_phases, id="phases")
         with Container(id="main"):
-            yield Lines("1 nodes", id="nodes")
+            with Vertical(id="left"):
+                yield Lines("1 nodes", id="nodes")
+                yield Panel(load.workloads, id="workloads", title="2 workloads")
             with Vertical(id="right"):
-                with Vertical(id="load"):
-                    yield Panel(charts.block_intervals, id="intervals", title="2 block intervals")
-                    yield Panel(charts.workloads, id="workloads", title="workloads")
-                yield Panel(_expectations, id="checks", title="3 expectations")
+                yield Panel(charts.block_intervals, id="intervals", title="2 block intervals")
+                yield Panel(checks.expectations, id="checks", title="3 expectations")
             yield LogPanel(self.merged, id="log")
         yield TimelinePanel(self._timeline, id="timeline")
-        yield KeyLine()
+        yield KeyLine(self._unasked)
 
     def _timeline(self, moment: Moment, width: int, height: int) -> Text:
         return timeline.timeline(moment, self.watching.latest, width, height)
@@ -237,6 +243,7 @@ class RunApp(KeysInTurn[int]):
             if panel.display:
                 panel.draw(moment)
         self.screen_stack[0].query_one("#nodes", Lines).show(NodeTable(moment))
+        self.screen_stack[0].query_one(KeyLine).look()
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Everything that keys do; those of plugins come besides (ctrl+p)."""
@@ -273,12 +280,11 @@ class RunApp(KeysInTurn[int]):
 
     def action_panel(self, name: str) -> None:
         """Show it where the screen has room for one, and have its keys."""
-        for one in ("nodes", "load", "checks", "log"):
-            self.query_one(f"#{one}").set_class(one == name, "-chosen")
-        self.query_one("#right").set_class(name in ("load", "checks"), "-chosen")
-        chosen = self.query_one(f"#{name}")
-        for lines in (chosen, *chosen.query(Lines)):
-            if isinstance(lines, Lines):
+        for one in self.query("#main, #main *").results(Widget):
+            if one.id is not None:
+                one.set_class(one.id in PANELS[name], "-chosen")
+        for lines in self.query(Lines):
+            if any(one.id == name for one in lines.ancestors_with_self):
                 lines.focus()
         self.call_after_refresh(self.draw)
 
@@ -297,6 +303,10 @@ class RunApp(KeysInTurn[int]):
             self.notify(str(error), severity="error", markup=False)
             return False
         return True
+
+    def _unasked(self) -> Collection[str]:
+        """What is done to a run, of which nobody is told when there is none any more to do it to."""
+        return () if self.watching.can_steer else ("pause", "faults", "abort")
 
     def _can_steer(self) -> bool:
         if not self.watching.can_steer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +60,14 @@ class Track:
         if len(times) < 2 or times[-1] <= times[0]:
             return None
         return (values[-1] - values[0]) / (times[-1] - times[0])
+
+    def growth(self, until: float) -> float | None:
+        """By how much it grew a second on the whole, for as long as it did; None where that is not known."""
+        end = bisect_right(self.times, until)
+        last = bisect_left(self.values, self.values[end - 1], 0, end) if end else 0  # when it was as much first
+        if not last or self.times[last] <= self.times[0]:
+            return 0.0 if end > 1 else None
+        return (self.values[last] - self.values[0]) / (self.times[last] - self.times[0])
 
 
 @dataclass(frozen=True, slots=True)

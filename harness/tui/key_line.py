@@ -3,7 +3,7 @@ all made anew whenever the focus or the screen changes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import ClassVar
 
 from rich.style import Style
@@ -12,6 +12,9 @@ from textual.binding import Binding
 from textual.reactive import reactive
 from textual.screen import Screen
 from textual.widget import Widget
+
+LEADING = ("help", "leave")
+"""What one has to find even where there is room for little."""
 
 
 class KeyLine(Widget):
@@ -25,23 +28,42 @@ class KeyLine(Widget):
 
     shown: reactive[tuple[Binding, ...]] = reactive[tuple[Binding, ...]](())
 
+    def __init__(self, unasked: Callable[[], Collection[str]] = tuple) -> None:
+        """`unasked`: the actions of which nothing is to be told at present, asked for whenever it `look`s."""
+        super().__init__()
+        self._unasked = unasked
+        self._keys: tuple[Binding, ...] = ()
+
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
         self._changed(self.screen)
 
+    def look(self) -> None:
+        """Other ones may be unasked now."""
+        unasked = self._unasked()
+        self.shown = tuple(binding for binding in self._keys if binding.action not in unasked)
+
     def _changed(self, screen: Screen[object]) -> None:
         if screen.is_attached:
-            self.shown = tuple(_shown(screen))
+            self._keys = tuple(_shown(screen))
+            self.look()
 
     def render(self) -> Text:
-        palette = self._key(Binding("ctrl+p", "", "palette")) if self.app.ENABLE_COMMAND_PALETTE else Text()
-        room = max(0, self.content_size.width - palette.cell_len)
+        """Whole keys only: where there is no room for all, those that lead on to the others have it first."""
+        last = [self._key(binding) for binding in self.shown if binding.action in LEADING]
+        if self.app.ENABLE_COMMAND_PALETTE:
+            last.append(self._key(Binding("ctrl+p", "", "palette")))
+        room = self.content_size.width
+        while last and sum(key.cell_len for key in last) > room:
+            del last[0]
+        room -= sum(key.cell_len for key in last)
         line = Text(no_wrap=True)
-        for binding in self.shown:
-            line.append_text(self._key(binding))
-        line.truncate(room)
+        for key in (self._key(binding) for binding in self.shown if binding.action not in LEADING):
+            if line.cell_len + key.cell_len > room:
+                break
+            line.append_text(key)
         line.pad_right(room - line.cell_len)
-        return line.append_text(palette)
+        return line.append_text(Text().join(last))
 
     def _key(self, binding: Binding) -> Text:
         style = self.get_component_rich_style("key-line--key", partial=True)

@@ -30,9 +30,17 @@ class Panel(Widget):
         self._moment = moment
         if self.content_size:
             lines = self.shown.plain.count("\n")
-            self.shown = self._draw(moment, self.content_size.width, self.content_size.height)
+            self.shown = self._draw(moment, self.content_size.width, self._rows)
             if self.styles.is_auto_height and self.shown.plain.count("\n") != lines:
                 self.refresh(layout=True)
+
+    @property
+    def _rows(self) -> int:
+        """As many as it may have: one that is as high as what it shows may grow."""
+        most = self.styles.max_height
+        if not self.styles.is_auto_height or most is None or not isinstance(self.parent, Widget):
+            return self.content_size.height
+        return max(1, int(most.resolve(self.parent.content_size, self.app.size)) - self.gutter.height)
 
     def on_resize(self) -> None:
         if self._moment is not None:

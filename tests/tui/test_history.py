@@ -16,7 +16,7 @@ from harness.tui.follow import Follower
 from harness.tui.history import History, Track, percentile, spread
 from harness.tui.look import NONE
 from harness.tui.moment import Mode, Moment
-from harness.tui.panels import charts
+from harness.tui.panels.workloads import workloads
 
 
 def events(count: int, seed: int = 7) -> list[Recorded]:
@@ -129,5 +129,5 @@ def test_what_goes_into_no_block_has_no_figure_of_it(tmp_path: Path) -> None:
     ]
     history = loaded(written(tmp_path / "journal.jsonl", made))
     moment = Moment(history.at(5.0), history.series, 5.0, 5.0, 9.0, Mode.LIVE)
-    _, line = charts.workloads(moment, 60).plain.splitlines()
+    _, line = workloads(moment, 60, 9).plain.splitlines()
     assert line.split()[:5] == ["http", NONE, "50", NONE, "0"]  # asked, offered, in blocks, failed

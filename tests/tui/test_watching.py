@@ -134,7 +134,7 @@ def test_how_things_stood_last_is_not_told_as_how_they_stand(recording: Callable
         assert "NOT JUDGED (its controller is gone: see `harness clean`)" in header(moment, 120).plain
         assert "left" not in header(moment, 120).plain and "drive cut off after" in phases(moment, 120).plain
         assert "? was running" in line(rows(moment.state, is_cut_off=moment.is_cut_off)[0], 60).plain
-        words = expectations(moment, 80).plain
+        words = expectations(moment, 80, 9).plain
         assert "unjudged" in words and "holding" not in words and "pending" not in words
         run.seek_by(-1.0)  # then, it ran
         assert "left" in header(run.moment, 120).plain and "cut off" not in phases(run.moment, 120).plain

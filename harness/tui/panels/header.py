@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from harness.record.state import PhaseState
 from harness.record.text import counted
 from harness.tui.bars import gauge
 from harness.tui.look import ACCENT, BAD, DIM, DOUBTFUL, GOOD, clock, cut, span
@@ -68,7 +69,7 @@ def facts(moment: Moment, width: int) -> Text:
         nothing = "it has not said what it was" if moment.is_cut_off else "the run has not said yet what it is"
         return Text(cut(" · ".join([*lost, "" if moment.read is not None else nothing]), width), DIM)
     run = state.run
-    parts = [f"{counted(len(state.nodes), 'node')} of {run.chain} by {run.deployer}", f"seed {run.seed}", run.run_id]
+    parts = [run.run_id, f"{counted(len(state.nodes), 'node')} of {run.chain} by {run.deployer}", f"seed {run.seed}"]
     if (rate := state.block_rate()) is not None and state.highest is not None:
         parts.insert(0, f"height {state.highest.height:,}, {rate:.2f} blocks/s")
     if moment.read is not None:
@@ -80,23 +81,27 @@ def facts(moment: Moment, width: int) -> Text:
 
 
 def phases(moment: Moment, width: int) -> Text:
-    """Each phase with the time it took, the one that goes on with its budget."""
-    line = Text()
-    for phase in moment.state.phases:
-        if line:
-            line.append(" › ", DIM)
-        if phase.ok is None and phase.started_at <= moment.t:
-            spent = moment.t - phase.started_at
-            if moment.is_cut_off:
-                line.append(f"✗ {cut(phase.phase, 20)} cut off after {clock(spent)}", BAD)
-                continue
-            line.append(f"▸ {cut(phase.phase, 20)} {clock(spent)}", f"bold {ACCENT}")
-            if phase.budget:
-                line.append(f"/{clock(phase.budget)} ", ACCENT)
-                line.append(gauge(spent / phase.budget, _BAR), ACCENT)
-        else:
-            mark, style = ("✗", BAD) if phase.ok is False else ("✓", GOOD)
-            line.append(mark, style)
-            line.append(f" {cut(phase.phase, 20)} {span(phase.seconds)}", DIM)
+    """Each phase with the time it took, the one that goes on with its budget; the first are left out where there is
+    no room for all."""
+    told = [_phase(phase, moment) for phase in moment.state.phases]
+    between = Text(" › ", DIM)
+    line = between.join(told)
+    while line.cell_len > width and len(told) > 1:
+        del told[0]
+        line = between.join([Text("…", DIM), *told])
     line.truncate(width, overflow="ellipsis")
+    return line
+
+
+def _phase(phase: PhaseState, moment: Moment) -> Text:
+    name = cut(phase.phase, 20)
+    if phase.ok is not None or phase.started_at > moment.t:
+        mark, style = ("✗", BAD) if phase.ok is False else ("✓", GOOD)
+        return Text.assemble((mark, style), (f" {name} {span(phase.seconds)}", DIM))
+    spent = moment.t - phase.started_at
+    if moment.is_cut_off:
+        return Text(f"✗ {name} cut off after {clock(spent)}", BAD)
+    line = Text(f"▸ {name} {clock(spent)}", f"bold {ACCENT}")
+    if phase.budget:
+        line = Text.assemble(line, (f"/{clock(phase.budget)} {gauge(spent / phase.budget, _BAR)}", ACCENT))
     return line
