@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.main import tell
 from harness.cli.options import runs_folder
 from harness.errors import ExitCode, UsageError
 from harness.record.glance import Glance, glance
@@ -157,9 +158,12 @@ def export(run: str, runs_dir: Path | None) -> int:
 
     directory = find_run(runs_folder(runs_dir), run)
     try:
-        click.echo(bundle(directory, Path.cwd()))
+        made = bundle(directory, Path.cwd())
     except OSError as error:
         raise UsageError(f"{directory.run_id} cannot be exported: {error}") from error
+    click.echo(made.path)
+    for one in made.left_out:
+        tell(f"not in it: {one}")
     return ExitCode.PASS
 
 

@@ -8,6 +8,7 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,23 +21,42 @@ run.toml. logs/ are what the nodes wrote themselves: nothing in them is redacted
 """
 
 
-def bundle(directory: RunDirectory, into: Path) -> Path:
-    """Write what is recorded of a run, and its nodes' logs, to a new file in this folder, and return its path. Nothing
-    is ever overwritten: a second one has a number. Raises OSError, also where nothing was recorded."""
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A file that was written. `left_out`: what could not be read for it, and why."""
+
+    path: Path
+    left_out: tuple[str, ...] = ()
+
+
+def bundle(directory: RunDirectory, into: Path) -> Bundle:
+    """Write what is recorded of a run, and its nodes' logs, to a new file in this folder. Nothing is ever overwritten:
+    a second one has a number. Raises OSError, also where nothing was recorded."""
     path, file = _create(into, directory.run_id)
+    left_out: list[str] = []
     try:
         with file, tarfile.open(fileobj=file, mode="w:gz") as archive:
-            _text(archive, f"{directory.run_id}/README", ABOUT.format(run=directory.run_id))
-            found = [
-                _add(archive, member, f"{directory.run_id}/{member.relative_to(directory.path)}")
-                for member in _members(directory)
-            ]
-            if not any(found):
-                raise OSError("nothing was recorded of it")
+            found = 0
+            for member in _members(directory):
+                name = str(member.relative_to(directory.path))
+                try:
+                    source = _opened(member)
+                except OSError as error:
+                    left_out.append(f"{name}: {error.strerror}")
+                    continue
+                if source is not None:
+                    found += 1
+                    _add(archive, source, f"{directory.run_id}/{name}")
+            if not found:
+                raise OSError(f"nothing of it can be read: {left_out[0]}" if left_out else "nothing was recorded of it")
+            about = ABOUT.format(run=directory.run_id)
+            if left_out:
+                about += "\nNot in here, as it could not be read:\n" + "".join(f"  {one}\n" for one in left_out)
+            _text(archive, f"{directory.run_id}/README", about)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    return path
+    return Bundle(path, tuple(left_out))
 
 
 def _create(into: Path, name: str) -> tuple[Path, BinaryIO]:
@@ -56,25 +76,29 @@ def _members(directory: RunDirectory) -> Iterator[Path]:
         yield from sorted(directory.logs.iterdir())
 
 
-def _add(archive: tarfile.TarFile, path: Path, name: str) -> bool:
-    """As long as it is now: it may be written to. What is no file, a link for one, is left out. Whether it is in."""
+def _opened(path: Path) -> BinaryIO | None:
+    """None of what is not there, or is no file, a link for one. Raises OSError."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        return False
+        return None
     except OSError:
         if path.is_symlink():
-            return False
+            return None
         raise
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        return False
-    with os.fdopen(descriptor, "rb") as file:
+        return None
+    return os.fdopen(descriptor, "rb")
+
+
+def _add(archive: tarfile.TarFile, file: BinaryIO, name: str) -> None:
+    """As long as it is now: it may be written to."""
+    with file:
+        status = os.fstat(file.fileno())
         member = tarfile.TarInfo(name)
         member.size, member.mtime = status.st_size, int(status.st_mtime)
         archive.addfile(member, file)
-    return True
 
 
 def _text(archive: tarfile.TarFile, name: str, text: str) -> None:

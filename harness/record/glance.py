@@ -12,6 +12,7 @@ from typing import Any
 from harness.record.codec import DecodeError, decode
 from harness.record.events import RunFinished, RunStarted
 from harness.record.journal import read_journal
+from harness.record.regular import open_regular
 from harness.record.rundir import RunDirectory
 
 _FIRST = 50
@@ -63,7 +64,7 @@ def glance(directory: RunDirectory) -> Glance:
 
 
 def _last(journal: Path) -> RunFinished | None:
-    with journal.open("rb") as file:
+    with open_regular(journal) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _LAST_BYTES))
         line = file.read().rstrip(b"\n").rpartition(b"\n")[2]

@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.clock import Clock
 from harness.record.codec import DecodeError, decode, encode, without_secrets
 from harness.record.events import Event, Note, Recorded
+from harness.record.regular import open_regular
 from harness.redact import finds_secret
 
 Subscriber = Callable[[Recorded], None]
@@ -114,7 +115,7 @@ class JournalReader:
     def __iter__(self) -> Iterator[Recorded]:
         """Raises OSError when the file cannot be read."""
         self.skipped, self.torn = 0, False
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             for line in file:
                 try:
                     recorded = decode(line)

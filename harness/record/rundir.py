@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.record.owner import Owner
+from harness.record.regular import NotRegularError, open_regular
 from harness.spec.file_names import file_name
 
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-[a-z0-9-]+-[0-9a-f]{4}")
@@ -117,8 +118,9 @@ class RunDirectory:
         """The process that runs it; None where that was never written, or is no text of ours. Raises OSError where it
         may not be read."""
         try:
-            return Owner.from_json(json.loads(self.controller.read_bytes()))
-        except (FileNotFoundError, IsADirectoryError, ValueError, KeyError, TypeError):
+            with open_regular(self.controller) as file:
+                return Owner.from_json(json.load(file))
+        except (FileNotFoundError, NotRegularError, ValueError, KeyError, TypeError):
             return None
 
     def is_alive(self) -> bool:

@@ -340,7 +340,8 @@ def _tiles(observed: Observed, samples: SampleReading) -> Iterator[Tile]:
         )
         yield Tile("faults", f"{len(faults):,}", f"{proven:,} proven, {healed:,} proven to be gone", mood)
         if observed.caught_up:
-            yield Tile("slowest recovery", span(max(observed.caught_up.values())), "from the end of a fault")
+            last = span(max(observed.caught_up.values()))
+            yield Tile("slowest catch-up", last, "from a fault's end to the height that the network had then")
     exits = sum(node.exits for node in state.nodes.values())
     yield Tile(
         "nodes", f"{len(state.nodes):,}", f"{exits} unasked exits" if exits else "", Mood.BAD if exits else Mood.PLAIN

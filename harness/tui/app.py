@@ -389,8 +389,10 @@ class RunApp(KeysInTurn[int]):
         from harness.record.bundle import bundle
 
         try:
-            path = bundle(self.watching.directory, Path.cwd())
+            made = bundle(self.watching.directory, Path.cwd())
         except OSError as error:
             self.notify(f"not exported: {error}", severity="error", markup=False)
         else:
-            self.notify(f"exported to {path}; secrets in nodes' own logs are not redacted", markup=False)
+            self.notify(f"exported to {made.path}; secrets in nodes' own logs are not redacted", markup=False)
+            if made.left_out:
+                self.notify(f"not in it: {'; '.join(made.left_out)}", severity="warning", markup=False)

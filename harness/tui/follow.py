@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from harness.record.codec import DecodeError, decode
 from harness.record.events import Recorded
+from harness.record.regular import open_regular
 
 BLOCK = 1 << 18
 """Bytes that are read at once."""
@@ -30,7 +31,7 @@ class Follower:
         that is still being written comes another time."""
         if self._file is None:
             try:
-                self._file = self._path.open("rb")
+                self._file = open_regular(self._path)
             except FileNotFoundError:
                 return []
             self._file.seek(self._offset)
@@ -71,7 +72,7 @@ class Follower:
 def read_from(path: Path, place: int, until: float) -> Iterator[tuple[int, Recorded]]:
     """The events from this place on, as long as they are not after `until` (seconds since the run began), each with
     the place after it."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(place)
         for line in file:
             place += len(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,16 @@ def test_it_is_listed_among_the_others(runs: Path) -> None:
     assert [line.split()[-1] for line in done.stdout.splitlines()] == ["done", "unreadable"]
     told = json.loads(harness("runs", "list", "--json", "--runs", str(runs)).stdout)
     assert told[1] == {"id": SHUT, "status": "unreadable"} and told[0]["verdict"] == "pass"
+
+
+def test_a_pipe_is_not_waited_for(runs: Path) -> None:
+    for name in ("journal.jsonl", "controller.json"):
+        (runs / SHUT / name).unlink()
+        os.mkfifo(runs / SHUT / name)
+    done = harness("runs", "list", "--runs", str(runs))
+    assert [line.split()[-1] for line in done.stdout.splitlines()] == ["done", "unreadable"]
+    assert "no regular file" in harness("runs", "show", "shut", "--runs", str(runs)).stderr
+    assert f"{SHUT}: cannot be looked into" in harness("clean", "--runs", str(runs)).stderr
 
 
 def test_others_are_found_and_shown(runs: Path) -> None:

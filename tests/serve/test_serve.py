@@ -196,6 +196,17 @@ async def test_nothing_is_left_of_the_screens_of_a_server_that_ends(
             await anyio.sleep(0.05)
 
 
+async def test_who_listens_everywhere_tells_an_address_that_others_can_open(runs: Path, client: ClientSession) -> None:
+    command = [sys.executable, "-u", "-m", "harness", "serve", "--host", "0.0.0.0", "--runs", str(runs)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = await anyio.to_thread.run_sync(process.stdout.readline)
+        url = line.rpartition(" ")[2].strip()
+        process.send_signal(signal.SIGINT)
+        assert await anyio.to_thread.run_sync(process.wait) == 0
+    assert URL(url).host not in ("0.0.0.0", "::", None) and "token=" in url
+
+
 def test_who_is_this_machine() -> None:
     assert all(map(is_loopback, ("127.0.0.1", "::1", "localhost", "127.8.9.1")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.0.2.1", "localhost.evil.example", "")))
