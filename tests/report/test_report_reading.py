@@ -58,14 +58,15 @@ def test_samples_that_are_being_written_are_read(write_run: Any, events: Any) ->
         now = clock.now()
         store.submission(Submission("t", 1, "x", now, "accepted", now, now + 0.5, 1, "v"))
         writer = sqlite3.connect(run.samples)  # another, in the middle of its work
-        writer.execute("PRAGMA journal_mode=WAL")
-        writer.executescript(SCHEMA)
+        while not writer.execute("SELECT 1 FROM sqlite_master WHERE name = 'load'").fetchall():
+            assert not store.error
         writer.execute("INSERT INTO submissions VALUES ('s', 1, 'x', 'accepted', ?, 0, ?, 1, 'v')", (BEGAN, BEGAN + 1))
         writer.commit()
         assert read_latencies(run.samples, BEGAN).latencies["s"].whole.p50 == 1.0
         writer.close()
     finally:
         store.close()
+    assert not store.error
     assert set(read_latencies(run.samples, clock.wall()).latencies) == {"t"}
 
 
