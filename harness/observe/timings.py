@@ -11,12 +11,15 @@ class Timings:
     """`inclusion` and `answer` run from the intended moment, `service` from the sending, `lateness` is the sending's
     own. What was to be sent before `counts_from` (monotonic seconds) warmed things up: it is in none of them.
 
+    `seen` is `inclusion` as it looked at first: until what was accepted was seen in a block, whatever became of that.
+
     `warming`: how many of the accepted are left out."""
 
     def __init__(self) -> None:
         self.counts_from = -math.inf
         self.warming = 0
         self.inclusion = Latencies()
+        self.seen = Latencies()
         self.answer = Latencies()
         self.service = Latencies()
         self.lateness = Latencies()

@@ -200,11 +200,11 @@ class Tracker:
         }
 
     def latency(self) -> Mapping[str, float]:
-        """From the intended send to the inclusion, of what is in final blocks (to the answer, where nothing is looked
-        for in blocks). Costs milliseconds."""
+        """From the intended send until it was first seen in a block, which may not be final (to the answer, where
+        nothing is looked for in blocks). Costs milliseconds."""
         if self.senders is not None and not self.followed:
             return Latencies.of(self.senders.total.response).summary()
-        return self.timings.inclusion.summary()
+        return self.timings.seen.summary()
 
     def summary(self, patience: float = 0.0) -> Summary:
         """The account now. What was accepted, is in no canonical block, and was to be sent `patience` seconds
@@ -291,7 +291,7 @@ class Tracker:
         if reason:
             self._give_reason(outcome, reason)
         if outcome is Outcome.ACCEPTED and ticket.blocks:
-            self._included += 1
+            self._count_included(ticket)
         if ticket.settled:
             self._count_settled(ticket)
         self._tell(ticket)
@@ -308,8 +308,14 @@ class Tracker:
         ticket.blocks += 1
         if ticket.blocks == 1:
             ticket.included_at, ticket.height = at, height
-            self._included += ticket.outcome is Outcome.ACCEPTED
+            if ticket.outcome is Outcome.ACCEPTED:
+                self._count_included(ticket)
             self._tell(ticket)
+
+    def _count_included(self, ticket: Ticket) -> None:
+        self._included += 1
+        if ticket.included_at is not None:
+            self.timings.included(ticket.intended_at, ticket.included_at, self.timings.seen)
 
     def _settle(self, height: int) -> None:
         """Let go of what is in blocks that are final now that there is one of this height, and of those that are too

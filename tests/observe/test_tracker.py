@@ -380,3 +380,17 @@ def test_what_others_send_is_recognised_before_it_is_known_to_be_sent() -> None:
     assert summary.latency.max == pytest.approx(2.0)
     assert summary.service.max == pytest.approx(0.2)
     assert summary.answer.max == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("answers_first", [True, False])
+def test_latency_so_far_is_known_before_blocks_are_final(answers_first: bool) -> None:
+    tracker, clock, _, _ = make(depth=40)
+    ticket = tracker.offer(100.0, "x")
+    for step in (answers_first, not answers_first):
+        if step:
+            clock.moment = 101.0
+            tracker.accepted(ticket)
+        else:
+            tracker.saw(block(1, "x"), "node", 102.5)
+    assert tracker.timings.inclusion.count == 0
+    assert tracker.latency() == pytest.approx({"n": 1, "p50": 2.5, "p90": 2.5, "p99": 2.5, "max": 2.5}, rel=1e-3)

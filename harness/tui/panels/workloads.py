@@ -60,12 +60,13 @@ def workloads(moment: Moment, width: int, height: int) -> Text:
     heading = f"{'mean of drive' if is_over else '':<{names}}"
     text.append(heading + "".join(f"{column.title:>{column.width}}" for column in columns), DIM)
     for name, state in shown:
-        text.append(f"\n{cut(name, names - 1):<{names}}")
         tracks = moment.series.figures.get(name)
         if tracks is None:
             own = " · ".join(f"{key.replace('_', ' ')} {number(_plain(value))}" for key, value in state.figures.items())
-            text.append(cut(own or "nothing to count yet", width - names), DIM)
+            label = f"{cut(name, _NAMES[1] - 1):<{names - 1}} "
+            text.append(f"\n{label}").append(cut(own or "nothing to count yet", width - len(label)), DIM)
             continue
+        text.append(f"\n{cut(name, names - 1):<{names}}")
         for column in columns:
             text.append(*_cell(column, tracks, state, moment, is_over))
         grown = tracks.get("included") or tracks.get("accepted") or tracks["offered"]
