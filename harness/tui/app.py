@@ -37,7 +37,7 @@ from harness.tui.panels import expectations as checks
 from harness.tui.panels import workloads as load
 from harness.tui.plugin_commands import Finding, PluginCommands
 from harness.tui.screens.choice import Answer, Choice
-from harness.tui.screens.help import HelpScreen
+from harness.tui.screens.help import LOG, NODE_KEYS, RUN_KEYS, HelpScreen
 from harness.tui.screens.node import NodeScreen
 from harness.tui.themes import ANSI_DARK, ANSI_LIGHT, DARK, LIGHT, THEMES
 from harness.tui.watching import Watching
@@ -179,7 +179,7 @@ class RunApp(KeysInTurn[int]):
                 yield Panel(checks.expectations, id="checks", title="3 expectations")
             yield LogPanel(self.merged, id="log")
         yield TimelinePanel(self._timeline, id="timeline")
-        yield KeyLine(self._unasked)
+        yield KeyLine(self.unasked)
 
     def _timeline(self, moment: Moment, width: int, height: int) -> Text:
         return timeline.timeline(moment, self.watching.latest, width, height)
@@ -304,9 +304,9 @@ class RunApp(KeysInTurn[int]):
             return False
         return True
 
-    def _unasked(self) -> Collection[str]:
+    def unasked(self) -> Collection[str]:
         """What is done to a run, of which nobody is told when there is none any more to do it to."""
-        return () if self.watching.can_steer else ("pause", "faults", "abort")
+        return () if self.watching.can_steer else ("pause", "faults", "fault", "abort")
 
     def _can_steer(self) -> bool:
         if not self.watching.can_steer:
@@ -368,7 +368,11 @@ class RunApp(KeysInTurn[int]):
         await self.push_screen(question, answered)
 
     async def action_help(self) -> None:
-        await self.push_screen(HelpScreen())
+        """Of where one is."""
+        sections = NODE_KEYS if isinstance(self.screen, NodeScreen) else RUN_KEYS
+        if self.screen_stack[0].query_one(LogPanel).has_focus_within:
+            sections = {LOG: sections[LOG], **sections} if LOG in sections else sections
+        await self.push_screen(HelpScreen(sections))
 
     async def on_lines_chosen(self, event: Lines.Chosen) -> None:
         if event.lines.id == "nodes" and isinstance(event.lines.source, NodeTable):

@@ -13,7 +13,7 @@ from textual.reactive import reactive
 from textual.screen import Screen
 from textual.widget import Widget
 
-LEADING = ("help", "leave")
+LEADING = ("help", "app.help", "leave")
 """What one has to find even where there is room for little."""
 
 

@@ -57,9 +57,10 @@ ANYWHERE = frozenset({"save", "export", "light", "help", "leave"})
 def commands(app: RunApp, screen: Screen[Any]) -> Iterator[SystemCommand]:
     """What can be done on this screen."""
     is_first = screen is app.screen_stack[0]
+    unasked = app.unasked()
     for title, about, action in COMMANDS:
         _, name, arguments = parse(action)
-        if (is_first or name in ANYWHERE) and app.check_action(name, arguments):
+        if (is_first or name in ANYWHERE) and name not in unasked and app.check_action(name, arguments):
             yield SystemCommand(title, escape(about), partial(app.run_action, action))
     if is_first:
         for panel, of_it in (("log", LOG_COMMANDS), ("nodes", NODE_COMMANDS)):
@@ -68,7 +69,9 @@ def commands(app: RunApp, screen: Screen[Any]) -> Iterator[SystemCommand]:
                 yield SystemCommand(title, escape(about), partial(_on_panel, app, panel, there, action))
         return
     for binding in screen.BINDINGS:
-        if isinstance(binding, Binding) and binding.description:
+        if not isinstance(binding, Binding) or not binding.description:
+            continue
+        if binding.action not in unasked and binding.action.removeprefix("app.") not in ANYWHERE:
             yield SystemCommand(binding.description, binding.key, partial(app.run_action, binding.action, screen))
 
 

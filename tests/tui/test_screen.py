@@ -26,6 +26,7 @@ from harness.record.events import ClockMeasured, Recorded
 from harness.record.owner import Owner
 from harness.record.rundir import RunDirectory
 from harness.tui.app import RunApp
+from harness.tui.key_line import KeyLine
 from harness.tui.lines import Lines
 from harness.tui.log_panel import LogPanel
 from harness.tui.moment import Mode
@@ -591,3 +592,40 @@ async def test_on_another_screen_the_palette_has_what_can_be_done_there(recordin
         assert isinstance(app.screen, NodeScreen)
         titles = {one.title for one in app.get_system_commands(app.screen)}
         assert {"Copy command", "Back", "Export the run"} <= titles and "Show the log" not in titles
+
+
+async def test_help_tells_of_where_one_is_and_keys_seek_there_too(recording: Recording) -> None:
+    app = RunApp(recording("failing"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("question_mark")
+        await pilot.pause()
+        assert "whose lines: choose nodes" in screen(app) and "the node under the cursor" in screen(app)
+        await pilot.press("escape", "4", "question_mark")
+        await pilot.pause()
+        assert screen(app).index("whose lines") < screen(app).index("back to the newest")
+        await pilot.press("escape", "1", "enter")
+        await pilot.pause(0.3)
+        assert isinstance(app.screen, NodeScreen)
+        line = app.screen.query_one(KeyLine).render().plain
+        assert "Copy command" in line and "Fault" not in line  # the run is over
+        end = app.watching.moment.t
+        await pilot.press("left")
+        assert app.watching.moment.t == pytest.approx(end - 5)
+        await pilot.press("question_mark")
+        await pilot.pause()
+        assert isinstance(app.screen, HelpScreen) and "copy the command that leads to the node" in screen(app)
+        await pilot.press("escape")
+        assert isinstance(app.screen, NodeScreen)
+
+
+async def test_the_palette_has_nothing_that_steers_a_run_that_is_over(recording: Recording) -> None:
+    app = RunApp(recording("failing"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        here = [command.title for command in app.get_system_commands(app.screen)]
+        assert "Show nodes" in here and not any("Abort" in title or "fault" in title for title in here)
+        await app.push_screen(NodeScreen("validator-1"))
+        there = [command.title for command in app.get_system_commands(app.screen)]
+        assert "Copy command" in there and "Fault…" not in there and len(there) == len(set(there))
+        assert {"Help", "Export the run"} <= set(there)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from rich.text import Text
@@ -13,7 +14,9 @@ from textual.widgets import Static
 
 from harness.tui.moment import Mode
 
-KEYS = {
+Sections = Mapping[str, Mapping[str, str]]
+LOG = "In the log (4)"
+RUN_KEYS: Sections = {
     "What is looked at": {
         "space": "freeze the display, or let it go on; the run goes on in any case. In a replay: stop, go on",
         "← → shift+← →": "5 or 60 seconds earlier, later; a click on the time line looks at that moment",
@@ -26,12 +29,32 @@ KEYS = {
         "t": "light or dark",
         "ctrl+p": "everything that can be done, by its name",
     },
+    LOG: {
+        "/ n N": "search, a regular expression; the next one, the one before",
+        "&": "only lines with …, a regular expression; an empty one for all",
+        "e": "of which level: all, info and worse, warnings and errors, errors",
+        "o": "whose lines: choose nodes",
+        "end": "follow what is new",
+    },
     "What is done to the run": {
         "p": "hold its workloads, or let them go on",
         "f": "inject a fault by hand; it is proven, healed and journalled like any other",
         "a": "abort it: it is taken down, and nothing is judged",
         "q": "leave; a run that goes on is left alone unless you say otherwise",
     },
+}
+NODE_KEYS: Sections = {
+    "What is looked at": {
+        "escape, q": "back to all nodes",
+        "space": "freeze the display, or let it go on; the run goes on in any case. In a replay: stop, go on",
+        "← → shift+← →": "5 or 60 seconds earlier, later",
+        "l": "back to the newest",
+        "tab": "what became of it, or its log; ↑ ↓ page and home move in it, end follows what is new",
+        "c y": "copy the command that leads to the node, or the one that shows its log",
+        "s x t": "save a picture, export the run, light or dark",
+        "ctrl+p": "everything that can be done here, by its name",
+    },
+    "What is done to the run": {"f": "inject a fault into this node"},
 }
 BADGES = {
     Mode.LIVE: "what is seen is now",
@@ -45,14 +68,18 @@ BADGES = {
 class HelpScreen(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark", "app.pop_screen", "Back")]
 
+    def __init__(self, sections: Sections) -> None:
+        super().__init__()
+        self._sections = sections
+
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog wide"):
-            yield Static(help_text())
+            yield Static(help_text(self._sections))
 
 
-def help_text() -> Text:
+def help_text(sections: Sections) -> Text:
     text = Text()
-    for title, keys in KEYS.items():
+    for title, keys in sections.items():
         text.append(f"{title}\n", "bold")
         for key, what in keys.items():
             text.append(f"  {key:<16} ", "cyan")

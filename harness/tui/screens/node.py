@@ -37,6 +37,16 @@ class NodeScreen(ModalScreen[None]):
         Binding("y", "copy_log", "Copy log command", show=False),
         Binding("f", "fault", "Fault…"),
         Binding("end", "follow", "Follow", show=False),
+        Binding("space", "app.freeze", "Freeze"),
+        Binding("left", "app.seek(-5)", "Earlier", show=False),
+        Binding("right", "app.seek(5)", "Later", show=False),
+        Binding("shift+left", "app.seek(-60)", "Much earlier", show=False),
+        Binding("shift+right", "app.seek(60)", "Much later", show=False),
+        Binding("l", "app.newest", "Newest", show=False),
+        Binding("s", "app.save", "Screenshot", show=False),
+        Binding("x", "app.export", "Export", show=False),
+        Binding("t", "app.light", "Light or dark", show=False),
+        Binding("question_mark", "app.help", "Help"),
     ]
 
     def __init__(self, node: str) -> None:
@@ -60,7 +70,7 @@ class NodeScreen(ModalScreen[None]):
             with Container(id="node-texts"):
                 yield Lines("what became of it", id="node-story", follow=True)
                 yield Lines("log", id="node-log", follow=True)
-            yield KeyLine()
+            yield KeyLine(self.app.unasked)
 
     def on_mount(self) -> None:
         self.query_one("#node-log", Lines).focus()
@@ -133,6 +143,7 @@ class NodeScreen(ModalScreen[None]):
             self.query_one("#node-log", Lines).border_title = f"log: cannot be read: {self._lines.trouble}"
         self.query_one("#node-log", Lines).show(panels.LogUntil(self._lines, self._end(moment)))
         self.query_one("#node-story", Lines).show(panels.Story(self._trail, moment))
+        self.query_one(KeyLine).look()
         for panel in self.query(Panel):
             if panel.display:
                 panel.draw(moment)
