@@ -15,10 +15,13 @@ from harness.record.glance import Glance
 from harness.record.rundir import RunDirectory
 from harness.tui.look import DIM, GOOD, cut
 
+_STATUS = 20
+
 
 class RunPicker(App[RunDirectory]):
     """Gives the run that was chosen, None for none. `runs` in the order in which they are to be offered."""
 
+    CSS = "OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [Binding("q,escape,ctrl+c", "quit", "Leave", priority=True)]
 
@@ -28,16 +31,19 @@ class RunPicker(App[RunDirectory]):
 
     def compose(self) -> ComposeResult:
         yield Static("Which run? (enter)")
-        yield OptionList(*(Option(line(run)) for run in self._runs))
+        widest = max((len(run.status) for run in self._runs), default=0)
+        yield OptionList(*(Option(line(run, min(widest, _STATUS))) for run in self._runs))
         yield Footer()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.exit(self._runs[event.option_index].directory)
 
 
-def line(run: Glance) -> Text:
+def line(run: Glance, status: int) -> Text:
+    """With so many columns for its status."""
     is_running = run.status == "running"
-    text = Text(f"{'●' if is_running else ' '} {cut(run.status, 20):<20} ", GOOD if is_running else DIM, no_wrap=True)
+    mark = "●" if is_running else " "
+    text = Text(f"{mark} {cut(run.status, status):<{status}} ", GOOD if is_running else DIM, no_wrap=True)
     text.append(f"{cut(run.verdict or '–', 8):<9}")
     text.append(cut(run.directory.run_id, 90), "bold" if is_running else "")
     if run.started is not None:
