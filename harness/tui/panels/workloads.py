@@ -16,8 +16,8 @@ from harness.tui.panels.charts import WINDOW
 
 RATE_OVER = 10.0
 """Seconds over which a rate is taken while there is load."""
-_NAMES = 13, 24
-"""Columns that names have at least, and at most."""
+_NAMES = 13, 20, 30
+"""Columns that names have at least, before further figures have any, and at most."""
 _LINE = 8, 40
 """The same of the line that tells how fast a count grew."""
 LATENCY = ("p50", "p99")
@@ -53,7 +53,7 @@ def workloads(moment: Moment, width: int, height: int) -> Text:
         return Text("no workloads", DIM)
     every = [(name, state) for name, state in moment.state.workloads.items() if not _is_told_by_parts(name, moment)]
     shown = every if len(every) < height else every[: max(1, height - 2)]
-    columns, names = _fitting([name for name, _ in every], width)
+    columns, names = _fitting([name for name, _ in every if name in moment.series.figures], width)
     drive = moment.drive
     is_over = drive is not None and drive.ok is not None
     text = Text(no_wrap=True)
@@ -63,7 +63,7 @@ def workloads(moment: Moment, width: int, height: int) -> Text:
         tracks = moment.series.figures.get(name)
         if tracks is None:
             own = " · ".join(f"{key.replace('_', ' ')} {number(_plain(value))}" for key, value in state.figures.items())
-            label = f"{cut(name, _NAMES[1] - 1):<{names - 1}} "
+            label = f"{cut(name, _NAMES[-1] - 1):<{names - 1}} "
             text.append(f"\n{label}").append(cut(own or "nothing to count yet", width - len(label)), DIM)
             continue
         text.append(f"\n{cut(name, names - 1):<{names}}")
@@ -77,9 +77,11 @@ def workloads(moment: Moment, width: int, height: int) -> Text:
 
 
 def _is_told_by_parts(name: str, moment: Moment) -> bool:
-    """Whether a workload counts nothing itself, as its parts do: `da` by `da.channel` and `da.blob`."""
+    """Whether a workload counts nothing itself, as its parts do: `da` by `da.channel`, an invalid one by what it sends
+    (`invalid:…`) and what that was made from (`originals:…`)."""
     states = moment.state.workloads
-    return not states[name].figures and any(other.startswith(f"{name}.") for other in states)
+    parts = (other for other in states if other.startswith(f"{name}.") or other.endswith(f":{name}"))
+    return not states[name].figures and any(parts)
 
 
 def _taken(names: int, columns: Sequence[Column]) -> int:
@@ -88,15 +90,16 @@ def _taken(names: int, columns: Sequence[Column]) -> int:
 
 def _fitting(names: Sequence[str], width: int) -> tuple[list[Column], int]:
     """The columns for which there is room, and that of the names."""
+    least, enough, most = _NAMES
+    longest = max(map(len, names), default=0) + 1
     fitting: list[Column] = []
     for column in sorted(_COLUMNS, key=lambda one: one.rank):
-        if _taken(_NAMES[0], [*fitting, column]) > width:
+        if _taken(max(least, min(enough, longest)), [*fitting, column]) > width:
             break
         fitting.append(column)
     fitting.sort(key=_COLUMNS.index)
     room = width - _taken(0, fitting)
-    wanted = min(_NAMES[1], max(len(name) for name in names) + 1)
-    return fitting, max(1, min(room, max(_NAMES[0], wanted)))
+    return fitting, max(1, min(room, max(least, min(most, longest))))
 
 
 def _cell(
