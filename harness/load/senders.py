@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -108,15 +108,34 @@ async def senders(job: Job, sources: Sequence[Source] | int = 1) -> AsyncIterato
         sources = [process_here] * sources
     among = len(sources)
     share = replace(job, among=among, max_in_flight=math.ceil(job.max_in_flight / among))
-    async with AsyncExitStack() as stack:
-        peers = []
+    contexts: list[AbstractAsyncContextManager[Peer]] = []
+    peers: dict[int, Peer] = {}
+    failed: list[InfrastructureError] = []
+
+    async def begin(number: int, source: Source) -> None:
+        try:
+            context = source(f"{number + 1} of {among}")
+            peer = await context.__aenter__()
+            contexts.append(context)
+            await peer.begin(replace(share, number=number))
+            await peer.ready()
+            peers[number] = peer
+        except InfrastructureError as error:
+            failed.append(error)
+
+    # All at once: one after the other, the round trips to many machines would add up to more time than there is.
+    try:
         with anyio.move_on_after(OPEN_WITHIN) as limit:
-            for number, source in enumerate(sources):
-                peers.append(await stack.enter_async_context(source(f"{number + 1} of {among}")))
-            for number, peer in enumerate(peers):
-                await peer.begin(replace(share, number=number))
-            for peer in peers:
-                await peer.ready()
+            async with anyio.create_task_group() as tasks:
+                for number, source in enumerate(sources):
+                    tasks.start_soon(begin, number, source)
+        if failed:
+            raise InfrastructureError("\n".join(dict.fromkeys(map(str, failed))))
         if limit.cancelled_caught:
             raise InfrastructureError(f"the senders were not ready within {OPEN_WITHIN:g} s")
-        yield Senders(peers)
+        yield Senders([peers[number] for number in range(among)])
+    finally:
+        with anyio.CancelScope(shield=True):
+            async with anyio.create_task_group() as tasks:
+                for context in contexts:
+                    tasks.start_soon(context.__aexit__, None, None, None)
