@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from harness.record.evidence import MECHANISM, WRONG
 from harness.record.state import ExpectationState, FaultState, NodeStatus, RunState, WorkloadState
@@ -13,13 +12,12 @@ from harness.record.summary import moment, sentence_of
 from harness.record.tables import NONE, Mood, Row, Table, mood_of
 from harness.record.text import counted, figure, one_line, sentence
 from harness.report.charts import span
+from harness.report.evidence import MAX_CELL, Group, evidence_groups, is_empty, is_number, words
 from harness.report.observed import Observed
 from harness.report.samples import SampleReading
 
 MAX_ROWS = 250
 """Rows of a table, faults and nodes alike."""
-_MAX_EVIDENCE_ROWS = 40
-_MAX_CELL = 300
 _MAX_PROOF = 6
 _MAX_WRONG = 12
 
@@ -36,7 +34,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class ExpectationView:
-    """`facts` and `tables` are its evidence; `wrong` come before anything else. `is_open`: to be read at once."""
+    """`wrong` come before any other evidence. `is_open`: to be read at once."""
 
     name: str
     verdict: str
@@ -45,8 +43,7 @@ class ExpectationView:
     asked: str
     source: str
     wrong: tuple[str, ...]
-    facts: tuple[tuple[str, str], ...]
-    tables: tuple[Table, ...]
+    evidence: tuple[Group, ...]
     is_open: bool
 
 
@@ -60,13 +57,13 @@ def expectation_views(state: RunState) -> tuple[ExpectationView, ...]:
 def _expectation(one: ExpectationState) -> ExpectationView:
     verdict = one.verdict or ("violated" if one.violation_count else "not judged")
     mood = mood_of(one.verdict) if one.verdict else Mood.BAD if one.violation_count else Mood.DOUBTFUL
-    violations = [f"{moment(seen.t)} {one_line(seen.message, _MAX_CELL)}" for seen in one.violations]
+    violations = [f"{moment(seen.t)} {one_line(seen.message, MAX_CELL)}" for seen in one.violations]
     if one.violation_count > len(violations) > 0:
         violations.append(f"… and {one.violation_count - len(violations):,} more violations in the journal")
     evidence = one.evidence or (one.violations[0].evidence if one.violations else {})
-    facts, tables = _evidence(evidence)
+    groups = evidence_groups(evidence)
     said = evidence.get(WRONG)
-    wrong = [one_line(line, _MAX_CELL) for line in said[:_MAX_WRONG]] if isinstance(said, list | tuple) else []
+    wrong = [one_line(line, MAX_CELL) for line in said[:_MAX_WRONG]] if isinstance(said, list | tuple) else []
     return ExpectationView(
         one.expectation,
         verdict,
@@ -75,74 +72,9 @@ def _expectation(one: ExpectationState) -> ExpectationView:
         one.asked or NONE,
         one.source,
         (*violations, *wrong),
-        facts,
-        tables,
-        mood is not Mood.GOOD and bool(violations or wrong or facts or tables),
+        groups,
+        mood is not Mood.GOOD and bool(violations or wrong or groups),
     )
-
-
-def _evidence(evidence: Mapping[str, Any]) -> tuple[tuple[tuple[str, str], ...], tuple[Table, ...]]:
-    """Figures of their own, and tables of what is told of several nodes, faults or trackers."""
-    facts: list[tuple[str, str]] = []
-    tables: list[Table] = []
-    together = {key: value for key, value in evidence.items() if _is_record(value)}
-    if len(together) > 1 and _alike(together):  # one record for each node, say, not gathered under one name
-        tables.append(_records("", together))
-        evidence = {key: value for key, value in evidence.items() if key not in together}
-    for key, value in evidence.items():
-        if _is_empty(value) or (key == WRONG and isinstance(value, list | tuple)):
-            continue
-        if isinstance(value, Mapping) and all(_is_record(inner) for inner in value.values()):
-            tables.append(_records(key, value))
-        elif isinstance(value, list | tuple) and all(_is_record(inner) for inner in value):
-            tables.append(_records(key, {str(number): inner for number, inner in enumerate(value, 1)}))
-        else:
-            facts.append((_words(key), one_line(figure(value), 2 * _MAX_CELL)))
-    return tuple(facts), tuple(tables)
-
-
-def _is_record(value: object) -> bool:
-    return isinstance(value, Mapping) and bool(value)
-
-
-def _is_empty(value: object) -> bool:
-    return value is None or (isinstance(value, str | list | tuple | Mapping) and not value)
-
-
-def _alike(records: Mapping[str, Mapping[str, Any]]) -> bool:
-    first, *others = (set(record) for record in records.values())
-    return all(len(first & other) * 2 > len(first | other) for other in others)
-
-
-def _records(title: str, records: Mapping[str, Mapping[str, Any]]) -> Table:
-    """A row for each; those with something `wrong` first. Columns without anything in them are left out."""
-    ordered = sorted(records.items(), key=lambda item: _is_empty(item[1].get(WRONG)))
-    keys = list(dict.fromkeys(key for record in records.values() for key in record))
-    keys = [key for key in keys if any(not _is_empty(record.get(key)) for record in records.values())]
-    keys.sort(key=lambda key: key != WRONG)
-    rows = []
-    for name, record in ordered[:_MAX_EVIDENCE_ROWS]:
-        cells = [NONE if _is_empty(record.get(key)) else _cell(record[key]) for key in keys]
-        rows.append(Row((str(name), *cells), Mood.PLAIN if _is_empty(record.get(WRONG)) else Mood.BAD))
-    left = len(records) - len(rows)
-    notes = (f"… and {left:,} more in result.json",) if left > 0 else ()
-    columns = tuple(_words(key) for key in keys)
-    numeric = frozenset(_words(key) for key in keys if all(_is_number(record.get(key)) for record in records.values()))
-    return Table(_words(title), ("", *columns), tuple(rows), numeric, notes=notes)
-
-
-def _is_number(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return one_line("; ".join(_cell(inner) for inner in value), _MAX_CELL)
-    return one_line(figure(value), _MAX_CELL)
-
-
-def _words(name: object) -> str:
-    return one_line(name, 80).replace("_", " ")
 
 
 def fault_table(observed: Observed) -> Table:
@@ -195,10 +127,10 @@ def _after(reached: Mapping[str, float], start: str, end: str) -> str:
 def _proof(fault: FaultState) -> str:
     """What was looked at when it was proven: what the fault sums up itself, else what is told of each node."""
     seen = {key: value for key, value in fault.seen.get("proven", {}).items() if key != MECHANISM}
-    short = {key: value for key, value in seen.items() if not isinstance(value, Mapping) and not _is_empty(value)}
+    short = {key: value for key, value in seen.items() if not isinstance(value, Mapping) and not is_empty(value)}
     told = short or dict(list(seen.items())[:_MAX_PROOF])
     more = f", … and {len(seen) - _MAX_PROOF} more" if not short and len(seen) > _MAX_PROOF else ""
-    return one_line("; ".join(f"{key}: {figure(value)}" for key, value in told.items()), _MAX_CELL) + more or NONE
+    return one_line("; ".join(f"{key}: {figure(value)}" for key, value in told.items()), MAX_CELL) + more or NONE
 
 
 def node_table(state: RunState, alive: bool) -> Table:
@@ -224,7 +156,7 @@ def node_table(state: RunState, alive: bool) -> Table:
     if any(node.reach for node in nodes[:MAX_ROWS]):
         columns += ("how to reach it",)
         rows = tuple(
-            replace(row, cells=(*row.cells, one_line(shlex.join(node.reach), _MAX_CELL) or NONE))
+            replace(row, cells=(*row.cells, one_line(shlex.join(node.reach), MAX_CELL) or NONE))
             for node, row in zip(nodes, rows, strict=False)
         )
     numeric = frozenset({"height", "behind", "unasked exits", "faults"})
@@ -262,7 +194,7 @@ def workload_table(state: RunState, samples: SampleReading) -> Table:
         whole = latency.whole if latency else None
         times = (whole.p50, whole.p90, whole.p99, whole.max) if whole else _told(workload)
         rows.append(Row((workload.workload, *cells, *map(span, times))))
-    columns = ("workload", *map(_words, shown), "p50", "p90", "p99", "longest")
+    columns = ("workload", *map(words, shown), "p50", "p90", "p99", "longest")
     return Table("workloads", columns, tuple(rows), frozenset(columns[1:]))
 
 
@@ -319,7 +251,7 @@ def _tiles(observed: Observed, samples: SampleReading) -> Iterator[Tile]:
     for name, workload in state.workloads.items():
         what = "included" if "included" in workload.figures else "accepted"
         offered, good = workload.figures.get("offered"), workload.figures.get(what)
-        if _is_number(offered) and _is_number(good) and offered:
+        if is_number(offered) and is_number(good) and offered:
             yield Tile(
                 f"{name}: {what}",
                 f"{100 * min(1.0, (good or 0) / offered):.4g} %",
