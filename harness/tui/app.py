@@ -32,9 +32,11 @@ from harness.tui.merged_log import MergedLog
 from harness.tui.moment import Moment
 from harness.tui.palette import commands
 from harness.tui.panel import Panel
-from harness.tui.panels import charts, header, nodes, timeline
+from harness.tui.panels import charts, header, timeline
 from harness.tui.panels import expectations as checks
 from harness.tui.panels import workloads as load
+from harness.tui.panels.nodes import NodeTable
+from harness.tui.panels.nodes import rows as node_rows
 from harness.tui.plugin_commands import Finding, PluginCommands
 from harness.tui.screens.choice import Answer, Choice
 from harness.tui.screens.help import LOG, NODE_KEYS, RUN_KEYS, HelpScreen
@@ -74,22 +76,6 @@ class TimelinePanel(Panel):
             self.app.seek_to_column(offset.x - timeline.LABEL, self.content_size.width - timeline.LABEL)
 
 
-class NodeTable:
-    """The nodes as lines."""
-
-    def __init__(self, moment: Moment) -> None:
-        self.rows = nodes.rows(moment.state, is_cut_off=moment.is_cut_off)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def heading(self, width: int) -> Text:
-        return nodes.heading(width)
-
-    def line(self, index: int, width: int) -> Text:
-        return nodes.line(self.rows[index], width)
-
-
 def _header(moment: Moment, width: int, height: int) -> Text:
     return header.header(moment, width)
 
@@ -109,7 +95,7 @@ class RunApp(KeysInTurn[int]):
     CSS_PATH = Path(__file__).with_name("run.tcss")  # also of those that are made from this one elsewhere
     TITLE = "harness"
     COMMANDS = App.COMMANDS | {PluginCommands}
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - as Textual declares it
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (160, "-vast")]  # noqa: RUF012 - as Textual declares it
     VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "freeze", "Freeze"),
@@ -242,7 +228,9 @@ class RunApp(KeysInTurn[int]):
         for panel in self.screen_stack[0].query(Panel):
             if panel.display:
                 panel.draw(moment)
-        self.screen_stack[0].query_one("#nodes", Lines).show(NodeTable(moment))
+        self.screen_stack[0].query_one("#nodes", Lines).show(
+            NodeTable(node_rows(moment.state, is_cut_off=moment.is_cut_off))
+        )
         self.screen_stack[0].query_one(KeyLine).look()
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:

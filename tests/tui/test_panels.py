@@ -11,7 +11,7 @@ import pytest
 from harness.record.codec import encode
 from harness.record.events import PhaseEnded, PhaseStarted, Recorded, WorkloadProgress
 from harness.record.rundir import RunDirectory
-from harness.record.state import ExpectationState, RunState
+from harness.record.state import ExpectationState, NodeStatus, RunState
 from harness.tui.app import RunApp
 from harness.tui.history import History, Series
 from harness.tui.key_line import KeyLine
@@ -20,6 +20,7 @@ from harness.tui.moment import Mode, Moment
 from harness.tui.panel import Panel
 from harness.tui.panels.expectations import expectations
 from harness.tui.panels.header import phases
+from harness.tui.panels.nodes import NodeTable, rows
 from harness.tui.panels.workloads import workloads
 from harness.tui.watching import Watching
 
@@ -128,3 +129,27 @@ async def test_of_a_run_that_is_over_no_keys_are_told_that_steer_it(recording: R
         await pilot.pause(0.3)
         said = app.query_one(KeyLine).render().plain
         assert "Freeze" in said and not {"Pause", "Fault…", "Abort…"} & set(said.split())
+
+
+def table(*nodes: NodeStatus) -> NodeTable:
+    return NodeTable(rows(RunState(nodes={node.name: node for node in nodes})))
+
+
+@pytest.mark.parametrize("width", [36, 56, 76, 116, 236])
+def test_of_nodes_the_most_is_told_first(width: int) -> None:
+    fine = NodeStatus("validator-0", "validator", "host-a", state="running", height=1234, hash="h", peers=3, cpu=0.5)
+    wrong = NodeStatus("validator-1", "validator", "host-b", state="exited", exits=1, last_error="panic: out of memory")
+    shown = table(fine, wrong)
+    lines = [shown.heading(width).plain, shown.line(0, width).plain, shown.line(1, width).plain]
+    assert all(len(line) <= width for line in lines)
+    assert lines[1].startswith("validator-1") and "✗ exited" in lines[1] and "1,234" in lines[2]
+    if width >= 56:
+        assert "panic: out" in lines[1] and "peers" in lines[0]
+    if width >= 116:
+        assert {"role", "machine", "version", "exits", "cpu", "memory"} <= set(lines[0].split())
+        assert "panic: out of memory" in lines[1] and "host-b" in lines[1]
+
+
+def test_without_trouble_there_is_no_column_for_it() -> None:
+    fine = NodeStatus("a", "validator", "m", state="running", height=1, hash="h")
+    assert "trouble" not in table(fine).heading(200).plain

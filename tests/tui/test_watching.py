@@ -13,7 +13,7 @@ from harness.record.rundir import RunDirectory
 from harness.tui.moment import Mode, so_far
 from harness.tui.panels.expectations import expectations
 from harness.tui.panels.header import facts, header, phases
-from harness.tui.panels.nodes import line, rows
+from harness.tui.panels.nodes import NodeTable, rows
 from harness.tui.watching import Watching
 
 
@@ -124,7 +124,7 @@ def test_how_things_stood_last_is_not_told_as_how_they_stand(recording: Callable
     live(directory, 100)
     run = watching(directory)
     assert run.moment.state.phase == "drive" and "left" in header(run.moment, 120).plain
-    assert "● running" in line(rows(run.moment.state)[0], 60).plain
+    assert "● running" in NodeTable(rows(run.moment.state)).line(0, 60).plain
     run.close()
     directory.controller.unlink()
     for replay in (False, True):
@@ -133,7 +133,7 @@ def test_how_things_stood_last_is_not_told_as_how_they_stand(recording: Callable
         moment = run.moment
         assert "NOT JUDGED (its controller is gone: see `harness clean`)" in header(moment, 120).plain
         assert "left" not in header(moment, 120).plain and "drive cut off after" in phases(moment, 120).plain
-        assert "? was running" in line(rows(moment.state, is_cut_off=moment.is_cut_off)[0], 60).plain
+        assert "? was running" in NodeTable(rows(moment.state, is_cut_off=moment.is_cut_off)).line(0, 60).plain
         words = expectations(moment, 80, 9).plain
         assert "unjudged" in words and "holding" not in words and "pending" not in words
         run.seek_by(-1.0)  # then, it ran

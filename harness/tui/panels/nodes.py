@@ -12,34 +12,34 @@ from rich.text import Text
 from harness.record.state import NodeStatus, RunState
 from harness.tui.look import BAD, DIM, DOUBTFUL, NONE, Look, as_last_seen, cut, of_node, size
 
-_STATE_WIDTH = 13
-
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`least` columns of the screen from which on it is shown."""
+    """What has a lower `rank` has room first. It is as wide as what is in it, within `least` and `most`."""
 
     title: str
-    width: int
+    rank: int
+    least: int
+    most: int
     right: bool = False
-    least: int = 0
 
 
+TROUBLE = "trouble"
 COLUMNS = (
-    Column("node", 18),
-    Column("state", _STATE_WIDTH),
-    Column("height", 9, right=True),
-    Column("lag", 5, right=True),
-    Column("peers", 5, right=True, least=60),
-    Column("cpu", 5, right=True, least=66),
-    Column("memory", 7, right=True, least=74),
-    Column("exits", 5, right=True, least=80),
-    Column("role", 11, least=92),
-    Column("machine", 14, least=107),
-    Column("version", 12, least=120),
-    Column("fault", 14, least=135),
+    Column("node", 0, 10, 24),
+    Column("state", 1, 9, 13),
+    Column("height", 2, 6, 12, right=True),
+    Column("lag", 3, 3, 9, right=True),
+    Column("peers", 5, 5, 6, right=True),
+    Column("cpu", 6, 4, 6, right=True),
+    Column("memory", 7, 6, 7, right=True),
+    Column("role", 8, 4, 12),
+    Column("machine", 9, 7, 20),
+    Column("version", 10, 7, 16),
+    Column("exits", 11, 5, 6, right=True),
+    Column(TROUBLE, 4, 16, 16),
 )
-_ERROR_FROM = 150
+"""The last one has whatever room the others leave; it is there when there is trouble."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,47 +87,89 @@ def _natural(name: str) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", name)]
 
 
-def heading(width: int) -> Text:
-    return _cells([column.title for column in _shown(width)], width, "dim bold")
+class NodeTable:
+    """The nodes as lines."""
+
+    def __init__(self, rows: Sequence[NodeRow]) -> None:
+        self.rows = rows
+        self._layouts: dict[int, Sequence[tuple[Column, int]]] = {}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def heading(self, width: int) -> Text:
+        titles = (_fitted(column.title, column, room) for column, room in self._layout(width))
+        return Text(" ".join(titles), "dim bold", no_wrap=True)
+
+    def line(self, index: int, width: int) -> Text:
+        row = self.rows[index]
+        text = Text(no_wrap=True)
+        for column, room in self._layout(width):
+            value, style = _cell(row, column.title)
+            text.append(" " if text else "").append(_fitted(value, column, room), style)
+        return text
+
+    def _layout(self, width: int) -> Sequence[tuple[Column, int]]:
+        """The columns for which there is room, and how wide they are."""
+        known = self._layouts.get(width)
+        if known is None:
+            known = self._layouts[width] = _layout(self.rows, width)
+        return known
 
 
-def line(row: NodeRow, width: int) -> Text:
-    """One node's."""
+def _layout(rows: Sequence[NodeRow], width: int) -> Sequence[tuple[Column, int]]:
+    widths: dict[Column, int] = {}
+    left = width + 1
+    for column in sorted(COLUMNS, key=lambda column: column.rank):
+        if column.title == TROUBLE and not any(_trouble(row) for row in rows):
+            continue
+        longest = max((len(_cell(row, column.title)[0]) for row in rows), default=0)
+        needed = min(column.most, max(column.least, len(column.title), longest))
+        if needed + 1 > left:
+            break
+        widths[column] = needed
+        left -= needed + 1
+    trouble = COLUMNS[-1]
+    if trouble in widths:
+        widths[trouble] += left
+    return [(column, widths[column]) for column in COLUMNS if column in widths]
+
+
+def _fitted(text: str, column: Column, width: int) -> str:
+    shown = cut(text, width)
+    return f"{shown:>{width}}" if column.right else f"{shown:<{width}}"
+
+
+def _trouble(row: NodeRow) -> str:
+    """What is done to it, and what it last complained of."""
+    faults = f"⚡ {', '.join(row.faults)}" if row.faults else ""
+    return " · ".join(filter(None, (faults, row.node.last_error)))
+
+
+def _cell(row: NodeRow, title: str) -> tuple[str, str]:
+    """Its text and style."""
     node, look = row.node, row.look
-    values = {
-        "node": (node.name, "bold" if row.gravity else ""),
-        "state": (f"{look.glyph} {look.word}", look.style),
-        "height": (f"{node.height:,}" if node.hash else NONE, ""),
-        "lag": (NONE if row.lag is None else f"{row.lag:,}", DOUBTFUL if row.lag and row.gravity > 1 else DIM),
-        "peers": (NONE if node.peers is None else f"{node.peers:,}", BAD if node.peers == 0 else DIM),
-        "cpu": (NONE if node.cpu is None else f"{node.cpu:.0%}", DIM),
-        "memory": (NONE if node.memory is None else size(node.memory), DIM),
-        "version": (node.version or NONE, DIM),
-        "exits": (f"{node.exits:,}", BAD if node.exits else DIM),
-        "role": (node.role, DIM),
-        "machine": (node.machine, DIM),
-        "fault": (f"⚡ {', '.join(row.faults)}" if row.faults else "", DOUBTFUL),
-    }
-    text = Text(no_wrap=True)
-    for column in _shown(width):
-        value, style = values[column.title]
-        shown = cut(value, column.width)
-        text.append(f"{shown:>{column.width}}" if column.right else f"{shown:<{column.width}}", style)
-        text.append(" ")
-    room = width - text.cell_len
-    if width >= _ERROR_FROM and node.last_error and room > 8:
-        text.append(cut(node.last_error, room), BAD)
-    return text
-
-
-def _shown(width: int) -> Sequence[Column]:
-    return [column for column in COLUMNS if width >= column.least]
-
-
-def _cells(titles: Sequence[str], width: int, style: str) -> Text:
-    text = Text(no_wrap=True, style=style)
-    for column, title in zip(_shown(width), titles, strict=True):
-        text.append(f"{title:>{column.width}} " if column.right else f"{title:<{column.width}} ")
-    if width >= _ERROR_FROM:
-        text.append("last error")
-    return text
+    match title:
+        case "node":
+            return node.name, "bold" if row.gravity else ""
+        case "state":
+            return f"{look.glyph} {look.word}", look.style
+        case "height":
+            return f"{node.height:,}" if node.hash else NONE, ""
+        case "lag":
+            return NONE if row.lag is None else f"{row.lag:,}", DOUBTFUL if row.lag and row.gravity > 1 else DIM
+        case "peers":
+            return NONE if node.peers is None else f"{node.peers:,}", BAD if node.peers == 0 else DIM
+        case "cpu":
+            return NONE if node.cpu is None else f"{node.cpu:.0%}", DIM
+        case "memory":
+            return NONE if node.memory is None else size(node.memory), DIM
+        case "role":
+            return node.role, DIM
+        case "machine":
+            return node.machine, DIM
+        case "version":
+            return node.version or NONE, DIM
+        case "exits":
+            return f"{node.exits:,}", BAD if node.exits else DIM
+    return _trouble(row), BAD if node.last_error else DOUBTFUL
