@@ -629,3 +629,58 @@ async def test_the_palette_has_nothing_that_steers_a_run_that_is_over(recording:
         there = [command.title for command in app.get_system_commands(app.screen)]
         assert "Copy command" in there and "Fault…" not in there and len(there) == len(set(there))
         assert {"Help", "Export the run"} <= set(there)
+
+
+async def test_keys_of_a_list_move_its_cursor_and_of_the_time_line_its_moment(recording: Recording) -> None:
+    app = RunApp(recording("two_hundred"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        nodes = app.query_one("#nodes", Lines)
+        places = []
+        for key in ("down", "pagedown", "end", "up", "pageup", "home"):
+            await pilot.press(key)
+            places.append(nodes.cursor)
+        assert places[0] == 1 and 1 < places[1] < 40 and places[2] == 199 and places[3] == 198
+        assert 160 < places[4] < 198 and places[5] == 0
+        await pilot.press("shift+left", "left", "shift+right")
+        assert app.watching.moment.t == pytest.approx(app.watching.end - 5)
+        await pilot.press("escape")
+        assert app.watching.shows_all
+
+
+async def test_keys_of_the_run_work_on_a_nodes_screen(live: tuple[RunApp, Asked], tmp_path: Path) -> None:
+    app, asked = live
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        await app.push_screen(NodeScreen("validator-1"))
+        await pilot.press("space")
+        assert app.watching.mode is Mode.FROZEN
+        await pilot.press("l")
+        assert app.watching.mode is Mode.LIVE and app.watching.shows_all
+        await pilot.press("left", "shift+left", "right", "shift+right")
+        assert app.watching.mode is Mode.FROZEN
+        was = app.current_theme.dark
+        await pilot.press("t")
+        assert app.current_theme.dark is not was
+        await pilot.press("s")
+        await pilot.pause()
+        assert list(app.watching.directory.path.glob("*.svg"))
+        await pilot.press("f")
+        await pilot.pause()
+        assert isinstance(app.screen, FaultScreen) and app.screen.query_one("#targets", Names).selected == [
+            "validator-1"
+        ]
+    assert not asked.said
+
+
+async def test_e_goes_through_the_levels_of_the_log(recording: Recording) -> None:
+    app = RunApp(recording("failing"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        await pilot.press("4")
+        counts = []
+        for _ in range(5):
+            await pilot.press("e")
+            await settled(app, pilot)
+            counts.append(len(app.query_one("#log-lines", Lines).source))
+        assert counts[0] >= counts[1] > counts[2] and counts[4] == counts[0], counts
