@@ -90,7 +90,8 @@ class Worker:
         self._tell(Kind.TALLY, told.to_json())
 
     def _tell(self, kind: Kind, payload: bytes = b"") -> None:
-        self._writer.write(frame(kind, payload))
+        if not self._writer.transport.is_closing():  # else nobody is left to tell
+            self._writer.write(frame(kind, payload))
 
 
 async def _serve() -> None:
@@ -100,13 +101,13 @@ async def _serve() -> None:
         reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=os.dup(0)), limit=CHUNK)
     else:
         reader, writer = await _pipes()
-    try:
-        await Worker(reader, writer).run()
-    except ValueError as error:
-        writer.write(frame(Kind.FAILED, str(error).encode("utf-8", "replace")))
-    finally:
-        writer.close()
-        with contextlib.suppress(ConnectionError):  # nobody is left to tell
+    with contextlib.suppress(ConnectionError):  # nobody is left to tell
+        try:
+            await Worker(reader, writer).run()
+        except ValueError as error:
+            writer.write(frame(Kind.FAILED, str(error).encode("utf-8", "replace")))
+        finally:
+            writer.close()
             await writer.wait_closed()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ from harness.load.peer import Peer
 from harness.load.senders import senders
 from harness.load.tally import Told
 from harness.load.there import Station
-from harness.load.wire import Result
+from harness.load.wire import Kind, Result, frame
 from harness.testing.waiting import eventually
 from tests.load.servers import Heard, Request, answer, serving, shots, soon, target
 
@@ -211,6 +212,34 @@ async def test_a_sender_ends_with_its_connection(
     async with station.sender("one"):
         await eventually(lambda: len(workers()) == 1)
     await eventually(lambda: not workers())
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_sender_whose_controller_is_gone_ends_without_complaint(reset: bool) -> None:
+    """As when its machine was out of reach: the connection ends while it has much to tell."""
+    async with serving(echo) as server:
+        job = Job((target(server.port),), repeat=b"x", each=True)
+        ours, theirs = await anyio.to_thread.run_sync(connected)
+        with theirs:
+            argv = [sys.executable, "-m", "harness.load.worker"]
+            sender = await anyio.open_process(argv, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE)
+        with ours:
+            ours.sendall(frame(Kind.JOB, job.to_json()))
+            ours.sendall(frame(Kind.START, Start(time.monotonic(), constant(500, 60.0)).to_json()))
+            await eventually(lambda: len(server.requests) > 100)
+            if reset:
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        async with sender:
+            assert sender.stderr is not None
+            said = b"".join([chunk async for chunk in sender.stderr])
+            assert (await sender.wait(), said) == (0, b"")
+
+
+def connected() -> tuple[socket.socket, socket.socket]:
+    """Both ends of one connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        return ours, listener.accept()[0]
 
 
 async def test_a_station_that_dies_is_an_error_that_names_the_machine(
