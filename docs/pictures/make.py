@@ -16,7 +16,7 @@ from harness.tui.screens.node import NodeScreen
 HERE = Path(__file__).absolute().parent
 JOURNALS = HERE.parents[1] / "tests/tui/journals"
 PICTURES = {
-    "partition": ("partitioned", 95.0, ""),
+    "partition": ("partitioned", 88.0, ""),
     "failed": ("failing", None, ""),
     "node": ("two_hundred", 66.0, "validator-12"),
 }
