@@ -92,8 +92,9 @@ class LoadSource:
             if nth < count
         ]
         async with senders(job, each_in_turn[:most]) as those:
-            for name, _, bound in those.clocks:
-                self._tell("info", f"sender {name}: its clock is known to {1000 * bound:.3g} ms")
+            if clocks := those.clocks:
+                known = ", ".join(f"{1000 * bound:.3g} ms of sender {name}" for name, _, bound in clocks)
+                self._tell("info", f"clocks are known to {known}")
             yield those
 
     def reaches(self, node: Node, port: str) -> Address:

@@ -320,7 +320,8 @@ class Runner:
     def _emit_figures(self, *, final: bool = False, with_latency: bool) -> None:
         for name, tracker in self._shared.trackers.items():
             latency = tracker.latency() if with_latency else {}
-            self._shared.emit(WorkloadProgress(name, tracker.figures(), final, tracker.target, latency))
+            machines = tracker.senders.by_machine() if final and tracker.senders is not None else {}
+            self._shared.emit(WorkloadProgress(name, tracker.figures(), final, tracker.target, latency, machines))
 
     async def _settle(self) -> None:
         """Wait until what was made during the drive is final everywhere, in protocol time."""

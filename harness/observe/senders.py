@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from harness.load.tally import Tally, Told
 from harness.observe.latency import Latencies
@@ -38,6 +39,8 @@ class SenderAccount:
         self.processes = processes = len(machines)
         self.machines = tuple(dict.fromkeys(machine for machine in machines if machine))
         self.total = Tally()
+        self._where = tuple(machines)
+        self._of_machine = {machine: Tally() for machine in self.machines}
         self.memory = 0
         self._name = name
         self._record = record
@@ -48,6 +51,8 @@ class SenderAccount:
     def told(self, sender: int, told: Told) -> None:
         """One of them tells what it counted since it told last."""
         self.total.add(told.tally)
+        if (machine := self._where[sender]) in self._of_machine:
+            self._of_machine[machine].add(told.tally)
         self.memory = max(self.memory, told.memory)
         self._in_flight[sender] = told.in_flight
         self._cpu[sender] += told.cpu
@@ -69,6 +74,19 @@ class SenderAccount:
                     response.max,
                 )
             )
+
+    def by_machine(self) -> Mapping[str, Mapping[str, Any]]:
+        """What each machine did of it: how many it was to send, sent, and sent on time, and how late (seconds, as
+        Latencies.summary has them)."""
+        return {
+            machine: {
+                "offered": tally.offered,
+                "started": tally.started,
+                "on_time": tally.on_time,
+                "lateness": dict(Latencies.of(tally.lateness).summary()),
+            }
+            for machine, tally in self._of_machine.items()
+        }
 
     @property
     def in_flight(self) -> int:

@@ -140,13 +140,15 @@ class FeedChanged(Event):
 class WorkloadProgress(Event):
     """Figures of one workload so far. `final`: it has ended. `target` is how many a second were to be sent, None where
     that is not said; `latency`, from the intended send to the final block, is as Latencies.summary has it, and left out
-    of most: the last one holds."""
+    of most: the last one holds. `machines`, with the last one only: what each that sent did of it, as
+    SenderAccount.by_machine has it."""
 
     workload: str
     figures: Mapping[str, Any]
     final: bool = False
     target: float | None = None
     latency: Mapping[str, float] = field(default_factory=dict)
+    machines: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

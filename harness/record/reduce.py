@@ -226,7 +226,7 @@ def _node(state: RunState, name: str) -> NodeStatus:
 
 def _progress(known: WorkloadState | None, event: WorkloadProgress, t: float) -> WorkloadState:
     latency = event.latency or (known.latency if known is not None else {})
-    return WorkloadState(event.workload, event.figures, t, event.final, event.target, latency)
+    return WorkloadState(event.workload, event.figures, t, event.final, event.target, latency, event.machines)
 
 
 def _block(state: RunState, event: BlockObserved) -> RunState:

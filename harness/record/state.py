@@ -100,6 +100,7 @@ class WorkloadState:
     final: bool = False
     target: float | None = None
     latency: Mapping[str, float] = field(default_factory=dict)
+    machines: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

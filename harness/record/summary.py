@@ -17,6 +17,7 @@ from harness.errors import ExitCode
 from harness.record.codec import jsonable
 from harness.record.evidence import evidence_lines
 from harness.record.rundir import RunDirectory
+from harness.record.sent_from import sent_from
 from harness.record.state import ExpectationState, FaultState, Remark, RunState
 from harness.record.tables import NONE, Mood, Row, Table, mood_of
 from harness.record.text import counted, figure, one_line, sentence
@@ -187,7 +188,11 @@ def _left_out(items: Sequence[object], limit: int) -> tuple[str, ...]:
 def _workloads(state: RunState) -> Table:
     rows = [Row((workload.workload, figures_line(workload.figures))) for workload in state.workloads.values()]
     return Table(
-        "workloads", ("workload", "figures"), tuple(row for row in rows if row.cells[1]), wide=frozenset({"figures"})
+        "workloads",
+        ("workload", "figures"),
+        tuple(row for row in rows if row.cells[1]),
+        wide=frozenset({"figures"}),
+        notes=tuple(line for workload in state.workloads.values() if (line := sent_from(workload))),
     )
 
 

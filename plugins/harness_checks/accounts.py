@@ -135,6 +135,7 @@ def of_senders(account: SenderAccount) -> dict[str, Any]:
         "memory_bytes": account.memory,
         "connections": total.connects,
         "in_the_warm_up": total.warming,
+        **({"by_machine": machines} if (machines := account.by_machine()) else {}),
     }
 
 

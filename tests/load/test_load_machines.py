@@ -19,6 +19,7 @@ from harness.errors import ExitCode, SpecError
 from harness.plugin.registry import Registry
 from harness.record.events import Note, WorkloadProgress
 from harness.record.journal import Recorded, read_journal
+from harness.record.summary import summarize
 from harness.spec.inventory import Inventory
 from harness.spec.playbook import PlaybookFile
 from harness.spec.toml_document import TomlDocument
@@ -80,12 +81,19 @@ def seen_to_be_whole(finished: Finished, machines: list[str]) -> None:
     assert found["included"] > 200, found
     assert found["sender"]["machines"] == machines
     assert found["sender"]["senders"] == len(machines)
+    sent = finished.state.workloads["transactions"].machines
+    assert list(sent) == machines
+    assert sum(one["started"] for one in sent.values()) == found["sender"]["started"]
+    assert sum(one["lateness"]["n"] for one in sent.values()) == found["generator_lateness_seconds"]["n"]
+    (line,) = (note for note in summarize(finished.state).workloads.notes if note.startswith("transactions came from "))
+    assert all(f"{machine} ({sent[machine]['started']}, p99/max " in line for machine in machines), line
     of_http = finished.state.expectations["http-load"].evidence
     assert machines == next(sender["machines"] for sender in _find(of_http, "machines"))
     notes = [one.event.message for one in read_journal(finished.directory.journal) if isinstance(one.event, Note)]
     for machine in machines:
         assert any(note.startswith(f"load comes from {machine}: Python 3") for note in notes), notes
-        assert any(f"(on {machine}): its clock is known to" in note for note in notes), notes
+        clocks = [note for note in notes if note.startswith("clocks are known to ")]
+        assert clocks and all(f"(on {machine})" in note for note in clocks), notes
 
 
 def _find(value: Any, key: str) -> list[dict[str, Any]]:
