@@ -14,6 +14,7 @@ from harness.cli.preparing import do_tasks
 from harness.engine.adoption import allowed
 from harness.engine.budget import budget_of
 from harness.engine.components import PlannedStep
+from harness.engine.placement import LOAD
 from harness.engine.plan import Plan
 from harness.engine.target import Target
 from harness.errors import ExitCode, Unsupported
@@ -80,9 +81,8 @@ def plan_lines(plan: Plan, target: Target, planned: Sequence[PlannedNode], notes
     for node in planned:
         yield f"  {node.spec.name:<14} on {node.host.name:<12} " + _node(plan, node)
     yield ""
-    if senders := [node.host.name for node in target.senders(plan)]:
-        yield f"load comes from {', '.join(senders)}"
-        yield ""
+    senders = [node.host.name for node in target.senders(plan)]
+    yield from _load_lines(plan, target, senders)
     if plan.prepare:
         yield from _task_lines(plan)
         yield ""
@@ -92,6 +92,9 @@ def plan_lines(plan: Plan, target: Target, planned: Sequence[PlannedNode], notes
         yield f"  {workload.id:<22} {plugin.describe(plan.view)}"
         needs = [*plugin.requires(), *plugin.requires_machine()]
         yield f"  {'':<22} needs {', '.join(sorted(needs)) or 'nothing special'}: all there"
+        if senders and plugin.by_clients(network):
+            not_from = f"not from {', '.join(senders)}: {plan.chain.name} has no other way"
+            yield f"  {'':<22} sent by clients on this machine, {not_from}"
     yield from ["  none"] if not plan.workloads else []
     yield ""
     if plan.steps:
@@ -106,6 +109,19 @@ def plan_lines(plan: Plan, target: Target, planned: Sequence[PlannedNode], notes
         yield f"  {expectation.id:<22} {options}" + (
             f" (brought by {expectation.brought_by})" if expectation.brought_by else ""
         )
+
+
+def _load_lines(plan: Plan, target: Target, senders: Sequence[str]) -> Iterator[str]:
+    """Where load comes from, if that was ever a question: it must not move here without a word."""
+    if senders:
+        yield f"load comes from {', '.join(senders)}"
+    elif LOAD in target.inventory.groups and any(workload.cls.sends for workload in plan.workloads):
+        left_out = target.limit and target.inventory.select(LOAD)
+        why = f'has none within --limit "{target.limit}"' if left_out else "has no hosts"
+        yield f"load comes from this machine: the group [{LOAD}] {why}"
+    else:
+        return
+    yield ""
 
 
 def _step_line(step: PlannedStep) -> str:

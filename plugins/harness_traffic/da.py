@@ -15,6 +15,7 @@ from harness.api import (
     Context,
     DefaultExpectation,
     Duration,
+    Network,
     PlanView,
     Rate,
     Receipt,
@@ -110,6 +111,9 @@ class DataAvailability(Workload[DataAvailabilityConfig]):
             f"{config.channel_rate} channel operations and {config.blob_rate} blobs of {config.blob_size} bytes "
             f"on {config.channels} channels, each blob read back"
         )
+
+    def by_clients(self, network: Network) -> bool:
+        return network.data_format() is None
 
     async def prepare(self, ctx: Context) -> None:
         """Start what sends."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import anyio
 from pydantic import Field
 
-from harness.api import Capability, Context, DefaultExpectation, PlanView, UsageError, Workload
+from harness.api import Capability, Context, DefaultExpectation, Network, PlanView, UsageError, Workload
 from harness_traffic.by_clients import ClientTraffic
 from harness_traffic.clients import ClientPool
 from harness_traffic.openloop import confess, moments
@@ -63,6 +63,9 @@ class Transactions(Workload[TransactionsConfig]):
         users = self.config.users or ctx.wallets - self.config.first_wallet
         total = round(self.config.profile(ctx.block_interval, ctx.duration).amount)
         return f"{self.config.told(ctx)} by {users} users, {total} transactions in all"
+
+    def by_clients(self, network: Network) -> bool:
+        return network.submission_format() is None
 
     async def prepare(self, ctx: Context) -> None:
         """Claim the wallets, and start what sends. Raises UsageError where another workload of this network sends from

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from harness.api import UsageError, Verdict
+from harness.cli.plan_view import plan_lines
 from harness.engine.outcome import Outcome
 from harness.engine.plan import resolve_file
 from harness.engine.target import choose_target
@@ -204,6 +205,29 @@ def test_a_machine_of_load_that_is_adopted_is_refused_at_its_place(tmp_path: Pat
     plan, target = target_of(tmp_path, LOCAL.replace("far = {}", 'far = { manage = "adopt", unit = "x.service" }'))
     with pytest.raises(UsageError, match=r"inventory.toml:8:1: far is in the group \[load\] and has manage"):
         target.senders(plan)
+
+
+def shown(tmp_path: Path, hosts: str, limit: str = "") -> list[str]:
+    plan, target = target_of(tmp_path, hosts, limit)
+    return list(plan_lines(plan, target, target.place(plan)))
+
+
+def test_plan_says_where_load_comes_from_and_when_it_is_from_here_after_all(tmp_path: Path) -> None:
+    assert "load comes from near, far" in shown(tmp_path, LOCAL)
+    from_here = "load comes from this machine: the group [load] has"
+    assert f'{from_here} none within --limit "here"' in shown(tmp_path, LOCAL, limit="here")
+    assert f"{from_here} no hosts" in shown(tmp_path, LOCAL.replace("near = {}", "").replace("far = {}", ""))
+    assert not any("load comes" in line for line in shown(tmp_path, LOCAL.partition("[load.hosts]")[0]))
+
+
+def test_plan_says_what_machines_of_load_do_not_send(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not any("sent by clients" in line for line in shown(tmp_path, LOCAL))
+    monkeypatch.setattr("harness_devnet.network.GenesisNetwork.submission_format", lambda self: None)
+    lines = shown(tmp_path, LOCAL)
+    (said,) = (line.strip() for line in lines if "sent by clients" in line)
+    assert said == "sent by clients on this machine, not from near, far: devnet has no other way"
+    of_it = next(number for number, line in enumerate(lines) if line.startswith("  transactions "))
+    assert said in lines[of_it + 2]
 
 
 async def test_a_machine_of_load_that_cannot_be_used_is_told_in_plan(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.errors import UsageError
 from harness.plugin.contract.base import Capability, ConfigT, MachineCapability, Plugin
+from harness.plugin.contract.chain import Network
 from harness.plugin.contract.context import Context
 from harness.spec.node_patterns import select_nodes
 from harness.spec.topology import NodeSpec
@@ -41,6 +42,11 @@ class Workload(Plugin[ConfigT], ABC):
     def requires(self) -> frozenset[Capability]:
         """What it needs of the chain, configured as it is. Looked at in plan."""
         return frozenset()
+
+    def by_clients(self, network: Network) -> bool:
+        """Whether this network leaves it to clients, which are the controller's, to send some of it, although it
+        `sends`. Shown in plan."""
+        return False
 
     def requires_machine(self) -> frozenset[MachineCapability]:
         """What it needs of the machines. Looked at in plan."""
