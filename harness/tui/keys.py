@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from textual.app import App
 from textual.dom import DOMNode
+from textual.driver import Driver
 from textual.events import Event, Key, MouseEvent
 
 ResultT = TypeVar("ResultT")
@@ -26,6 +27,15 @@ class KeysInTurn(App[ResultT]):
         self._sent_at: float | None = None
         self.asked_at = 0.0
         """When a key was pressed last, or the mouse was used, in monotonic seconds."""
+
+    def get_driver_class(self) -> type[Driver]:
+        """Ours, where it would be Textual's for terminals."""
+        found = super().get_driver_class()
+        if found.__name__ != "LinuxDriver":
+            return found
+        from harness.tui.driver import PromptDriver  # not on systems that have no such terminals
+
+        return PromptDriver
 
     async def on_event(self, event: Event) -> None:
         if isinstance(event, Key | MouseEvent):
