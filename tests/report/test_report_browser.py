@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from harness.cli.reporting import side_of, write_matrix, write_report
+from harness.record.events import NodePlaced
 from harness.report.compare import compare
 from harness.report.page import comparison_page
 
@@ -41,6 +42,17 @@ def test_a_report_is_drawn_without_a_word_on_the_console(browser: Any, report: P
     assert drawn["Heights"] == 4 and drawn["Latency of transactions"] == 3
     assert browser.evaluate("document.querySelectorAll('figure svg .band.fault').length") == 10
     assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_on_a_wide_screen_no_table_is_cut_off(browser: Any, write_run: Any, events: Any, tmp_path: Path) -> None:
+    folder = "/home/somebody/networks/runs/2026-01-31T12-00-00-chaos-7f3a/nodes"
+    names = ("validator-0", "validator-1")
+    placed = [(2.0, NodePlaced(name, f"{folder}/{name}", ("cd", f"{folder}/{name}"))) for name in names]
+    browser.open(write_report(write_run("chaos-7f3a", sorted([*events(), *placed], key=lambda pair: pair[0]))))
+    browser.screenshot(tmp_path / "shot.png", 1300, 900)
+    wide = "[...document.querySelectorAll('.scroll:has(table)')]"
+    assert browser.evaluate(f"{wide}.length") > 0
+    assert browser.evaluate(f"{wide}.filter(e => e.scrollWidth > e.clientWidth).length") == 0
 
 
 def test_it_fits_a_narrow_screen_and_follows_the_scheme(browser: Any, report: Path, tmp_path: Path) -> None:
