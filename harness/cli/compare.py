@@ -57,11 +57,21 @@ def _as_json(compared: Comparison) -> dict[str, object]:
 
 
 def _metric(metric: Metric) -> dict[str, object]:
-    """Seconds, or per second."""
+    """Seconds, or per second; `compared` is what the change is of: the median stretch, or the p99 of all samples."""
     sides = {
         name: {"n": len(values), **{f"p{p}": percentile(values, p) for p in (50, 90, 99)}} if values else {"n": 0}
         for name, values in (("a", metric.a), ("b", metric.b))
     }
     found = metric.difference
-    told = {"change": found.change, "low": found.low, "high": found.high, "p": metric.p} if found else {}
+    told = (
+        {
+            "compared": {"a": found.a, "b": found.b},
+            "change": found.change,
+            "low": found.low,
+            "high": found.high,
+            "p": metric.p,
+        }
+        if found
+        else {}
+    )
     return {"name": metric.name, "unit": metric.unit, **sides, **told, "says": metric.judged}

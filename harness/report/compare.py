@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
@@ -32,6 +33,7 @@ _INTERVALS_PER_STRETCH = 5
 _LEAST = 3
 _ECDF = 200
 _MAX_SETTINGS = 200
+_BY_NAME = ("workloads", "expectations")
 SAME, DIFFERS, UNKNOWN = "within noise", "differs", "too short to say"
 
 
@@ -174,7 +176,7 @@ def _metric_cells(metric: Metric) -> tuple[str, ...]:
     found = metric.difference
     if found is None:
         return (metric.name, *sides, NONE, NONE, NONE, metric.judged)
-    change = NONE if found.change is None else f"{found.change:+.1%}"
+    change = f"{show(found.a)} → {show(found.b)}" + ("" if found.change is None else f", {found.change:+.1%}")
     interval = f"{_signed(found.low, metric.unit)} … {_signed(found.high, metric.unit)}"
     return (metric.name, *sides, change, interval, f"{metric.p:.2g}" if metric.p is not None else NONE, metric.judged)
 
@@ -212,8 +214,10 @@ def _expectations(a: RunState, b: RunState) -> Table:
 
 
 def _settings(a: Side, b: Side) -> Table:
-    """Every setting that the two do not share."""
-    ours, theirs = dict(_flat(_asked(a))), dict(_flat(_asked(b)))
+    """Every setting that the two do not share; what only one of them has at all is one line."""
+    asked = [_named(_asked(side)) for side in (a, b)]
+    alone = {key for key in asked[0].keys() ^ asked[1].keys() if _entry(key)}
+    ours, theirs = (dict(_settings_of(one, alone)) for one in asked)
     rows = [
         Row((key, ours.get(key, NONE), theirs.get(key, NONE)))
         for key in dict.fromkeys((*ours, *theirs))
@@ -246,6 +250,34 @@ def _asked(side: Side) -> Mapping[str, Any]:
     }
 
 
+def _entry(key: str) -> bool:
+    return key.startswith(tuple(f"{what}[" for what in _BY_NAME))
+
+
+def _named(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Workloads and expectations by what they use, not by their places: where one stands in the file asks nothing."""
+    named: dict[str, Any] = {}
+    for key, value in asked.items():
+        if key not in _BY_NAME or not all(isinstance(one, Mapping) and "use" in one for one in value):
+            named[key] = value
+            continue
+        times = Counter[str]()
+        for one in value:
+            times[one["use"]] += 1
+            again = f" {times[one['use']]}" if times[one["use"]] > 1 else ""
+            named[f"{key}[{one['use']}{again}]"] = one
+    return named
+
+
+def _settings_of(named: Mapping[str, Any], alone: Set[str]) -> Iterator[tuple[str, str]]:
+    for key, value in named.items():
+        if key in alone:
+            options = {name: told for name, told in _flat(value) if name != "use" and told}
+            yield key, ", ".join(f"{name} = {told}" for name, told in options.items()) or "asked for"
+        else:
+            yield from _flat(value, key)
+
+
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for key, inner in value.items():
@@ -255,7 +287,8 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
             name = f"{number} {inner['use']}" if isinstance(inner.get("use"), str) else str(number)
             yield from _flat(inner, f"{path}[{name}]")
     elif value is not None:
-        yield path, figure(jsonable(value)) if not isinstance(value, str) else value
+        is_plain = isinstance(value, str) or type(value) is int  # a seed is copied, not read
+        yield path, str(value) if is_plain else figure(jsonable(value))
 
 
 def _told(expectations: Table, metrics: Sequence[Metric], settings: Table) -> Iterator[tuple[str, Mood]]:
@@ -267,7 +300,10 @@ def _told(expectations: Table, metrics: Sequence[Metric], settings: Table) -> It
             change = metric.difference.change
             by = "" if change is None else f" by {abs(change):.0%}"
             word = "lower" if metric.difference.b < metric.difference.a else "higher"
-            yield f"{metric.name}: {word} in B{by}", metric.mood
+            show = seconds if metric.unit == "s" else per_second
+            levels = f"{show(metric.difference.a)} → {show(metric.difference.b)}"
+            of = "" if metric.name.endswith(": p99") else " in the median stretch of time"
+            yield f"{metric.name}: {word} in B{by} ({levels}{of})", metric.mood
     unknown = [metric.name for metric in metrics if metric.judged == UNKNOWN]
     if unknown:
         yield f"too short to say: {', '.join(unknown)}", Mood.DOUBTFUL

@@ -11,7 +11,7 @@ from harness.errors import UsageError
 from harness.record.events import WorkloadProgress
 from harness.record.state import NodeStatus, RunState
 from harness.record.tables import NONE
-from harness.report.charts import driven
+from harness.report.charts import driven, seconds
 from harness.report.compare import DIFFERS, SAME, UNKNOWN, compare
 from harness.report.matrix import flows_of
 from harness.report.page import comparison_page
@@ -25,7 +25,11 @@ def test_what_is_slower_is_worse(write_run: Any, events: Any, parse: Any) -> Non
     latency = next(metric for metric in compared.measured if metric.name == "latency of transactions: p50")
     assert latency.judged == DIFFERS and latency.difference is not None
     assert latency.difference.change == pytest.approx(0.5, abs=0.2)
-    assert ("latency of transactions: p50: higher in B by" in text for text, _ in compared.told)
+    told = next(text for text, _ in compared.told if text.startswith(latency.name))
+    row = next(row for row in compared.metrics.rows if row.cells[0] == latency.name)
+    for level in (seconds(latency.difference.a), seconds(latency.difference.b)):  # the change is of these
+        assert level in told and level in row.cells[3]
+    assert told.startswith(f"{latency.name}: higher in B by {latency.difference.change:.0%} (")
     assert "worse" in parse(comparison_page(compared)).text
     back = compare(side_of(b), side_of(a))
     assert next(m for m in back.measured if m.name == latency.name).mood.value == "good"
@@ -55,10 +59,32 @@ def test_settings_and_verdicts_that_differ_are_told(write_run: Any, events: Any)
     compared = compare(side_of(a), side_of(b))
     assert {row.cells for row in compared.settings.rows} == {
         ("vars.rate", "10", "20"),
-        ("workloads[0 transactions].use", "–", "transactions"),
+        ("workloads[transactions]", "–", "asked for"),
     }
     changed = {row.cells[0]: row.cells[1:3] for row in compared.expectations.rows if row.cells[3] == "changed"}
     assert changed == {"timing": ("unknown", "not judged")}
+
+
+def test_what_stands_elsewhere_in_the_playbook_is_the_same(write_run: Any, events: Any) -> None:
+    a, b = write_run("a-7f3a", events(), seed=1), write_run("b-7f3a", events(), seed=1)
+    one, two = '[[expectations]]\nuse = "no-forks"\n', '[[expectations]]\nuse = "recovery"\nwithin = "1m"\nlag = 5\n'
+    again = '[[expectations]]\nuse = "no-forks"\ndepth = 3\n'
+    a.run_toml.write_text(one + two + again)
+    b.run_toml.write_text(two + one + again.replace("3", "4"))
+    assert {row.cells for row in compare(side_of(a), side_of(b)).settings.rows} == {
+        ("expectations[no-forks 2].depth", "3", "4"),
+    }
+    b.run_toml.write_text(one + again)
+    assert {row.cells for row in compare(side_of(a), side_of(b)).settings.rows} == {
+        ("expectations[recovery]", "within = 1m, lag = 5", "–"),
+    }
+
+
+def test_a_seed_can_be_copied_from_what_differs(write_run: Any, events: Any) -> None:
+    a, b = write_run("a-7f3a", events()), write_run("b-7f3a", events())
+    a.run_toml.write_text("[vars]\nkey = 2888542601\n")
+    b.run_toml.write_text("[vars]\nkey = 7\n")
+    assert ("vars.key", "2888542601", "7") in {row.cells for row in compare(side_of(a), side_of(b)).settings.rows}
 
 
 _DAY = "2026-01-31T12-00-00"
