@@ -64,6 +64,20 @@ async def test_a_run_begins_and_ends_and_leaves_nothing(kit: Any) -> None:
     assert how.signal == signal.SIGKILL
 
 
+async def test_what_starts_have_left_whose_agents_were_killed_is_removed(kit: Any) -> None:
+    kit.home.mkdir(mode=0o700, parents=True)
+    abandoned, of_another = kit.home / ".start-0123.program", kit.home / ".start-4567.program"
+    for path in (abandoned, of_another):
+        path.write_bytes(b"")
+    long_ago = path.stat().st_mtime - 3600
+    os.utime(abandoned, (long_ago, long_ago))
+    machine = await kit.keep()
+    assert not abandoned.exists() and of_another.exists()
+    of_another.unlink()
+    assert await machine.client.end() == ()
+    assert not kit.home.exists()
+
+
 async def test_what_is_in_the_ledger_is_undone_newest_first(kit: Any) -> None:
     machine = await kit.keep()
     undone = kit.folder / "undone"

@@ -31,6 +31,11 @@ class Gone(ValueError):
     kind = "gone"
 
 
+START = ".start-"
+ABANDONED_AFTER = 4 * STARTED_WITHIN
+"""Seconds after which the files of a start are nobody's any more."""
+
+
 def keep(agent: Agent, connection: Connection, request: Header) -> None:
     """Answers when this connection is one with the keeper: all that follows is the keeper's. With `resume` none is
     started. Raises Gone, OSError, ValueError."""
@@ -52,6 +57,15 @@ def _pass_on(agent: Agent, run: Run, connection: Connection, request: Header) ->
     return True
 
 
+def _clean_up(home: str) -> None:
+    """Remove the files of starts whose agent was killed before it could: they would keep the folder for ever."""
+    for name in os.listdir(home):
+        path = os.path.join(home, name)
+        with contextlib.suppress(FileNotFoundError):  # another agent has been quicker
+            if name.startswith(START) and time.time() - os.lstat(path).st_mtime > ABANDONED_AFTER:
+                os.unlink(path)
+
+
 class Start:
     """Of a keeper, which is given its program and what to keep through a file, and says through a pipe with a name
     how that went: it is no child of ours that would end with us, and under systemd nobody's at all."""
@@ -61,7 +75,8 @@ class Start:
         self._connection, self._request = connection, request
         self._manager = systemd.manager(request["mechanism"])
         run.place.make()
-        stem = os.path.join(run.place.home, f".start-{os.urandom(8).hex()}")
+        _clean_up(run.place.home)
+        stem = os.path.join(run.place.home, f"{START}{os.urandom(8).hex()}")
         self._pipe, self._program = f"{stem}.pipe", f"{stem}.program"
         self._decoder = Decoder()
         try:
