@@ -53,9 +53,11 @@ class Moment:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds of the drive that are left; None before it and after it, and where nobody goes on with it."""
+        """Seconds of the drive that are left; None before it and after it, and where nobody goes on with it: how far a
+        replay goes is known."""
         drive = self.drive
-        if self.is_cut_off or drive is None or drive.ok is not None or drive.budget is None:
+        is_over = self.is_cut_off or self.mode is Mode.REPLAY
+        if is_over or drive is None or drive.ok is not None or drive.budget is None:
             return None
         return max(0.0, drive.started_at + drive.budget - self.t)
 

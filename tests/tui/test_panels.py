@@ -11,7 +11,7 @@ import pytest
 from harness.record.codec import encode
 from harness.record.events import PhaseEnded, PhaseStarted, Recorded, WorkloadProgress
 from harness.record.rundir import RunDirectory
-from harness.record.state import ExpectationState, NodeStatus, RunState
+from harness.record.state import ExpectationState, NodeStatus, PhaseState, RunState
 from harness.tui.app import RunApp
 from harness.tui.history import History, Series
 from harness.tui.key_line import KeyLine
@@ -19,7 +19,7 @@ from harness.tui.lines import Lines
 from harness.tui.moment import Mode, Moment
 from harness.tui.panel import Panel
 from harness.tui.panels.expectations import expectations
-from harness.tui.panels.header import phases
+from harness.tui.panels.header import header, phases
 from harness.tui.panels.nodes import NodeTable, rows
 from harness.tui.panels.workloads import workloads
 from harness.tui.watching import Watching
@@ -129,6 +129,15 @@ async def test_of_a_run_that_is_over_no_keys_are_told_that_steer_it(recording: R
         await pilot.pause(0.3)
         said = app.query_one(KeyLine).render().plain
         assert "Freeze" in said and not {"Pause", "Fault…", "Abort…"} & set(said.split())
+
+
+def test_how_much_is_left_of_a_record_is_told_once() -> None:
+    """0:18 of 1:47, 0:44 left: what is left of the drive is no news where it is known how the run went on."""
+    drive = PhaseState("drive", started_at=2.0, budget=60.0)
+    run = moment_of(RunState(phases=(drive,)), t=18.0)
+    assert "0:44 left" in header(run, 100).plain
+    record = header(replace(run, mode=Mode.REPLAY, end=107.0), 100).plain
+    assert "0:18 of 1:47" in record and "left" not in record
 
 
 def table(*nodes: NodeStatus) -> NodeTable:
