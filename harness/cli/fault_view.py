@@ -34,9 +34,10 @@ def show_faults(run: RunDirectory, *, as_json: bool) -> int:
     columns = ("at", "by", "fault", "nodes", "for", "injected", "proven", "healed", "outcome")
     rows = tuple(Row(_cells(turn), _MOODS.get(turn.outcome, Mood.DOUBTFUL)) for turn in turns)
     numeric = frozenset({"at", "for", "injected", "proven", "healed"})
-    title = f"faults of {run.run_id}" if turns else f"{run.run_id} had no faults"
+    title = "faults" if turns else "no faults"
+    about = f"of {run.run_id}" + ("; seconds since the drive began" if turns else "")  # a heading would be in capitals
     wide = frozenset({"fault", "nodes", "outcome"})
-    render_table(Table(title, columns, rows, numeric, wide), console_for(sys.stdout))
+    render_table(Table(title, columns, rows, numeric, wide, (about,)), console_for(sys.stdout))
     return ExitCode.PASS
 
 

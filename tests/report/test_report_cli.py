@@ -156,3 +156,9 @@ def test_a_run_leaves_its_report_and_a_matrix_one_for_all(tmp_path: Path) -> Non
     [summary] = (tmp_path / "runs").glob("matrix-small-*.html")
     assert all(f'href="{path.parent.name}/report.html"' in summary.read_text(encoding="utf-8") for path in found)
     assert time.time() - summary.stat().st_mtime < 180
+
+
+def test_the_id_over_a_runs_faults_can_be_copied(typed: Typed, runs: Path) -> None:
+    run_id = next(run.run_id for run in list_runs(runs) if "cut-7f3a" in run.run_id)
+    code, out = typed("runs", "show", "--faults", run_id, "--runs", runs)
+    assert code == 0 and f"of {run_id}" in out and out.startswith(("FAULTS\n", "NO FAULTS\n"))
