@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from harness.record.owner import Owner
 from harness.record.rundir import RunDirectory
+from harness.tui.app import RunApp
+from tests.tui.looking import Asked
 
 JOURNALS = Path(__file__).parent / "journals"
 Recording = Callable[[str], RunDirectory]
@@ -27,3 +32,15 @@ def recording(tmp_path: Path) -> Recording:
         return directory
 
     return make
+
+
+@pytest.fixture
+def live(recording: Recording) -> tuple[RunApp, Asked]:
+    """A run that goes on, as far as can be told: this process controls it."""
+    directory = recording("healthy")
+    directory.controller.write_text(json.dumps(asdict(Owner.current())))
+    lines = directory.journal.read_bytes().splitlines(keepends=True)
+    directory.journal.write_bytes(b"".join(lines[:120]))
+    app, asked = RunApp(directory), Asked()
+    app.client = asked  # type: ignore[assignment]
+    return app, asked
