@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,12 +24,12 @@ from harness.record.rundir import RunDirectory
 from harness.record.state import RunState
 from harness.record.text import block
 from harness.tui.garbage import Garbage
-from harness.tui.key_line import KeyLine
+from harness.tui.key_line import KeyLine, Offer
 from harness.tui.keys import KeysInTurn
 from harness.tui.lines import Lines
 from harness.tui.log_panel import LogPanel
 from harness.tui.merged_log import MergedLog
-from harness.tui.moment import Moment
+from harness.tui.moment import Mode, Moment
 from harness.tui.palette import commands
 from harness.tui.panel import Panel
 from harness.tui.panels import charts, header, timeline
@@ -64,6 +64,11 @@ PANELS = {
     "log": ("log",),
 }
 """What is shown together where there is no room for all."""
+STEERING = frozenset({"pause", "faults", "fault", "abort"})
+REPLAYING = (
+    Binding("left", "seek(-5)", "Seek", key_display="← →"),
+    Binding("right_square_bracket", "speed(1)", "Speed", key_display="[ ]"),
+)
 ABORTED = "It is taken down at once, its faults are healed, and nothing more is judged."
 
 
@@ -165,7 +170,7 @@ class RunApp(KeysInTurn[int]):
                 yield Panel(checks.expectations, id="checks", title="3 expectations")
             yield LogPanel(self.merged, id="log")
         yield TimelinePanel(self._timeline, id="timeline")
-        yield KeyLine(self.unasked)
+        yield KeyLine(self.offer)
 
     def _timeline(self, moment: Moment, width: int, height: int) -> Text:
         return timeline.timeline(moment, self.watching.latest, width, height)
@@ -292,9 +297,13 @@ class RunApp(KeysInTurn[int]):
             return False
         return True
 
-    def unasked(self) -> Collection[str]:
-        """What is done to a run, of which nobody is told when there is none any more to do it to."""
-        return () if self.watching.can_steer else ("pause", "faults", "fault", "abort")
+    def offer(self) -> Offer:
+        """What keys are told to do now: nobody steers a run that is over, and a replay is played."""
+        watching = self.watching
+        if watching.mode is Mode.REPLAY:
+            word = "Stop" if watching.playing else "Play"
+            return Offer(STEERING, {"freeze": word, "app.freeze": word}, REPLAYING)
+        return Offer() if watching.can_steer else Offer(STEERING)
 
     def _can_steer(self) -> bool:
         if not self.watching.can_steer:

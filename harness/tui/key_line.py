@@ -3,7 +3,8 @@ all made anew whenever the focus or the screen changes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from rich.style import Style
@@ -17,6 +18,16 @@ LEADING = ("help", "app.help", "leave")
 """What one has to find even where there is room for little."""
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What is told of keys besides what they say of themselves. `unasked`: actions of which nothing is; `words` for
+    others by their actions; `further` keys, which say nothing themselves."""
+
+    unasked: frozenset[str] = frozenset()
+    words: Mapping[str, str] = field(default_factory=dict)
+    further: tuple[Binding, ...] = ()
+
+
 class KeyLine(Widget):
     """A click on a key is as good as the key."""
 
@@ -28,10 +39,10 @@ class KeyLine(Widget):
 
     shown: reactive[tuple[Binding, ...]] = reactive[tuple[Binding, ...]](())
 
-    def __init__(self, unasked: Callable[[], Collection[str]] = tuple) -> None:
-        """`unasked`: the actions of which nothing is to be told at present, asked for whenever it `look`s."""
+    def __init__(self, offer: Callable[[], Offer]) -> None:
+        """`offer` is asked for whenever it `look`s."""
         super().__init__()
-        self._unasked = unasked
+        self._offer = offer
         self._keys: tuple[Binding, ...] = ()
 
     def on_mount(self) -> None:
@@ -39,9 +50,11 @@ class KeyLine(Widget):
         self._changed(self.screen)
 
     def look(self) -> None:
-        """Other ones may be unasked now."""
-        unasked = self._unasked()
-        self.shown = tuple(binding for binding in self._keys if binding.action not in unasked)
+        """There may be another offer now."""
+        offer = self._offer()
+        shown = [binding for binding in self._keys if binding.action not in offer.unasked]
+        named = [replace(key, description=offer.words.get(key.action, key.description)) for key in shown]
+        self.shown = (*named, *offer.further)
 
     def _changed(self, screen: Screen[object]) -> None:
         if screen.is_attached:

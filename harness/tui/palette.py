@@ -57,7 +57,7 @@ ANYWHERE = frozenset({"save", "export", "light", "help", "leave"})
 def commands(app: RunApp, screen: Screen[Any]) -> Iterator[SystemCommand]:
     """What can be done on this screen."""
     is_first = screen is app.screen_stack[0]
-    unasked = app.unasked()
+    unasked = app.offer().unasked
     for title, about, action in COMMANDS:
         _, name, arguments = parse(action)
         if (is_first or name in ANYWHERE) and name not in unasked and app.check_action(name, arguments):

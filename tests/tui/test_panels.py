@@ -128,7 +128,7 @@ async def test_of_a_run_that_is_over_no_keys_are_told_that_steer_it(recording: R
     async with app.run_test(size=(120, 36)) as pilot:
         await pilot.pause(0.3)
         said = app.query_one(KeyLine).render().plain
-        assert "Freeze" in said and not {"Pause", "Fault…", "Abort…"} & set(said.split())
+        assert "Play" in said and "[ ] Speed" in said and not {"Pause", "Fault…", "Abort…"} & set(said.split())
 
 
 def test_how_much_is_left_of_a_record_is_told_once() -> None:

@@ -70,7 +70,7 @@ class NodeScreen(ModalScreen[None]):
             with Container(id="node-texts"):
                 yield Lines("what became of it", id="node-story", follow=True)
                 yield Lines("log", id="node-log", follow=True)
-            yield KeyLine(self.app.unasked)
+            yield KeyLine(self.app.offer)
 
     def on_mount(self) -> None:
         self.query_one("#node-log", Lines).focus()
