@@ -12,12 +12,13 @@ import click
 from harness.cli.main import tell
 from harness.cli.options import runs_folder
 from harness.errors import ExitCode, UsageError
-from harness.record.glance import Glance, glance
+from harness.record.glance import STATUSES, Glance, glance
 from harness.record.journal import read_journal
 from harness.record.reduce import reduce_all
 from harness.record.result import result_of
 from harness.record.rundir import RunDirectory, find_run, list_runs
-from harness.record.text import block, one_line
+from harness.record.text import block, figure, one_line
+from harness.spec.durations import format_duration
 
 runs_option = click.option(
     "--runs", "runs_dir", type=click.Path(path_type=Path), help="Folder of run directories. Default: the project's."
@@ -41,7 +42,7 @@ def runs() -> None:
     help="Its name or file has this in it, or is like this pattern.",
 )
 @click.option("--verdict", "verdicts", multiple=True, type=click.Choice(["pass", "fail", "unknown", "none"]))
-@click.option("--status", "statuses", multiple=True, metavar="STATUS", help="done, interrupted, running, dead, …")
+@click.option("--status", "statuses", multiple=True, type=click.Choice(STATUSES))
 @click.option("--since", metavar="WHEN", help="Begun since then: 2h, 3d, 2026-01-31 or 2026-01-31T12:00 (UTC).")
 @click.option("--until", metavar="WHEN", help="Begun before then.")
 @click.option("--deployer", "deployers", multiple=True, metavar="NAME")
@@ -95,8 +96,12 @@ def list_all(
     if as_json:
         click.echo(json.dumps(list(map(_listed, found)), indent=2))
         return ExitCode.PASS
+    if found and sys.stdout.isatty():
+        click.echo(_line("RUN", "VERDICT", "TOOK", "STATUS", "DIFFERS IN"))
     for run in found:
-        click.echo(one_line(f"{run.directory.run_id:<64} {run.verdict or '-':<8} {run.status}"))
+        took = format_duration(run.finish.seconds) if run.finish else "-"
+        differs = " ".join(f"{name}={figure(run.variables.get(name))}" for name in run.varies)
+        click.echo(_line(run.directory.run_id, run.verdict or "-", took, run.status, differs))
     return ExitCode.PASS
 
 
@@ -165,6 +170,10 @@ def export(run: str, runs_dir: Path | None) -> int:
     for one in made.left_out:
         tell(f"not in it: {one}")
     return ExitCode.PASS
+
+
+def _line(run: str, verdict: str, took: str, status: str, differs: str) -> str:
+    return one_line(f"{run:<54} {verdict:<8} {took:>9}  {status:<11} {differs}".rstrip())
 
 
 def _listed(run: Glance) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,13 @@ from harness.record.rundir import RunDirectory
 
 _FIRST = 50
 _LAST_BYTES = 1 << 16
+
+
+STATUSES = (
+    "done", "interrupted", "not-usable", "infrastructure-failed", "teardown-incomplete",
+    "running", "dead", "empty", "unreadable",
+)  # fmt: skip
+"""How a run may stand: as it ended, or, where it has not told of an end, as its controller and its journal are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,12 @@ class Glance:
         """Which matrix the run is of, "" for a run of its own."""
         found = self.started.matrix.get("id") if self.started else None
         return found if isinstance(found, str) else ""
+
+    @property
+    def varies(self) -> Sequence[str]:
+        """The variables in which the runs of its matrix differ."""
+        found = self.started.matrix.get("varies") if self.started else None
+        return [name for name in found if isinstance(name, str)] if isinstance(found, list | tuple) else []
 
 
 def glance(directory: RunDirectory) -> Glance:

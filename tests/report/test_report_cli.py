@@ -26,7 +26,11 @@ Typed = Callable[..., tuple[int, str]]
 def runs(write_run: Any, events: Any) -> Path:
     """Three runs: two of a matrix, and one that was cut off."""
     for n in (1, 2):
-        write_run(f"load-000{n}", events(rate=10 * n, matrix={"id": "load-1", "number": n, "of": 2}), rate=10)
+        write_run(
+            f"load-000{n}",
+            events(rate=10 * n, matrix={"id": "load-1", "number": n, "of": 2, "varies": ["rate"]}),
+            rate=10,
+        )
     folder: Path = write_run("cut-7f3a", events()[:80]).path.parent
     return folder
 
@@ -114,8 +118,13 @@ def test_the_last_few_of_many_are_listed_without_a_look_at_the_others(
     assert code == ExitCode.PASS and listed == [run.run_id for run in list_runs(runs)[-2:]] == looked[::-1]
 
 
+def test_runs_of_a_matrix_are_told_apart(runs: Path, typed: Typed) -> None:
+    listed = typed("runs", "list", "--runs", runs, "--matrix", "load-1")[1].splitlines()
+    assert sorted(line.split()[-1] for line in listed) == ["rate=10", "rate=20"]
+
+
 def test_filters_that_are_none_are_refused(runs: Path, typed: Typed) -> None:
-    for wrong in (["--since", "yesterday"], ["-e", "rate"]):
+    for wrong in (["--since", "yesterday"], ["-e", "rate"], ["--status", "banana"]):
         assert typed("runs", "list", "--runs", runs, *wrong) == (ExitCode.USAGE, "")
 
 
