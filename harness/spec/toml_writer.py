@@ -46,12 +46,25 @@ class _Encoder(toml.TomlEncoder):  # type: ignore[type-arg] # generic in its stu
 
 
 class _InlineEncoder(_Encoder):
-    """Whatever is not a table at the top, on one line. Not pretty, but there is little that it can get wrong."""
+    """Whatever is not a table at the top, or in a list of tables there, on one line: there is little that it can get
+    wrong. The package leaves out empty tables in lists of tables."""
 
     def dump_sections(self, o: Mapping[str, Any], sup: str) -> tuple[str, dict[str, Any]]:
-        lines = [f"{_key(key)} = {_value(value)}\n" for key, value in o.items() if sup or not isinstance(value, dict)]
-        tables = {_key(key): value for key, value in o.items() if not sup and isinstance(value, dict)}
-        return "".join(lines), tables
+        if sup:
+            return _lines(o), {}
+        tables = {key: value for key, value in o.items() if isinstance(value, dict)}
+        lists = {key: value for key, value in o.items() if _is_tables(value)}
+        text = _lines({key: value for key, value in o.items() if key not in tables and key not in lists})
+        text += "".join(f"\n[[{_key(key)}]]\n{_lines(table)}" for key, value in lists.items() for table in value)
+        return text, {_key(key): value for key, value in tables.items()}
+
+
+def _lines(table: Mapping[str, Any]) -> str:
+    return "".join(f"{_key(key)} = {_value(value)}\n" for key, value in table.items())
+
+
+def _is_tables(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
 def _value(value: Any) -> str:

@@ -47,6 +47,22 @@ def test_a_run_reads_well() -> None:
     )
 
 
+def test_a_run_with_an_empty_table_in_it_reads_well_too() -> None:
+    table = {"name": "x", "workloads": [{"use": "chaos.partition", "grudge": {}}, {"use": "da"}], "chain": {"use": "y"}}
+    text = dumps(table)
+    assert tomllib.loads(text) == table
+    assert [line for line in text.splitlines() if line] == [
+        'name = "x"',
+        "[[workloads]]",
+        'use = "chaos.partition"',
+        "grudge = {}",
+        "[[workloads]]",
+        'use = "da"',
+        "[chain]",
+        'use = "y"',
+    ]
+
+
 def test_nan_is_nan() -> None:
     assert math.isnan(tomllib.loads(dumps({"x": math.nan}))["x"])
 
