@@ -87,7 +87,7 @@ class _Connection(Line):
         return await self._stream.receive(CHUNK)
 
     async def end(self) -> None:
-        with suppress(OSError):  # it is gone already
+        with suppress(OSError, RuntimeError):  # it is gone already; the latter is uvloop's word for that
             await self._stream.send_eof()
 
     async def last_words(self) -> str:

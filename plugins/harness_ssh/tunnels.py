@@ -60,13 +60,21 @@ async def _pass_on(source: ByteStream, target: ByteStream, scope: anyio.CancelSc
     try:
         async for piece in source:
             await target.send(piece)
-        await target.send_eof()
+        await _end(target)
     except (anyio.BrokenResourceError, anyio.ClosedResourceError):
         scope.cancel()
     except OSError as error:
         if error.errno not in (errno.ENOTCONN, errno.EPIPE, errno.ECONNRESET):
             raise
         scope.cancel()
+
+
+async def _end(target: ByteStream) -> None:
+    """Nothing more comes. Raises OSError and anyio's where the other side is gone."""
+    try:
+        await target.send_eof()
+    except RuntimeError as error:  # uvloop's word for it; anyio knows it of sending alone
+        raise anyio.ClosedResourceError from error
 
 
 def _refuse(local: ByteStream) -> None:
