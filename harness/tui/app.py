@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 TICK = 0.1
 """Seconds between two drawings at least."""
+STILL = 1.0
+"""The same while what is shown stands: keys that change it have it drawn themselves."""
 IDLE_AFTER = 1.0
 """Seconds after which what takes long to load is loaded, before a key asks for it."""
 BREATH = 0.005
@@ -204,7 +206,7 @@ class RunApp(KeysInTurn[int]):
         self._ticked = now
         self.keys_go_on()
         self._garbage.look(self.asked_at)
-        if now - self._drawn >= TICK:
+        if now - self._drawn >= (STILL if self.watching.stands and not more else TICK):
             self.draw()
             self._drawn = time.monotonic()
         self.merged.correct(self.watching.latest.clock_corrections)

@@ -173,6 +173,11 @@ class Watching:
         return self._cursor is None
 
     @property
+    def stands(self) -> bool:
+        """Whether it shows the same until a key is pressed."""
+        return not self._is_live and not self.playing
+
+    @property
     def can_steer(self) -> bool:
         """Whether there is a run to ask anything of."""
         return self._is_live
