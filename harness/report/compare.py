@@ -96,10 +96,11 @@ def compare(a: Side, b: Side) -> Comparison:
     """B against A. The same two always give the same."""
     metrics = _corrected(tuple(_metrics(a, b)))
     expectations, settings = _expectations(a.observed.state, b.observed.state), _settings(a, b)
+    same = [("A and B are the same run", Mood.DOUBTFUL)] if a.run_id == b.run_id else []
     return Comparison(
         a,
         b,
-        tuple(_told(expectations, metrics, settings)),
+        (*same, *_told(expectations, metrics, settings)),
         _verdicts(a, b),
         expectations,
         _metric_table(metrics),

@@ -43,6 +43,7 @@ def test_noise_is_noise(write_run: Any, events: Any) -> None:
     assert judged["included by transactions"] == SAME
     assert ("what was measured does not differ by more than noise", "plain") in compared.told
     assert ("the same was asked of both", "plain") in compared.told
+    assert not any("same run" in text for text, _ in compared.told)
 
 
 def test_too_short_a_run_says_nothing(write_run: Any, events: Any) -> None:
@@ -50,6 +51,7 @@ def test_too_short_a_run_says_nothing(write_run: Any, events: Any) -> None:
     compared = compare(side_of(a), side_of(a))
     assert {metric.judged for metric in compared.measured if "latency" not in metric.name} == {UNKNOWN}
     assert any(text.startswith("too short to say") for text, _ in compared.told)
+    assert compared.told[0][0] == "A and B are the same run"
 
 
 def test_settings_and_verdicts_that_differ_are_told(write_run: Any, events: Any) -> None:
