@@ -159,6 +159,11 @@ def test_of_nodes_the_most_is_told_first(width: int) -> None:
         assert "panic: out of memory" in lines[1] and "host-b" in lines[1]
 
 
+def test_an_error_begins_with_what_went_wrong() -> None:
+    node = NodeStatus("a", state="running", height=1, hash="h", last_error="127.0.0.1:30868: ReadTimeout: 3 s")
+    assert "ReadTimeout" in table(node).line(0, 56).plain and "127.0.0.1" not in table(node).line(0, 236).plain
+
+
 def test_without_trouble_there_is_no_column_for_it() -> None:
     fine = NodeStatus("a", "validator", "m", state="running", height=1, hash="h")
     assert "trouble" not in table(fine).heading(200).plain

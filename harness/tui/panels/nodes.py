@@ -25,6 +25,8 @@ class Column:
 
 
 TROUBLE = "trouble"
+_ADDRESS = re.compile(r"^\S{1,60}:\d{1,5}: ")
+"""Whom an error is about, which is said beside it."""
 COLUMNS = (
     Column("node", 0, 10, 24),
     Column("state", 1, 9, 13),
@@ -143,7 +145,7 @@ def _fitted(text: str, column: Column, width: int) -> str:
 def _trouble(row: NodeRow) -> str:
     """What is done to it, and what it last complained of."""
     faults = f"⚡ {', '.join(row.faults)}" if row.faults else ""
-    return " · ".join(filter(None, (faults, row.node.last_error)))
+    return " · ".join(filter(None, (faults, _ADDRESS.sub("", row.node.last_error))))
 
 
 def _cell(row: NodeRow, title: str) -> tuple[str, str]:
