@@ -42,6 +42,7 @@ def run_started(plan: Plan, target: Target, recorder: Recorder, planned: Iterabl
         workloads=tuple(component.id for component in plan.workloads),
         expectations=tuple(component.id for component in plan.expectations),
         watched=tuple(component.id for component in plan.expectations if _is_watched(component)),
+        sources={component.id: component.source for component in plan.expectations},
         variables=plan.playbook.variables,
         command=recorder.command,
         deployer_options=target.deployer.config.model_dump(mode="json"),

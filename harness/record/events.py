@@ -21,7 +21,7 @@ class RunStarted(Event):
     words that started the run, where it was a command; `deployer_options` what its deployer can be made from again.
     `matrix` is {id, number, of, varies}: which of how many runs of one matrix this is, from 1, and the variables in
     which they differ; empty for a run of its own. `watched`: the expectations that would see a violation while the run
-    goes on."""
+    goes on. `sources`: where each expectation is asked for, as ExpectationJudged has it."""
 
     run_id: str
     name: str
@@ -41,6 +41,7 @@ class RunStarted(Event):
     deployer_options: Mapping[str, Any] = field(default_factory=dict)
     matrix: Mapping[str, Any] = field(default_factory=dict)
     watched: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -355,7 +355,10 @@ def _started(state: RunState, event: RunStarted, recorded: Recorded) -> RunState
         nodes={**state.nodes, **nodes},
         workloads={**{name: WorkloadState(name, {}, state.t) for name in event.workloads}, **state.workloads},
         expectations={
-            **{name: ExpectationState(name, watched=name in event.watched) for name in event.expectations},
+            **{
+                name: ExpectationState(name, source=event.sources.get(name, ""), watched=name in event.watched)
+                for name in event.expectations
+            },
             **state.expectations,
         },
     )

@@ -80,6 +80,13 @@ async def test_a_violation_that_is_gone_at_the_end_still_fails(run_fake: Any) ->
     assert (judged.verdict, judged.measured) == ("fail", "look 2; calm")
 
 
+async def test_where_it_is_asked_for_is_known_from_the_beginning(run_fake: Any) -> None:
+    finished = await run_fake('[[expectations]]\nuse = "watcher"\ncontinuous = true\nwrong = [2]')
+    (started,) = events(finished, "RunStarted")
+    (judged,) = events(finished, "ExpectationJudged")
+    assert started.sources == {"watcher": judged.source} and judged.source.endswith("playbook.toml:10:3")
+
+
 async def test_without_continuous_nobody_watches(run_fake: Any) -> None:
     finished = await run_fake('[[expectations]]\nuse = "watcher"\nwrong = [1]')
     assert (finished.outcome.exit_code, events(finished, "ViolationSeen")) == (ExitCode.PASS, [])

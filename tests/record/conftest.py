@@ -48,6 +48,7 @@ def _field(name: str, annotation: object) -> st.SearchStrategy[object]:
         "int | None": st.none() | st.integers(),
         "tuple[str, ...]": st.lists(_NAMES, max_size=3).map(tuple),
         "Mapping[str, float]": st.dictionaries(st.text(max_size=8), st.floats(), max_size=3),
+        "Mapping[str, str]": st.dictionaries(_NAMES, st.text(max_size=8), max_size=3),
         "Mapping[str, Any]": st.dictionaries(st.text(max_size=8), _JSON, max_size=3),
         "tuple[Mapping[str, Any], ...]": st.lists(st.dictionaries(_NAMES, _JSON, max_size=3), max_size=2).map(tuple),
         "Mapping[str, Mapping[str, Any]]": st.dictionaries(_NAMES, st.dictionaries(st.text(max_size=8), _JSON)),

@@ -126,11 +126,18 @@ def test_a_torn_journal_is_read_as_far_as_it_goes(write_run: Any, events: Any, p
     assert "DEAD" in page.text and "1 line of the journal could not be read" in page.text
 
 
+def test_what_was_not_judged_is_told_where_it_is_asked_for(write_run: Any, events: Any, parse: Any) -> None:
+    begun = [one for one in events(sources={"liveness": "play.toml:7:1"}) if one[0] < 9]
+    page = parse(page_of(read_run(write_run("chaos-7f3a", begun))))
+    words = " ".join(page.text.split())
+    assert "play.toml:7:1" in words[words.index("not judged liveness") :][:60], words
+
+
 def test_a_journal_of_before_there_were_matrices(write_run: Any, events: Any) -> None:
     run = write_run("chaos-7f3a", events())
     lines = run.journal.read_text().splitlines()
     first = json.loads(lines[0])
-    for field in ("matrix", "deployer_options", "command", "variables"):
+    for field in ("matrix", "sources", "deployer_options", "command", "variables"):
         del first[field]
     run.journal.write_text("\n".join([json.dumps(first), *lines[1:]]) + "\n")
     assert "two blocks at height 12" in page_of(read_run(run))
