@@ -230,7 +230,7 @@ class RunApp(KeysInTurn[int]):
             return
         moment = self.watching.moment
         if self.watching.trouble:
-            self.notify(f"no earlier moment can be shown: {self.watching.trouble}", severity="error", markup=False)
+            self.notify(f"no earlier moment can be shown: {self.watching.trouble}", severity="error")
             self.watching.trouble = ""
         for panel in self.screen_stack[0].query(Panel):
             if panel.display:
@@ -262,7 +262,7 @@ class RunApp(KeysInTurn[int]):
 
     def _sought(self, found: bool) -> None:
         if not found:
-            self.notify(f"the history was not read so far yet: {self.watching.read or 0:.0%} of it", markup=False)
+            self.notify(f"the history was not read so far yet: {self.watching.read or 0:.0%} of it")
         self.draw()
 
     def action_newest(self) -> None:
@@ -295,7 +295,7 @@ class RunApp(KeysInTurn[int]):
         try:
             await what()
         except ControlError as error:
-            self.notify(str(error), severity="error", markup=False)
+            self.notify(str(error), severity="error")
             return False
         return True
 
@@ -309,7 +309,7 @@ class RunApp(KeysInTurn[int]):
 
     def _can_steer(self) -> bool:
         if not self.watching.can_steer:
-            self.notify("the run is over: there is nothing to steer", severity="warning", markup=False)
+            self.notify("the run is over: there is nothing to steer", severity="warning")
         return self.watching.can_steer
 
     async def action_faults(self) -> None:
@@ -353,7 +353,7 @@ class RunApp(KeysInTurn[int]):
 
         async def abort() -> None:
             if await self.ask(self.client.abort):
-                self.notify("it is being taken down; leave when it is done", markup=False)
+                self.notify("it is being taken down; leave when it is done")
 
         def answered(answer: str | None) -> None:
             if answer == "abort":
@@ -382,9 +382,9 @@ class RunApp(KeysInTurn[int]):
         try:
             path = self.save_screenshot(name, str(self.watching.directory.path))
         except OSError as error:  # another user's run, a full disk
-            self.notify(f"not saved: {error}", severity="error", markup=False)
+            self.notify(f"not saved: {error}", severity="error")
         else:
-            self.notify(f"saved {path}", markup=False)
+            self.notify(f"saved {path}")
 
     @work(thread=True, exclusive=True, group="export")
     def action_export(self) -> None:
@@ -394,8 +394,8 @@ class RunApp(KeysInTurn[int]):
         try:
             made = bundle(self.watching.directory, Path.cwd())
         except OSError as error:
-            self.notify(f"not exported: {error}", severity="error", markup=False)
+            self.notify(f"not exported: {error}", severity="error")
         else:
-            self.notify(f"exported to {made.path}; secrets in nodes' own logs are not redacted", markup=False)
+            self.notify(f"exported to {made.path}; secrets in nodes' own logs are not redacted")
             if made.left_out:
-                self.notify(f"not in it: {'; '.join(made.left_out)}", severity="warning", markup=False)
+                self.notify(f"not in it: {'; '.join(made.left_out)}", severity="warning")

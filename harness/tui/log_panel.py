@@ -89,6 +89,7 @@ class LogPanel(Vertical):
         self._asking = ""
         self._shown_title = ""
         self._searching: tuple[int, int] | None = None  # where, and in which direction
+        self._return_to: int | None = None  # the place in the whole log where one was when other lines were asked for
 
     def compose(self) -> ComposeResult:
         yield Lines("4 log", id="log-lines", follow=True)
@@ -113,6 +114,7 @@ class LogPanel(Vertical):
         more = self._search_on() or more
         count = len(self._filtered) if until == float("inf") else self._filtered.until(until)
         self.lines.show(LogView(self._filtered, count, self._found))
+        self._go_back()
         title = self._title(more)
         if title != self._shown_title:
             self._shown_title = title
@@ -202,14 +204,23 @@ class LogPanel(Vertical):
         pattern: re.Pattern[str] | bool | None = False,
     ) -> None:
         before = self._filtered
+        if not self.lines.follow and self.lines.cursor < len(before):
+            self._return_to = before.index(self.lines.cursor)
         self._filtered = Filtered(
             self._log_of_all,
             sources=before.sources if sources is None else sources,
             level=before.least if level is None else level,
             pattern=before.pattern if isinstance(pattern, bool) else pattern,
         )
-        self.lines.follow = True
+        self._searching = None
         self.advance(self._until)
+
+    def _go_back(self) -> None:
+        """To where one was in the log, as soon as it was looked through so far."""
+        if self._return_to is not None and (index := self._filtered.near(self._return_to)) is not None:
+            self._return_to = None
+            self.lines.go_to(index)
+            self.lines.follow = False  # also where that is the last now
 
     def action_find(self, step: int) -> None:
         """The next line, or the one before, in which what is searched for is found."""

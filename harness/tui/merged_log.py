@@ -272,6 +272,13 @@ class Filtered:
         """The place in the whole log of the line with this number."""
         return number if self.is_all else self._kept[number]
 
+    def near(self, place: int) -> int | None:
+        """The number of the last of them that is not after this place in the whole log, or of the first; None while
+        there is none, or it was not looked so far."""
+        if self.is_all:
+            return place
+        return max(0, bisect_right(self._kept, place) - 1) if self._kept and self._seen > place else None
+
     def until(self, t: float) -> int:
         """How many of them there were then."""
         place = self.log.until(t)

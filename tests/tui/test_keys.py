@@ -391,3 +391,25 @@ async def test_e_goes_through_the_levels_of_the_log(recording: Recording) -> Non
             await settled(app, pilot)
             counts.append(len(app.query_one("#log-lines", Lines).source))
         assert counts[0] >= counts[1] > counts[2] and counts[4] == counts[0], counts
+
+
+@pytest.mark.parametrize(
+    ("line", "said", "warning", "back"), [(14, "5 of 125", 3, 14), (16, "settle", 3, 14), (8, "step 1", 0, 9)]
+)
+async def test_other_lines_of_the_log_are_shown_from_where_one_is(
+    recording: Recording, line: int, said: str, warning: int, back: int
+) -> None:
+    app = RunApp(recording("failing"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(app, pilot)
+        lines = app.query_one("#log-lines", Lines)
+        await pilot.press("4", "home", *["down"] * line)
+        assert said in lines.source.line(lines.cursor, 120).plain
+        gone_to = []
+        for _ in ("info and worse", "warnings and errors", "errors", "all"):
+            await pilot.press("e")
+            await settled(app, pilot)
+            assert not lines.follow
+            gone_to.append(lines.cursor)
+        # there is no error in it: one comes back to the warning that one was at
+        assert gone_to == [line, warning, 0, back], gone_to
