@@ -9,7 +9,8 @@ import anyio
 import pytest
 
 from harness.observe.feed import BlockFeed
-from tests.observe.fakes import LoopClock, ScriptedNode, chain_of, header
+from tests.observe.scripted_node import ScriptedNode, chain_of, header
+from tests.observe.virtual_time import LoopClock
 
 pytestmark = pytest.mark.anyio
 

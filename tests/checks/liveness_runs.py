@@ -8,7 +8,7 @@ import anyio
 
 from harness.api import Judgement
 from harness_checks.liveness import ConsensusLiveness
-from tests.observe.fakes import World
+from tests.observe.world import World
 
 
 def liveness(**options: Any) -> ConsensusLiveness:

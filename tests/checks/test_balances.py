@@ -8,7 +8,7 @@ import pytest
 from harness.api import Capability, NodeState, Verdict
 from harness_checks.balances import BalancesConserved
 from harness_traffic.transactions import Transactions
-from tests.observe.fakes import World
+from tests.observe.world import World
 
 pytestmark = pytest.mark.anyio
 MakeWorld = Callable[..., World]

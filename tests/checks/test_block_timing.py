@@ -13,7 +13,7 @@ from harness.api import Chain, ClockOffset, Timing, Verdict
 from harness_checks.arrivals import between_prompt, by_chance, distance, geometric, kolmogorov, percentile, student
 from harness_checks.block_timing import BlockTiming, BlockTimingConfig, judge
 from harness_checks.clocks import HeaderClocks
-from tests.observe.fakes import World
+from tests.observe.world import World
 
 pytestmark = pytest.mark.anyio
 MakeWorld = Callable[..., World]

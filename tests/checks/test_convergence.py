@@ -8,7 +8,8 @@ import pytest
 
 from harness.api import NodeState, Verdict
 from harness_checks.convergence import Convergence, ConvergenceConfig
-from tests.observe.fakes import VirtualLoop, World
+from tests.observe.virtual_time import VirtualLoop
+from tests.observe.world import World
 
 pytestmark = pytest.mark.anyio
 MakeWorld = Callable[..., World]

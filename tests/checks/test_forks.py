@@ -7,7 +7,7 @@ import pytest
 
 from harness.api import NoConfig, NodeState, Verdict
 from harness_checks.forks import NoForks
-from tests.observe.fakes import World
+from tests.observe.world import World
 
 pytestmark = pytest.mark.anyio
 MakeWorld = Callable[..., World]

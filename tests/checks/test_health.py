@@ -8,7 +8,7 @@ import pytest
 from harness.api import Exit, NoConfig, Verdict
 from harness_checks import health
 from harness_checks.health import NodesHealthy, scan_log
-from tests.observe.fakes import World
+from tests.observe.world import World
 
 pytestmark = pytest.mark.anyio
 MakeWorld = Callable[..., World]

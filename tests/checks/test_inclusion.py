@@ -12,7 +12,7 @@ from harness_checks.availability import DataAvailabilityHolds
 from harness_checks.inclusion import TransactionInclusion
 from harness_traffic.da import DataAvailability
 from harness_traffic.transactions import Transactions
-from tests.observe.fakes import World
+from tests.observe.world import World
 
 pytestmark = pytest.mark.anyio
 MakeWorld = Callable[..., World]

@@ -7,7 +7,7 @@ import pytest
 from harness.api import NodeState, Verdict
 from harness_checks.balances import BalancesConserved
 from harness_checks.invalid import InvalidNeverIncluded, RejectsInvalid
-from tests.observe.fakes import World
+from tests.observe.world import World
 
 pytestmark = pytest.mark.anyio
 MakeWorld = Callable[..., World]

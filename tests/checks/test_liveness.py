@@ -11,7 +11,7 @@ import pytest
 from harness.api import NodeState, Verdict
 from harness_checks.liveness import poisson_at_most
 from tests.checks.liveness_runs import begin, end
-from tests.observe.fakes import World
+from tests.observe.world import World
 
 pytestmark = pytest.mark.anyio
 MakeWorld = Callable[..., World]

@@ -9,7 +9,7 @@ import pytest
 
 from harness.api import Verdict
 from tests.checks.liveness_runs import begin, end
-from tests.observe.fakes import World
+from tests.observe.world import World
 
 pytestmark = pytest.mark.anyio
 MakeWorld = Callable[..., World]

@@ -10,7 +10,8 @@ import pytest
 
 from harness.api import Verdict, Violation
 from tests.checks.liveness_runs import begin
-from tests.observe.fakes import VirtualLoop, World
+from tests.observe.virtual_time import VirtualLoop
+from tests.observe.world import World
 
 pytestmark = pytest.mark.anyio
 MakeWorld = Callable[..., World]

@@ -7,7 +7,8 @@ import pytest
 
 from harness.api import Span, Verdict
 from harness_checks.recovery import RISES, Recovery, RecoveryConfig
-from tests.observe.fakes import VirtualLoop, World
+from tests.observe.virtual_time import VirtualLoop
+from tests.observe.world import World
 
 pytestmark = pytest.mark.anyio
 MakeWorld = Callable[..., World]

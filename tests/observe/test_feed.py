@@ -1,50 +1,19 @@
+"""What a feed tells of the blocks of nodes that fork, fail and come back."""
+
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import pytest
 
 from harness.observe.blocks import Block, BlockSeen
-from harness.observe.feed import BlockFeed
-from tests.observe.fakes import LoopClock, ScriptedNode, VirtualLoop, chain_of, header
+from tests.observe.scripted_node import ScriptedNode, chain_of, header
+from tests.observe.watched import Watched, settled
 
 pytestmark = pytest.mark.anyio
-
-
-class Watched:
-    """A feed over scripted nodes, and all that it told."""
-
-    def __init__(self, depth: int = 2, **nodes: ScriptedNode) -> None:
-        self.nodes = nodes
-        self.feed = BlockFeed({name: node.source for name, node in nodes.items()}, depth, LoopClock())
-        self.seen: list[BlockSeen] = []
-        self.connections: list[tuple[str, bool, str]] = []
-        self.feed.subscribe(self.seen.append)
-        self.feed.on_connection(lambda *change: self.connections.append(change))
-
-    def hashes(self, node: str) -> list[str]:
-        return [seen.header.hash for seen in self.seen if seen.node == node]
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Watched]:
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(self._run)
-            await settled()
-            yield self
-            tasks.cancel_scope.cancel()
-
-    async def _run(self, *, task_status: Any) -> None:
-        await self.feed.run(task_status=task_status)
-
-
-async def settled() -> None:
-    """Until nothing happens any more without time passing."""
-    await anyio.wait_all_tasks_blocked()
 
 
 async def test_blocks_of_every_node_are_seen_once_and_old_ones_are_not_live() -> None:
@@ -429,68 +398,3 @@ async def test_a_height_agreed_by_all_is_forgotten_and_the_rest_is_bounded() -> 
     for height in range(102, 300):
         assert ledger.add("a", height, f"h{height}", 0.0) is None
     assert len(ledger) <= 11
-
-
-async def test_time_without_a_connection_is_not_observed_until_what_was_missed_is_read() -> None:
-    node = ScriptedNode(chain_of("g", "a1"))
-    watched = Watched(a=node)
-    async with watched.running():
-        await anyio.sleep(20)
-        lost = anyio.current_time()
-        node.go(up=False)
-        await anyio.sleep(10)
-        [_, (start, end)] = watched.feed.unobserved("a")
-        assert (start, end) == (lost, anyio.current_time())  # it still lasts
-        node.go(up=True)
-        await anyio.sleep(20)
-        [first, (start, end)] = watched.feed.unobserved("a")
-    assert first[1] - first[0] == 0
-    assert start == lost
-    assert 10 <= end - start <= 11
-
-
-async def test_a_loop_that_is_a_little_late_all_the_time_is_held_up() -> None:
-    a = ScriptedNode(chain_of("g"))
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualLoop)
-    async with Watched(a=a).running() as watched:
-        await anyio.sleep(10.1)
-        loop.jump(0.3)  # late, but once
-        await anyio.sleep(5)
-        assert watched.feed.held_up == ()
-        slow = anyio.current_time()
-        for _ in range(10):
-            loop.jump(0.3)
-            await anyio.sleep(0.25)
-        until = anyio.current_time()
-        await anyio.sleep(5)
-        [(start, end)] = watched.feed.held_up
-        assert slow - 0.3 <= start <= slow + 0.3
-        assert until - 0.6 <= end <= until + 0.3
-
-
-async def test_who_asks_before_the_beat_that_is_due_is_told_too() -> None:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualLoop)
-    async with Watched(a=ScriptedNode(chain_of("g"))).running() as watched:
-        await anyio.sleep(10.1)
-        held = anyio.current_time()
-        loop.jump(6)
-        [(start, end)] = watched.feed.held_up
-        assert held - 0.3 <= start <= held
-        assert end == held + 6
-
-
-async def test_time_in_which_the_loop_is_held_up_is_not_observed_at_any_node() -> None:
-    a, b = ScriptedNode(chain_of("g")), ScriptedNode(chain_of("g"))
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualLoop)
-    async with Watched(a=a, b=b).running() as watched:
-        await anyio.sleep(10.1)
-        held = anyio.current_time()
-        loop.jump(6)
-        await anyio.sleep(10)
-        for node in "ab":
-            [(start, end)] = [span for span in watched.feed.unobserved(node) if span[1] - span[0] > 0]
-            assert held - 0.3 <= start <= held
-            assert held + 6 <= end <= held + 6.3

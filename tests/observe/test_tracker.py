@@ -12,7 +12,7 @@ from harness.observe.blocks import Block
 from harness.observe.latency import Latencies
 from harness.observe.submissions import Outcome, Submission, Summary, Ticket
 from harness.observe.tracker import Tracker
-from tests.observe.fakes import header
+from tests.observe.scripted_node import header
 
 
 @dataclass

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from tests.observe.fakes import World
+from tests.observe.world import World
 
 
 class Server:

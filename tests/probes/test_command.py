@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from harness.api import Judgement, Verdict
 from harness_probes.command import Command, CommandConfig
-from tests.observe.fakes import World
+from tests.observe.world import World
 
 pytestmark = pytest.mark.anyio
 

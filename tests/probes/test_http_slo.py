@@ -12,7 +12,7 @@ from harness.api import Verdict, Violation
 from harness_probes import probing
 from harness_probes.http_slo import HttpSlo, HttpSloConfig
 from harness_probes.probing import Probes, Target, tally
-from tests.observe.fakes import World
+from tests.observe.world import World
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from harness.api import Verdict
 from harness_probes import scan_script
 from harness_probes.log_pattern import LogPattern, LogPatternConfig
-from tests.observe.fakes import World
+from tests.observe.world import World
 
 pytestmark = pytest.mark.anyio
 

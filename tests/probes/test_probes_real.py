@@ -99,7 +99,10 @@ async def test_a_node_that_was_killed_is_not_available(run: Any) -> None:
     assert evidence["targets"]["validator-1"]["failures"]
     assert not evidence["targets"]["validator-0"]["failures"]
     assert evidence["disturbed"]["probes"] > 0
-    assert finished.verdict_of("http-slo#2") == "pass", finished.outcome
+    calm = finished.state.expectations["http-slo#2"]
+    assert calm.evidence["probes"] > 0 and calm.evidence["failed"] == 0, calm
+    late = calm.measured.startswith("the prober itself was late")  # on a machine that is busy otherwise
+    assert calm.verdict == ("unknown" if late else "pass"), calm
 
 
 async def test_a_stall_ends_the_run_while_it_lasts(run: Any) -> None:

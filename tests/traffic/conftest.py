@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.observe.fakes import VirtualLoop, World
+from tests.observe.virtual_time import VirtualLoop
+from tests.observe.world import World
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from harness.api import Capability, NodeSpec, PlanView
 from harness_traffic.da import DataAvailability
-from tests.observe.fakes import World
+from tests.observe.world import World
 
 pytestmark = pytest.mark.anyio
 MakeWorld = Callable[..., World]

@@ -14,7 +14,8 @@ from harness.api import BrokenAnswer, NodeSpec, PlanView, Receipt, Transaction, 
 from harness_traffic.findings import read
 from harness_traffic.invalid import InvalidTransactions
 from harness_traffic.transactions import Transactions
-from tests.observe.fakes import FakeClient, FakeFactory, World
+from tests.observe.fakes import FakeClient, FakeFactory
+from tests.observe.world import World
 
 pytestmark = pytest.mark.anyio
 MakeWorld = Callable[..., World]

@@ -12,7 +12,8 @@ from harness_traffic.clients import ClientPool, in_turn
 from harness_traffic.da import DataAvailability
 from harness_traffic.openloop import confess, moments
 from harness_traffic.transactions import Transactions
-from tests.observe.fakes import VirtualLoop, World
+from tests.observe.virtual_time import VirtualLoop
+from tests.observe.world import World
 
 pytestmark = pytest.mark.anyio
 MakeWorld = Callable[..., World]
