@@ -60,7 +60,9 @@ def write(folder: Path, events: int, nodes: int) -> None:
     rows = ((n, at, at + rng.expovariate(1)) for n, at in enumerate(sent))
     with sqlite3.connect(folder / "samples.sqlite") as db:
         db.executescript(SCHEMA)
-        db.executemany("INSERT INTO submissions VALUES ('transactions', ?, 'x', 'accepted', ?, NULL, ?, 1, 'v')", rows)
+        db.executemany(
+            "INSERT INTO submissions VALUES ('transactions', ?, 'x', 'accepted', ?, NULL, ?, 1, 'v', 0)", rows
+        )
     db.close()
 
 

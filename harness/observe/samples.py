@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS blocks (
 CREATE TABLE IF NOT EXISTS submissions (
     tracker TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL, outcome TEXT NOT NULL,
     intended_at REAL NOT NULL, answered_at REAL, included_at REAL, height INTEGER, node TEXT NOT NULL,
+    warming INTEGER NOT NULL,
     PRIMARY KEY (tracker, number)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS load (
@@ -42,7 +43,7 @@ CREATE TABLE IF NOT EXISTS load (
 );
 """
 _INSERT_BLOCK = "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT_SUBMISSION = "INSERT OR REPLACE INTO submissions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_SUBMISSION = "INSERT OR REPLACE INTO submissions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_LOAD = f"INSERT INTO load VALUES ({', '.join('?' * 21)})"
 
 
@@ -83,6 +84,7 @@ class SampleStore:
             None if sent.included_at is None else wall + sent.included_at,
             sent.height,
             sent.node,
+            sent.warming,
         )
         self._put(self._submissions, row)
 

@@ -45,7 +45,8 @@ class Ticket:
 class Submission:
     """A submission as it stands, for the record. A later one with the same tracker and number replaces it.
 
-    Times are monotonic seconds; `outcome` "" while it is not known. `node` took or refused it."""
+    Times are monotonic seconds; `outcome` "" while it is not known. `node` took or refused it. `warming`: of the
+    warm-up, whose latencies do not count."""
 
     tracker: str
     number: int
@@ -56,6 +57,7 @@ class Submission:
     included_at: float | None
     height: int | None
     node: str
+    warming: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,14 +24,18 @@ class Timings:
         self.service = Latencies()
         self.lateness = Latencies()
 
+    def warms(self, intended: float) -> bool:
+        """Whether what was to be sent at this moment is of the warm-up."""
+        return intended < self.counts_from
+
     def offered(self, intended: float, now: float) -> None:
         """One is sent now that was to be sent at this moment."""
-        if intended >= self.counts_from:
+        if not self.warms(intended):
             self.lateness.record(now - intended)
 
     def accepted(self, intended: float, sent: float | None, answered: float) -> None:
         """A node took it."""
-        if intended < self.counts_from:
+        if self.warms(intended):
             self.warming += 1
             return
         self.answer.record(answered - intended)
@@ -40,5 +44,5 @@ class Timings:
 
     def included(self, intended: float, at: float, into: Latencies | None = None) -> None:
         """It is in a block, seen at this moment: for good, or, as things stand, `into` a distribution of these."""
-        if intended >= self.counts_from:
+        if not self.warms(intended):
             (self.inclusion if into is None else into).record(at - intended)

@@ -403,6 +403,7 @@ class Tracker:
                     ticket.included_at,
                     ticket.height,
                     ticket.node,
+                    self.timings.warms(ticket.intended_at),
                 )
             )
 

@@ -235,9 +235,11 @@ def _latencies(observed: Observed, samples: SampleReading) -> Iterator[Chart]:
             Line("p90", [(one.t, one.p90) for one in over], "accepted"),
             Line("p99", [(one.t, one.p99) for one in over], "refused"),
         ]
+        counts = latencies.whole.count if latencies.whole else 0
+        warming = f"; with {latencies.warming:,} of the warm-up, which count nowhere else" if latencies.warming else ""
         note = (
-            f"From the intended moment of sending to the inclusion, by that moment; {latencies.whole.count:,} samples, "
-            f"{format_duration(latencies.width)} to a point, by nearest rank."
+            f"From the intended moment of sending to the inclusion, by that moment; {counts + latencies.warming:,} "
+            f"samples{warming}, {format_duration(latencies.width)} to a point, by nearest rank."
         )
         yield _chart(observed, f"Latency of {tracker}", lines, value=seconds, note=note)
     for tracker, answers in list(samples.answers.items())[:MAX_WORKLOADS]:

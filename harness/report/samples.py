@@ -22,19 +22,23 @@ MAX_SAMPLES = 200_000
 """Latencies that are read one by one; of more, every second, third … is."""
 _PERCENTILES = (50, 90, 99)
 
-_WHERE = """FROM submissions WHERE outcome = 'accepted' AND included_at IS NOT NULL AND typeof(intended_at) = 'real'
-    AND typeof(included_at) = 'real' AND intended_at BETWEEN :began - 1e6 AND :began + 1e9"""
+_FOLLOWED = """CREATE TEMP VIEW followed AS
+    SELECT tracker, number, intended_at, max(0.0, included_at - intended_at) AS latency, {warming} AS warming
+    FROM submissions WHERE outcome = 'accepted' AND included_at IS NOT NULL AND typeof(intended_at) = 'real'
+    AND typeof(included_at) = 'real'"""
+_WHERE = "FROM followed WHERE intended_at BETWEEN :began - 1e6 AND :began + 1e9"
 _SPAN = f"SELECT min(intended_at), max(intended_at) {_WHERE}"
-_BY_TIME = f"""SELECT tracker, CAST((intended_at - :first) / :width AS INTEGER) AS stretch,
-    max(0.0, included_at - intended_at) AS latency {_WHERE} ORDER BY tracker, stretch, latency"""
-_ALL = f"SELECT tracker, max(0.0, included_at - intended_at) AS latency {_WHERE} ORDER BY tracker, latency"
+_BY_TIME = f"""SELECT tracker, CAST((intended_at - :first) / :width AS INTEGER) AS stretch, latency {_WHERE}
+    ORDER BY tracker, stretch, latency"""
+_ALL = f"SELECT tracker, latency {_WHERE} AND NOT warming ORDER BY tracker, latency"
+_WARMING = f"SELECT tracker, count(*) {_WHERE} AND warming GROUP BY tracker"
 _ANSWERS = """SELECT tracker, until - :began - seconds / 2 AS t, taken + refused AS n, CAST(response_p50 AS REAL),
     CAST(response_p99 AS REAL), CAST(response_max AS REAL) FROM load
     WHERE CAST(response_max AS REAL) > 0 AND n > 0 AND until BETWEEN :began - 1e6 AND :began + 1e9
     AND seconds BETWEEN 0 AND 1e6
     AND NOT EXISTS (SELECT 1 FROM submissions WHERE submissions.tracker = load.tracker) ORDER BY tracker, t"""
-_COUNT = f"SELECT count(*) {_WHERE}"
-_IN_ORDER = f"""SELECT tracker, intended_at - :began, max(0.0, included_at - intended_at) {_WHERE}
+_COUNT = f"SELECT count(*) {_WHERE} AND NOT warming"
+_IN_ORDER = f"""SELECT tracker, intended_at - :began, latency {_WHERE} AND NOT warming
     AND number % :every = 0 ORDER BY tracker, intended_at"""
 
 
@@ -53,12 +57,14 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True)
 class TrackerLatencies:
-    """From the intended moment of sending to the inclusion, of what was accepted and included: `whole` of the run,
-    `over_time` of stretches of `width` seconds, by the intended moment."""
+    """From the intended moment of sending to the inclusion, of what was accepted and included: `whole` of the run but
+    for its warm-up (None where nothing is left), `over_time` of stretches of `width` seconds, by the intended moment.
+    `warming`: how many were of the warm-up. They are in `over_time` only."""
 
-    whole: Percentiles
+    whole: Percentiles | None
     over_time: tuple[Percentiles, ...]
     width: float
+    warming: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +95,18 @@ def read_latencies(path: Path, began: float) -> SampleReading:
     if not path.exists():
         return SampleReading(problem="there is no samples.sqlite")
     try:
-        with closing(open_samples(path)) as db:
+        with closing(_with_latencies(path)) as db:
             return SampleReading(_latencies(db, began), _answers(db, began))
     except sqlite3.Error as error:
         return SampleReading(problem=f"samples.sqlite: {error}")
 
 
 def read_samples(path: Path, began: float) -> Mapping[str, list[tuple[float, float]]]:
-    """The latencies of each tracker: (seconds since the run began, latency), by the intended moment of sending. Empty
-    without a file. Raises sqlite3.Error for one that is none."""
+    """The latencies of each tracker, without its warm-up: (seconds since the run began, latency), by the intended
+    moment of sending. Empty without a file. Raises sqlite3.Error for one that is none."""
     if not path.exists():
         return {}
-    with closing(open_samples(path)) as db:
+    with closing(_with_latencies(path)) as db:
         (count,) = db.execute(_COUNT, {"began": began}).fetchone()
         rows = db.execute(_IN_ORDER, {"began": began, "every": max(1, -(-count // MAX_SAMPLES))})
         return {tracker: [(t, latency) for _, t, latency in group] for tracker, group in groupby(rows, lambda r: r[0])}
@@ -109,6 +115,14 @@ def read_samples(path: Path, began: float) -> Mapping[str, list[tuple[float, flo
 def open_samples(path: Path) -> sqlite3.Connection:
     """The file for reading, whoever writes it. Raises sqlite3.Error."""
     return sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=5.0)
+
+
+def _with_latencies(path: Path) -> sqlite3.Connection:
+    """With a view of what was followed into a block."""
+    db = open_samples(path)
+    known = {name for _, name, *_ in db.execute("PRAGMA table_info(submissions)")}
+    db.execute(_FOLLOWED.format(warming="warming" if "warming" in known else "0"))  # older files: all of it counts
+    return db
 
 
 def _latencies(db: sqlite3.Connection, began: float) -> dict[str, TrackerLatencies]:
@@ -125,7 +139,11 @@ def _latencies(db: sqlite3.Connection, began: float) -> dict[str, TrackerLatenci
     wholes = {
         tracker: _percentiles(0.0, values) for (tracker,), values in _groups(db.execute(_ALL, {"began": began}), 1)
     }
-    return {name: TrackerLatencies(wholes[name], tuple(over), width) for name, over in stretches.items()}
+    warming = dict(db.execute(_WARMING, {"began": began}))
+    return {
+        name: TrackerLatencies(wholes.get(name), tuple(over), width, warming.get(name, 0))
+        for name, over in stretches.items()
+    }
 
 
 def _answers(db: sqlite3.Connection, began: float) -> dict[str, tuple[Answers, ...]]:

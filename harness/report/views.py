@@ -195,7 +195,12 @@ def workload_table(state: RunState, samples: SampleReading) -> Table:
         times = (whole.p50, whole.p90, whole.p99, whole.max) if whole else _told(workload)
         rows.append(Row((workload.workload, *cells, *map(span, times))))
     columns = ("workload", *map(words, shown), "p50", "p90", "p99", "longest")
-    return Table("workloads", columns, tuple(rows), frozenset(columns[1:]))
+    notes = [
+        f"{name}: latencies without {one.warming:,} of the warm-up"
+        for name, one in samples.latencies.items()
+        if one.warming
+    ]
+    return Table("workloads", columns, tuple(rows), frozenset(columns[1:]), notes=tuple(notes))
 
 
 def _told(workload: WorkloadState) -> Sequence[float | None]:
@@ -257,8 +262,9 @@ def _tiles(observed: Observed, samples: SampleReading) -> Iterator[Tile]:
                 f"{100 * min(1.0, (good or 0) / offered):.4g} %",
                 f"of {figure(offered)} offered",
             )
-    for name, latency in list(samples.latencies.items())[:2]:
-        yield Tile(f"{name}: p99", span(latency.whole.p99), f"p50 {span(latency.whole.p50)}")
+    counted = [(name, one.whole) for name, one in samples.latencies.items() if one.whole]
+    for name, whole in counted[:2]:
+        yield Tile(f"{name}: p99", span(whole.p99), f"p50 {span(whole.p50)}")
     if state.faults:
         faults = list(state.faults.values())
         proven = sum("proven" in fault.reached for fault in faults)

@@ -90,6 +90,10 @@ async def test_the_two_kinds_come_at_moments_of_their_own(tmp_path: Path) -> Non
     assert kinds["da.blob"]["left_out_of_latencies"] > 0
     with sqlite3.connect(finished.directory.samples) as samples:
         rows = samples.execute("SELECT tracker, intended_at FROM submissions").fetchall()
+        warming = samples.execute(
+            "SELECT count(*) FROM submissions WHERE warming AND outcome = 'accepted' AND tracker = 'da.blob'"
+        ).fetchone()
+    assert warming == (kinds["da.blob"]["left_out_of_latencies"],)
     moments = {kind: {at for tracker, at in rows if tracker == kind} for kind in kinds}
     assert len(moments["da.blob"]) > 40
     assert moments["da.channel"].isdisjoint(moments["da.blob"])

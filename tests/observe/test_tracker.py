@@ -353,13 +353,14 @@ def test_many_that_were_missed_are_counted_at_once() -> None:
 
 
 def test_what_was_to_be_sent_in_the_warm_up_counts_but_is_in_no_latency() -> None:
-    tracker, _, _, _ = make()
+    tracker, _, _, records = make()
     tracker.timings.counts_from = 100.0
     for number, intended in enumerate((99.0, 99.5, 100.0)):
         tracker.accepted(tracker.offer(intended, f"t{number}"))
     tracker.saw(block(1, "t0", "t1", "t2"), "n", 101.0)
     summary = tracker.summary()
     assert (summary.accepted, summary.included, summary.warming) == (3, 3, 2)
+    assert {(each.intended_at, each.warming) for each in records} == {(99.0, True), (99.5, True), (100.0, False)}
     assert [each.count for each in (summary.latency, summary.answer, summary.service, summary.lateness)] == [1, 1, 1, 1]
 
 

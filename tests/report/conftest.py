@@ -157,7 +157,7 @@ def write_samples(path: Path, rate: int, slower: float = 1.0, seed: int = 1) -> 
     with sqlite3.connect(path) as db:
         db.executescript(SCHEMA)
         db.executemany(
-            "INSERT INTO submissions VALUES ('transactions', ?, 'x', 'accepted', ?, ?, ?, 1, 'v')",
+            "INSERT INTO submissions VALUES ('transactions', ?, 'x', 'accepted', ?, ?, ?, 1, 'v', 0)",
             [(number, sent, sent + 0.01, included) for number, sent, included in rows],
         )
     db.close()

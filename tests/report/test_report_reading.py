@@ -26,7 +26,7 @@ def test_percentiles_of_latencies_over_time(write_run: Any, events: Any) -> None
     latencies = reading.latencies["transactions"]
     every = sorted(latency for _, latency in read_samples(run.samples, BEGAN)["transactions"])
     assert reading.problem == ""
-    assert (latencies.whole.count, latencies.whole.max) == (600, every[-1])
+    assert latencies.whole and (latencies.whole.count, latencies.whole.max) == (600, every[-1])
     assert latencies.whole.p50 == every[299]
     assert latencies.width == 2.0
     assert sum(one.count for one in latencies.over_time) == 600
@@ -44,10 +44,39 @@ def test_only_what_was_accepted_and_included_has_a_latency(write_run: Any, event
             ("accepted", 5e300, BEGAN + 9),
         ]
         for number, (outcome, sent, included) in enumerate(rows, 900):
-            row = ("transactions", number, "x", outcome, sent, None, included, None, "v")
-            db.execute("INSERT INTO submissions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            row = ("transactions", number, "x", outcome, sent, None, included, None, "v", 0)
+            db.execute("INSERT INTO submissions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
     db.close()
     assert read_latencies(run.samples, BEGAN).latencies["transactions"].whole.count == 60
+
+
+def test_the_warm_up_is_on_the_chart_and_in_no_figure(write_run: Any, events: Any, parse: Any) -> None:
+    run = write_run("chaos-7f3a", events(), rate=10)
+    before = read_latencies(run.samples, BEGAN).latencies["transactions"]
+    with sqlite3.connect(run.samples) as db:
+        db.execute("UPDATE submissions SET warming = 1, included_at = included_at + 50 WHERE number < 100")
+    db.close()
+    after = read_latencies(run.samples, BEGAN).latencies["transactions"]
+    assert before.whole and after.whole and before.warming == 0
+    assert (after.whole.count, after.warming) == (500, 100) and after.whole.max == before.whole.max
+    assert after.over_time[0].p50 == pytest.approx(before.over_time[0].p50 + 50)
+    assert max(latency for _, latency in read_samples(run.samples, BEGAN)["transactions"]) == after.whole.max
+    text = parse(page_of(read_run(run))).text
+    assert "transactions: latencies without 100 of the warm-up" in text and "600 samples; with 100 of the" in text
+    with sqlite3.connect(run.samples) as db:
+        db.execute("UPDATE submissions SET warming = 1")
+    db.close()
+    assert read_latencies(run.samples, BEGAN).latencies["transactions"].whole is None
+    assert "600 samples; with 600 of the" in parse(page_of(read_run(run))).text
+
+
+def test_samples_of_before_there_were_warm_ups(write_run: Any, events: Any) -> None:
+    run = write_run("chaos-7f3a", events(), rate=10)
+    with sqlite3.connect(run.samples) as db:
+        db.execute("ALTER TABLE submissions DROP COLUMN warming")
+    db.close()
+    found = read_latencies(run.samples, BEGAN).latencies["transactions"]
+    assert found.whole and (found.whole.count, found.warming) == (600, 0)
 
 
 def test_samples_that_are_being_written_are_read(write_run: Any, events: Any) -> None:
@@ -60,7 +89,9 @@ def test_samples_that_are_being_written_are_read(write_run: Any, events: Any) ->
         writer = sqlite3.connect(run.samples)  # another, in the middle of its work
         while not writer.execute("SELECT 1 FROM sqlite_master WHERE name = 'load'").fetchall():
             assert not store.error
-        writer.execute("INSERT INTO submissions VALUES ('s', 1, 'x', 'accepted', ?, 0, ?, 1, 'v')", (BEGAN, BEGAN + 1))
+        writer.execute(
+            "INSERT INTO submissions VALUES ('s', 1, 'x', 'accepted', ?, 0, ?, 1, 'v', 0)", (BEGAN, BEGAN + 1)
+        )
         writer.commit()
         assert read_latencies(run.samples, BEGAN).latencies["s"].whole.p50 == 1.0
         writer.close()
