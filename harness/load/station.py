@@ -14,6 +14,7 @@ import hmac
 import json
 import os
 import platform
+import signal
 import socket
 import subprocess
 import sys
@@ -77,8 +78,17 @@ def _receive(
             return
         connection.settimeout(None)
         argv, stream = [sys.executable, *ALONE, program, "worker"], connection.fileno()
-        sender = subprocess.Popen(argv, stdin=stream, stdout=stream)
-    sender.wait()
+        code = subprocess.Popen(argv, stdin=stream, stdout=stream).wait()
+        if code < 0:  # said before the connection ends, whose end is what has this looked for
+            sys.stderr.write(f"a sender was killed by {_named(-code)}\n")
+            sys.stderr.flush()
+
+
+def _named(number: int) -> str:
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:  # a real-time one has no name
+        return f"signal {number}"
 
 
 def _knows(connection: socket.socket, secret: bytes) -> bool:

@@ -17,6 +17,9 @@ from harness.load.peer import Line, Peer
 CHUNK = 1 << 20
 ANSWER_WITHIN = 20.0
 LONGEST_ABOUT = 4096
+WORDS_LOOKS = 10
+WORDS_EVERY = 0.1
+"""How often, and after how many seconds again, it is looked for what a sender said before it ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,11 @@ class _Connection(Line):
             await self._stream.send_eof()
 
     async def last_words(self) -> str:
-        return await self._last_words()
+        for _ in range(WORDS_LOOKS):  # they come on a way of their own
+            if words := await self._last_words():
+                return words
+            await anyio.sleep(WORDS_EVERY)
+        return ""
 
 
 async def _about(stream: SocketStream) -> About:
