@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -12,6 +13,7 @@ import anyio
 
 from harness.engine.rate_script import TAKEN
 from harness.engine.tasks import all_of
+from harness.engine.undisturbed import Undisturbed
 from harness.errors import FaultError, InfrastructureError, Unsupported
 from harness.plugin.contract.chain import Artifact
 from harness.plugin.contract.deployer import Deployment
@@ -26,6 +28,9 @@ SCRIPT_TAKES = 20.0
 PORTS = range(20000, 32000)
 """Where a port is taken for a moment: below those that kernels give to who dials."""
 PORTS_TRIED = 4
+TURN_WITHIN = 60.0
+"""Seconds that who wants to see how many bytes pass waits for others who do."""
+_BUSY = "others measured it all the time"
 
 
 class Wiring:
@@ -39,6 +44,7 @@ class Wiring:
         self._shapes: dict[str, Mapping[Flow, LinkShape]] = {}
         self._changing: tuple[str, Mapping[Flow, LinkShape]] = "", {}  # whose traffic is being shaped anew
         self._shaping = anyio.Lock()
+        self._undisturbed = Undisturbed()
         self._source = Path(__file__).with_name("reach_script.py").read_text()
         self._rates = Path(__file__).with_name("rate_script.py").read_text()
 
@@ -71,6 +77,7 @@ class Wiring:
     async def reach(self, links: Iterable[Link], patience: float) -> Mapping[Link, Reach]:
         """See FaultContext.reach."""
         by_source: dict[str, list[Link]] = {}
+        links = tuple(links)
         for link in links:
             by_source.setdefault(link.src, []).append(link)
         found: dict[Link, Reach] = {}
@@ -78,12 +85,14 @@ class Wiring:
         async def ask(name: str, dialled: Sequence[Link]) -> None:
             found.update(zip(dialled, await self._ask(name, dialled, patience), strict=True))
 
-        await all_of(partial(ask, name, dialled) for name, dialled in by_source.items())
+        async with self._undisturbed.dialling(links):
+            await all_of(partial(ask, name, dialled) for name, dialled in by_source.items())
         return found
 
     async def throughput(self, links: Iterable[Link], size: int, patience: float) -> Mapping[Link, Throughput]:
         """See FaultContext.throughput."""
-        found: dict[Link, Throughput] = {}
+        links = tuple(links)
+        found = {link: Throughput(error=_BUSY) for link in links}
 
         async def measure(link: Link) -> None:
             try:
@@ -96,7 +105,10 @@ class Wiring:
             except (InfrastructureError, Unsupported) as error:
                 found[link] = Throughput(error=str(error))
 
-        await all_of(partial(measure, link) for link in links)
+        with anyio.move_on_after(TURN_WITHIN) as turn:
+            async with self._undisturbed.measuring(links):
+                turn.deadline = math.inf
+                await all_of(partial(measure, link) for link in links)
         return found
 
     async def provide(self, node: Node, artifact: Artifact) -> PurePosixPath:

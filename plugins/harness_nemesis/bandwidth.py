@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pydantic import Field
 
 from harness.api import PLAIN, FaultContext, Flow, Link, LinkShape, MachineCapability, Proof, Size
 from harness_nemesis.grudge import Powers
-from harness_nemesis.looking import Look, both_ways, comparable, flows_of, live_nodes, look
+from harness_nemesis.looking import Look, both_ways, comparable, flows_of, live_nodes, look, muddled, only_cut
 from harness_nemesis.shaping import LinkConfig, LinkFault
 
 TAKES = 1.5
@@ -35,13 +35,24 @@ class BandwidthConfig(LinkConfig):
     rate: Size = Field(gt=0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Bytes a second that passed one way of a link. `was_fast`: many more did before, and others would let them still.
+    `is_alike`: others do to it what they did before."""
+
+    rate: float
+    was_fast: bool
+    is_alike: bool
+
+
 class Bandwidth(LinkFault[BandwidthConfig]):
     """No more than `rate` bytes a second pass, each way of each link of the targets.
 
     Proven by sending: programs of ours on the nodes' machines send one another, by the way of up to three of the links,
     what takes a second and a half at this rate, each way. Where at least twice the rate passed before, half the rate
     to a quarter more than it proves it, and more disproves it; less is others' doing, and tells nothing. It is gone
-    when more than a quarter above the rate passes."""
+    when more than a quarter above the rate passes. Where other faults delay these links otherwise than before, less
+    tells nothing."""
 
     name = "bandwidth"
     Config = BandwidthConfig
@@ -57,27 +68,34 @@ class Bandwidth(LinkFault[BandwidthConfig]):
         return dict.fromkeys(flows_of(targets, links), LinkShape(rate=self.config.rate))
 
     def judge(self, ctx: FaultContext, before: Look, now: Look) -> Proof:
-        rates = list(self._rates(before, now))
-        fast = [rate for rate in rates if rate > self._limit]
-        held = [rate for rate in rates if SLOW * self.config.rate <= rate <= self._limit]
+        ways = list(self._told(before, now))
+        fast = [way for way in ways if way.rate > self._limit]
+        held = [way for way in ways if way.was_fast and SLOW * self.config.rate <= way.rate <= self._limit]
         return Proof(False if fast else True if held else None, self._seen(before, now))
 
     def judge_healed(self, before: Look, now: Look) -> Proof:
-        rates = list(self._rates(before, now))
-        slow = [rate for rate in rates if rate <= self._limit]
-        return Proof(not slow if rates else None, self._seen(before, now))
+        ways = list(self._told(before, now))
+        fast = [way for way in ways if way.rate > self._limit]
+        slow = [way for way in ways if way.was_fast and way.rate <= self._limit and way.is_alike]
+        return Proof(not slow if slow or fast else None, self._seen(before, now))
 
     @property
     def _limit(self) -> float:
         return (1 + TOLERANCE) * self.config.rate
 
-    def _rates(self, before: Look, now: Look) -> Iterator[float]:
-        """Of each way that was fast enough before, and of which both looks can be compared."""
-        for link in comparable(before, now):
+    def _told(self, before: Look, now: Look) -> Iterator[_Way]:
+        """What now tells of each way that could be measured, and that no other fault makes slower than this one."""
+        for link in comparable(before, now, but=only_cut):
+            alike = not muddled(before, now, link, lambda shape: shape)
             for flow, then, rate in zip(both_ways(link), _ways(before, link), _ways(now, link), strict=True):
-                others = now.others.get(flow, PLAIN).rate
-                if then is not None and rate is not None and then >= FASTER * self.config.rate <= FASTER * others:
-                    yield rate
+                if rate is not None and self._is_slowest(now.others, flow):
+                    theirs = [one.others.get(flow, PLAIN).rate for one in (before, now)]
+                    was_fast = then is not None and then >= FASTER * self.config.rate
+                    yield _Way(rate, was_fast and theirs[1] >= min(theirs[0], FASTER * self.config.rate), alike)
+
+    def _is_slowest(self, others: Mapping[Flow, LinkShape], flow: Flow) -> bool:
+        """Whether no other fault lets less of it pass: that would take longer than it tells anything."""
+        return self.config.rate <= others.get(flow, PLAIN).rate
 
     def _seen(self, before: Look, now: Look) -> dict[str, object]:
         ways = {flow: (link, way) for link in now.passed for way, flow in enumerate(both_ways(link))}
@@ -85,8 +103,8 @@ class Bandwidth(LinkFault[BandwidthConfig]):
             "bytes a second asked": self.config.rate,
             "bytes a second measured": {
                 f"{flow.src} → {flow.dst}": {
-                    "before": _told(_ways(before, link)[way]),
-                    "now": _told(_ways(now, link)[way], now.passed[link].error),
+                    "before": _shown(_ways(before, link)[way]),
+                    "now": _shown(_ways(now, link)[way], now.passed[link].error),
                 }
                 for flow, (link, way) in ways.items()
             },
@@ -98,7 +116,8 @@ class Bandwidth(LinkFault[BandwidthConfig]):
             self._measured = self._sample(ctx, chosen)
         size = max(1, min(MOST_BYTES, math.ceil(TAKES * self.config.rate)))
         live = live_nodes(ctx)
-        measured = [link for link in self._measured if {link.src, link.dst} <= live]
+        told = [link for link in self._measured if any(self._is_slowest(others, flow) for flow in both_ways(link))]
+        measured = [link for link in told if {link.src, link.dst} <= live]
         passed = await ctx.throughput(measured, size, BESIDE + 4 * size / self.config.rate)
         looked = await look(ctx, chosen, self.patience())
         unsteady = {f for f in {*others, *looked.others} if others.get(f, PLAIN) != looked.others.get(f, PLAIN)}
@@ -116,5 +135,5 @@ def _ways(look: Look, link: Link) -> tuple[float | None, float | None]:
     return (passed.there, passed.back) if passed is not None else (None, None)
 
 
-def _told(rate: float | None, error: str = "") -> int | str:
+def _shown(rate: float | None, error: str = "") -> int | str:
     return error or "not measured" if rate is None else round(rate)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from random import Random
 from typing import Any, ClassVar, TypeVar
 
@@ -68,8 +68,9 @@ class Nemesis(Workload[ChaosConfigT]):
     """Injects faults at random: one after a delay drawn between min_delay and max_delay, then again.
 
     The moments, the faults and the nodes are fixed by the seed. A node that was disturbed less than target_cooldown
-    ago is passed over. A turn is skipped when too few nodes are free, when a node of it does not run, or when the fault
-    budget does not allow it at that moment; skipped turns are counted and journalled, never given to other nodes."""
+    ago is passed over. A turn is skipped when too few nodes are free, when a node of it does not run or an earlier turn
+    of it is not over, or when the fault budget does not allow it at that moment; skipped turns are counted and
+    journalled, never given to other nodes."""
 
     has_schedule = True
 
@@ -138,6 +139,7 @@ class Nemesis(Workload[ChaosConfigT]):
         nodes = [node.spec for node in ctx.nodes.values()]
         drawn = self._drawn(nodes, ctx.deadline - ctx.window.start, ctx.rng())
         figures = {"injected": 0, "skipped": 0}
+        disturbed: set[str] = set()
         ctx.progress(**figures)
 
         def skip(number: int, why: str) -> None:
@@ -145,18 +147,21 @@ class Nemesis(Workload[ChaosConfigT]):
             figures["skipped"] += 1
 
         async def take(number: int, turn: FaultTurn) -> None:
-            why = _objection(ctx, turn)
+            why = _objection(ctx, turn, disturbed)
+            # As it was, if later: nodes may be slower to come back than they were then.
             while why and turn.taken and await ctx.faults.one_over():
-                why = _objection(ctx, turn)  # as it was, if later: nodes may be slower to come back than they were then
+                why = _objection(ctx, turn, disturbed)
             if why:
                 skip(number, why)
             else:
+                disturbed.update(turn.targets)
                 async with ctx.faults.apply(
                     turn.make(), [ctx.nodes[name] for name in turn.targets], by=ctx.component, turn=number
                 ):
                     figures["injected"] += 1
                     ctx.progress(**figures)
                     await ctx.clock.sleep_until(min(ctx.clock.now() + turn.duration, ctx.deadline))
+                disturbed.difference_update(turn.targets)
             ctx.progress(**figures)
 
         async with anyio.create_task_group() as tasks:
@@ -171,8 +176,9 @@ class Nemesis(Workload[ChaosConfigT]):
             raise FaultError(f"nothing was disturbed: {figures['skipped']} turns came, all were skipped")
 
 
-def _objection(ctx: Context, turn: FaultTurn) -> str:
-    """Why this cannot be done now, "" when it can."""
+def _objection(ctx: Context, turn: FaultTurn, disturbed: Collection[str]) -> str:
+    """Why this cannot be done now, "" when it can. `disturbed` are under an earlier turn still, which took longer to be
+    proven or healed than there was time for."""
     if turn.taken is False:
         return "it was not taken in the run that is played again"
     if ctx.clock.now() >= ctx.deadline:
@@ -182,6 +188,8 @@ def _objection(ctx: Context, turn: FaultTurn) -> str:
     for name in turn.targets:
         if ctx.nodes[name].state is not NodeState.RUNNING:
             return f"{name} does not run: it is {ctx.nodes[name].state}"
+        if name in disturbed:
+            return f"{name} is still under an earlier turn"
     return ctx.faults.refuses(turn.make(), [ctx.nodes[name] for name in turn.targets])
 
 
@@ -256,8 +264,9 @@ class ChaosMix(Nemesis[ChaosMixConfig]):
     """Several faults, drawn by their weights, at random.
 
     The moments, the faults and the nodes are fixed by the seed. A node that was disturbed less than target_cooldown
-    ago is passed over. A turn is skipped when too few nodes are free, when a node of it does not run, or when the fault
-    budget does not allow it at that moment; skipped turns are counted and journalled, never given to other nodes."""
+    ago is passed over. A turn is skipped when too few nodes are free, when a node of it does not run or an earlier turn
+    of it is not over, or when the fault budget does not allow it at that moment; skipped turns are counted and
+    journalled, never given to other nodes."""
 
     name = "chaos.mix"
     Config = ChaosMixConfig

@@ -22,7 +22,17 @@ from harness.api import (
     UsageError,
 )
 from harness_nemesis.grudge import Powers, members
-from harness_nemesis.looking import Look, both_ways, comparable, compared, flows_of, named, undelayed
+from harness_nemesis.looking import (
+    Look,
+    both_ways,
+    comparable,
+    compared,
+    flows_of,
+    muddled,
+    named,
+    only_cut,
+    undelayed,
+)
 from harness_nemesis.shaping import LinkConfig, LinkFault
 
 LONGEST = 60.0
@@ -66,7 +76,9 @@ class Latency(LinkFault[LatencyConfig]):
 
     Proven by round trips over the links, five of each: their median rises by most of the delay of both ways, which is
     more than they differed by before. Disproved by one that came back sooner than the delay lets it. On a machine so
-    busy that it is neither, it could not be told. What other faults delay the same links by is taken off."""
+    busy that it is neither, it could not be told. What other faults delay the same links by is taken off. Where they
+    began or ceased to limit the rate, or to lose packets, the rise must be the delay's and no more, and only a quick
+    answer tells that it is gone."""
 
     name = "latency"
     Config = LatencyConfig
@@ -113,15 +125,21 @@ class Latency(LinkFault[LatencyConfig]):
         """A dial and its end are two round trips."""
         return super().patience() + 2 * max((self._both(link) for link in self._links()), default=0.0)
 
+    def is_clear(self, before: Look) -> bool:
+        asked = [link for link in before.seen if self._both(link) and before.round_trips(link)]
+        return not asked or any(spread(before, link) < self._both(link) for link in asked)
+
     def judge(self, ctx: FaultContext, before: Look, now: Look) -> Proof:
         judged = [
-            link for link in comparable(before, now, but=undelayed) if self._both(link) and now.openness(link) == 2
+            link for link in comparable(before, now, but=only_cut) if self._both(link) and now.openness(link) == 2
         ]
         rise = {link: _own(now, link) - _own(before, link) for link in judged}
         slower = [
             link
             for link, more in rise.items()
-            if more >= ENOUGH * self._both(link) and spread(before, link) < self._both(link)
+            if more >= ENOUGH * self._both(link)
+            and spread(before, link) < self._both(link)
+            and (not muddled(before, now, link, undelayed) or more <= (1 + GONE) * self._both(link))
         ]
         spared = [link for link in judged if link not in slower and self._is_too_quick(now, link)]
         seen = {
@@ -134,14 +152,19 @@ class Latency(LinkFault[LatencyConfig]):
 
     def judge_healed(self, before: Look, now: Look) -> Proof:
         judged = [
-            link for link in comparable(before, now, but=undelayed) if self._both(link) and before.openness(link) == 2
+            link for link in comparable(before, now, but=only_cut) if self._both(link) and before.openness(link) == 2
         ]
         rise = {link: _own(now, link) - _own(before, link) for link in judged}
-        slow = [
-            link for link, more in rise.items() if more > GONE * self._both(link) and not self._is_too_quick(now, link)
-        ]
-        seen = {**self._figures(rise), "still delayed": named(slow), "round trips": compared(before, now)}
-        return Proof(not slow if judged else None, seen)
+        quick = [link for link in judged if self._is_too_quick(now, link)]
+        alike = [link for link in judged if not muddled(before, now, link, undelayed)]
+        slow = [link for link in alike if rise[link] > GONE * self._both(link) and link not in quick]
+        seen = {
+            **self._figures(rise),
+            "still delayed": named(slow),
+            "slower by others' doing, or still": named(link for link in judged if link not in (*alike, *quick)),
+            "round trips": compared(before, now),
+        }
+        return Proof(not slow if alike or quick else None, seen)
 
     def _is_too_quick(self, now: Look, link: Link) -> bool:
         """Whether any dial came back sooner than it can with this delay, which no noise brings about."""

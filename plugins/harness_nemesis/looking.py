@@ -100,6 +100,17 @@ def undelayed(shape: LinkShape) -> LinkShape:
     return replace(shape, delay=0.0, jitter=0.0)
 
 
+def only_cut(shape: LinkShape) -> LinkShape:
+    """For `comparable`: where it is told apart what others slow down."""
+    return replace(PLAIN, cut=shape.cut)
+
+
+def muddled(before: Look, now: Look, link: Link, own: Callable[[LinkShape], LinkShape]) -> bool:
+    """Whether others do something else to it than before, but for what `own` leaves out. What is slower now may then be
+    their doing. What is quicker than this fault would let it be still tells something: nothing makes a link quicker."""
+    return any(own(before.others.get(flow, PLAIN)) != own(now.others.get(flow, PLAIN)) for flow in both_ways(link))
+
+
 def both_ways(link: Link) -> tuple[Flow, Flow]:
     return Flow(link.src, link.dst), Flow(link.dst, link.src)
 

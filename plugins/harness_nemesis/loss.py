@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pydantic import Field
 
 from harness.api import PLAIN, FaultContext, Flow, Link, LinkShape, MachineCapability, Proof
 from harness_nemesis.grudge import Powers
-from harness_nemesis.looking import Look, both_ways, comparable, flows_of, undelayed
+from harness_nemesis.looking import Look, both_ways, comparable, flows_of, muddled, undelayed
 from harness_nemesis.shaping import LinkConfig, LinkFault
 
 LATE = 0.15
@@ -35,7 +36,8 @@ class Loss(LinkFault[LossConfig]):
     Proven by counting: a lost packet makes a round trip longer by what TCP waits. Significantly more such ones than
     before (Fisher's exact test, one-sided, 0.1 %) prove it; significantly fewer than such a loss makes (binomial) prove
     that it is not there; between the two it cannot be told. A loss below five in a hundred rarely can. Six dials of a
-    link are made together: each packet is lost by itself, and a machine that is slow with so many was so before."""
+    link are made together: each packet is lost by itself, and a machine that is slow with so many was so before. Where
+    other faults began or ceased to limit the rate, more that are late prove nothing, and fewer all the same."""
 
     name = "loss"
     Config = LossConfig
@@ -61,12 +63,14 @@ class Loss(LinkFault[LossConfig]):
 
     def _compare(self, before: Look, now: Look) -> tuple[float, float, dict[str, object]]:
         """How probable so many late ones, or more, are without loss; and so few, or fewer, with it."""
-        links = [link for link in comparable(before, now, but=undelayed) if self._is_lossy(link)]
+        links = [link for link in comparable(before, now, but=_unlimited) if self._is_lossy(link)]
+        alike = [link for link in links if not muddled(before, now, link, undelayed)]
+        more = fisher(*self._late(before, now, alike), *self._late(before, before, alike))
         then, all_then = self._late(before, before, links)
         late, total = self._late(before, now, links)
         # Two packets of a dial are timed: our end of it and the other side's.
         share = 1.0 - (1.0 - self.config.share) ** 2
-        more, fewer = fisher(late, total, then, all_then), binomial(late, total, share)
+        fewer = binomial(late, total, share)
         seen = {
             "late before": f"{then} of {all_then}",
             "late now": f"{late} of {total}",
@@ -85,6 +89,10 @@ class Loss(LinkFault[LossConfig]):
 
     def _is_lossy(self, link: Link) -> bool:
         return any(self.shapes.get(flow, PLAIN).loss for flow in both_ways(link))
+
+
+def _unlimited(shape: LinkShape) -> LinkShape:
+    return replace(undelayed(shape), rate=math.inf)
 
 
 def fisher(late: int, total: int, then: int, all_then: int) -> float:

@@ -14,6 +14,8 @@ from harness_nemesis.looking import Look, both_ways, look
 
 TRIES = 3
 """Looks that must all say no before it is believed: a machine may be busy, a node just started."""
+TRIES_BEFORE = 8
+"""Looks at most at how links are before: what others are changing at that moment could never be judged."""
 PAUSE = 0.5
 """Seconds from a look to the next."""
 MECHANISM = "mechanism"
@@ -62,6 +64,10 @@ class LinkFault(Fault[LinkConfigT]):
         """Whether links are as they were before."""
         return Proof(None, {"unproven": f"{self.name}: whether it is gone cannot be seen from outside"})
 
+    def is_clear(self, before: Look) -> bool:
+        """Whether later looks can be held against this one; else another is tried before anything is done."""
+        return True
+
     def downs(self, targets: Sequence[str], powers: Powers) -> frozenset[str]:
         return frozenset()
 
@@ -78,15 +84,24 @@ class LinkFault(Fault[LinkConfigT]):
         if self.before is None:  # injected again, it would see its own doing
             others = [link for link in ctx.links if link not in touched]
             sample = ctx.rng.sample(others, min(MOST, len(others)))
-            self.before = await self._look(ctx, [*touched, *sample])
+            self.before = await self._before(ctx, [*touched, *sample])
         await ctx.shape(self.shapes)
+
+    async def _before(self, ctx: FaultContext, links: Sequence[Link]) -> Look:
+        for again in range(TRIES_BEFORE):
+            seen = await self._look(ctx, links)
+            if not seen.unsteady and (again >= TRIES or self.is_clear(seen)):
+                break
+            await ctx.clock.sleep(PAUSE)
+        return seen
 
     async def prove(self, ctx: FaultContext) -> Proof:
         if self.before is None:
             return Proof(None, {"unproven": "it was not seen how links were before"})
         for _ in range(TRIES):
-            proof = self.judge(ctx, self.before, await self._look(ctx, self.before.seen))
-            if proof.holds is not False:
+            now = await self._look(ctx, self.before.seen)
+            proof = self.judge(ctx, self.before, now)
+            if proof.holds or (proof.holds is None and not now.unsteady):
                 break
             await ctx.clock.sleep(PAUSE)
         by = " and ".join(sorted(ctx.mechanisms(self.shapes.values())))
@@ -100,8 +115,9 @@ class LinkFault(Fault[LinkConfigT]):
             return Proof(True, {"healed": "nothing had been done to any link"})
         until = ctx.clock.now() + self.config.healed_within
         while True:
-            proof = self.judge_healed(self.before, await self._look(ctx, self.before.seen))
-            if proof.holds is not False or ctx.clock.now() >= until:
+            now = await self._look(ctx, self.before.seen)
+            proof = self.judge_healed(self.before, now)
+            if proof.holds or (proof.holds is None and not now.unsteady) or ctx.clock.now() >= until:
                 return proof
             await ctx.clock.sleep(PAUSE)
 

@@ -93,8 +93,9 @@ def test_relays_of_a_killed_controller(tmp_path: Path, ssh_hosts: Any, ssh_hosts
         lease = LEASE if end == "lease" else 600.0
         inventory = inventory_of(hosts).replace(f"{LEASE:g}s", f'{lease:g}s"\nlinks = "relay')
         with controller(tmp_path, inventory, disturbed("latency", 'delay = "80ms"')) as run:
-            run.until("fault-staged", "proven", 0)
+            run.until("fault-staged", "injected", 0)  # whether it can be proven depends on how busy the machine is
             run.kill()
+            assert left()
             if end == "lease":
                 eventually_nothing(left, LEASE + SLACK)
             else:

@@ -50,6 +50,13 @@ class Mist(Fault[MistConfig]):
     async def heal(self, ctx): pass
     async def prove_healed(self, ctx): return Proof(True)
 
+class Clinging(Mist):
+    """Takes its time to go."""
+    name = "clinging"
+    async def prove_healed(self, ctx):
+        await ctx.clock.sleep(0.3)
+        return Proof(True)
+
 class Buggy(Mist):
     """Cannot tell whom it takes down."""
     name = "buggy"
@@ -75,7 +82,7 @@ class Sabotage(Workload[SabotageConfig]):
             await ctx.nodes[self.config.node].kill()
 
 @hookimpl
-def harness_faults(): return [Mist, Greedy, Buggy]
+def harness_faults(): return [Mist, Clinging, Greedy, Buggy]
 @hookimpl
 def harness_workloads(): return [Sabotage]
 @hookimpl
@@ -349,6 +356,16 @@ async def test_what_does_not_match_is_told_before_anything_runs(run_chaos: Run, 
     quiet = await run_chaos("")
     with pytest.raises(UsageError, match="recorded no schedule of faults"):
         await run_chaos(nemesis("chaos.mist"), faults_from=quiet.directory)
+
+
+async def test_no_node_is_under_two_turns_of_one_nemesis(run_chaos: Run) -> None:
+    """Two of one kind on one node could not be told apart, so neither could be proven."""
+    turns = turns_of(await run_chaos(nemesis("chaos.clinging", 'duration = "10ms"'), validators=3))
+    assert any(one.why.endswith("is still under an earlier turn") for one in turns if one.outcome == "skipped")
+    taken = [one for one in turns if one.outcome == "healed"]
+    for number, one in enumerate(taken):
+        for other in taken[number + 1 :]:
+            assert other.stages["injected"] >= one.stages["healed"] or not {*one.targets} & {*other.targets}
 
 
 async def test_a_turn_whose_node_does_not_run_is_skipped(run_chaos: Run) -> None:

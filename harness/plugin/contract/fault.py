@@ -104,7 +104,8 @@ class FaultContext(ABC):
 
     async def throughput(self, links: Iterable[Link], size: int, patience: float) -> Mapping[Link, Throughput]:
         """Send `size` bytes over each link, and as many back, all links at once, none longer than `patience` seconds:
-        between programs of ours on the nodes' machines, by the way that the links' traffic takes."""
+        between programs of ours on the nodes' machines, by the way that the links' traffic takes. Nobody else looks at
+        links of these nodes meanwhile."""
         return {link: Throughput(error="it cannot be measured here") for link in links}
 
     @abstractmethod
