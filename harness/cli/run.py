@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+import anyio
 import click
 
 from harness.cli.options import (
@@ -15,7 +17,7 @@ from harness.cli.options import (
     open_registry,
     read_inventory,
 )
-from harness.errors import UsageError
+from harness.errors import SpecError, UsageError
 
 
 @click.command(short_help="Run a playbook.")
@@ -64,7 +66,8 @@ def run(
       harness run playbooks/aggressive_chaos.toml -i inventories/local.toml --check
       harness run playbooks/aggressive_chaos.toml --faults-from latest
     """
-    from harness.engine.plan import resolve_file
+    from harness.engine.checking import against
+    from harness.engine.plan import outline_file
     from harness.engine.target import choose_target
     from harness.spec.playbook import load_playbook
     from harness.spec.variables import parse_extras
@@ -73,9 +76,16 @@ def run(
     registry = open_registry(project)
     extra = parse_extras(extra_texts)
     inventory = read_inventory(inventory_path, project)
-    plans = resolve_file(
+    outlines = outline_file(
         load_playbook(playbook), registry, extra=extra, elsewhere=inventory.variable_names(), seed=seed
     )
+    at_once = forks or project.forks
+    choose = partial(choose_target, registry, inventory, deployer=deployer, limit=limit, extra=extra, forks=at_once)
+    if problems := {problem for outline in outlines for problem in outline.problems}:
+        if not faults_from:  # else not all faults are those of the playbook
+            problems |= anyio.run(partial(against, outlines, choose, machines=False)).problems
+        raise SpecError(problems)
+    plans = tuple(outline.sound() for outline in outlines)
     if faults_from:
         from harness.engine.replay import replayed
         from harness.record.journal import read_journal
@@ -84,8 +94,7 @@ def run(
         earlier = find_run(runs_dir or project.runs, faults_from)
         recorded = list(read_journal(earlier.journal))
         plans = tuple(replayed(plan, registry, earlier.run_id, recorded) for plan in plans)
-    at_once = forks or project.forks
-    target = choose_target(registry, inventory, deployer=deployer, limit=limit, extra=extra, forks=at_once)
+    target = choose()
     if check_only:
         from harness.cli.plan_view import show_plans
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -104,7 +104,8 @@ def step_problems(steps: Sequence[PlannedStep], view: PlanView) -> Iterator[Step
                 done = f"the steps before it take until {format_duration(earliest)} at least"
                 hint = "steps are done in the order in which they stand, one after the other"
                 yield (*use.path, "at"), f"{use.at} is too early: {done}", use.where, hint
-            earliest = max(earliest, at)
+            else:  # what follows from a moment that cannot be is told when it is another
+                earliest = at
         elif (begins := earliest + (use.after.seconds(view.block_interval) if use.after else 0.0)) >= view.duration:
             over = f"when the drive ({format_duration(view.duration)}) is over"
             hint = "raise duration, or let the steps before it take less"
@@ -130,3 +131,20 @@ def step_problems(steps: Sequence[PlannedStep], view: PlanView) -> Iterator[Step
             yield (*use.path, "heal"), f"{healed[use.what]} has healed {use.what} already", use.where, ""
         elif use.action == "heal":
             healed[use.what] = use.label
+
+
+def shared_wallets(
+    users: Iterable[tuple[Component[Any], Collection[int]]],
+) -> Iterator[tuple[Component[Any], str, str]]:
+    """Workloads that send from wallets of one before them: each would spoil the other's nonces. Who, what, and what to
+    do. `users` are workloads, in order, and what each sends from."""
+    taken: dict[int, str] = {}
+    for workload, wallets in users:
+        if shared := sorted(taken.keys() & set(wallets)):
+            others = ", ".join(sorted({taken[wallet] for wallet in shared}))
+            complaint = (
+                f"{workload.id} would send from wallets that {others} sends from, {len(shared)} of them from "
+                f"{shared[0]} on, and each would spoil the other's nonces"
+            )
+            yield workload, complaint, "give each wallets of its own with users and first_wallet"
+        taken |= dict.fromkeys(wallets, workload.id)

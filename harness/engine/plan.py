@@ -6,11 +6,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 from pydantic import ValidationError
 
-from harness.engine.components import Component, PlannedStep, PlannedTask, step_problems
+from harness.engine.components import Component, PlannedStep, PlannedTask, shared_wallets, step_problems
 from harness.engine.seed import derive, fresh_seed
 from harness.errors import HarnessError, PluginLoadError, Problem, SpecError, UnknownPluginError, UsageError
 from harness.plugin.contract.base import MachineCapability
@@ -127,6 +128,21 @@ class Plan:
         return frozenset(node.name for node in select_nodes(pattern, self.topology.nodes))
 
 
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What a playbook comes to. Where there are `problems`, `plan` is not to be run: it is of what has none, its steps
+    up to the first that has one, for those who look for more; None where nothing more can be said."""
+
+    plan: Plan | None
+    problems: tuple[Problem, ...] = ()
+
+    def sound(self) -> Plan:
+        """Raises SpecError."""
+        if self.problems or self.plan is None:
+            raise SpecError(self.problems)
+        return self.plan
+
+
 def resolve(playbook: Playbook, registry: Registry, *, seed: int | None = None) -> Plan:
     """The plan of a playbook that was built in code. Raises SpecError with every problem found."""
     draft = Draft(
@@ -139,7 +155,7 @@ def resolve(playbook: Playbook, registry: Registry, *, seed: int | None = None) 
         playbook.prepare,
         playbook.steps,
     )
-    return _Resolver(draft, registry, None).resolve(seed, fresh_seed())
+    return _Resolver(draft, registry, None).outline(seed, fresh_seed()).sound()
 
 
 def resolve_file(
@@ -150,23 +166,29 @@ def resolve_file(
     elsewhere: Collection[str] = (),
     seed: int | None = None,
 ) -> tuple[Plan, ...]:
-    """The plans of a playbook's file: one for each combination of its matrix.
-
-    `extra` is what `-e` gave, `elsewhere` names that it may set for others than this playbook. Raises SpecError
-    with every problem of the file: those of its own keys, of the options of the plugins that it uses, and of
-    what these need and the chain lacks."""
-    plans: list[Plan] = []
-    problems: set[Problem] = set()
-    drawn = fresh_seed()  # one for all: the runs of a matrix differ in their variables alone
-    for combination in file.combinations(extra):
-        draft = file.draft(combination, extra=extra, elsewhere=elsewhere)
-        try:
-            plans.append(_Resolver(draft, registry, file.document).resolve(seed, drawn))
-        except SpecError as error:
-            problems.update(error.problems)
-    if problems:
+    """The plans of a playbook's file. Raises SpecError with every problem of the file; see `outline_file`."""
+    outlines = outline_file(file, registry, extra=extra, elsewhere=elsewhere, seed=seed)
+    if problems := {problem for outline in outlines for problem in outline.problems}:
         raise SpecError(problems)
-    return tuple(plans)
+    return tuple(outline.sound() for outline in outlines)
+
+
+def outline_file(
+    file: PlaybookFile,
+    registry: Registry,
+    *,
+    extra: Mapping[str, Any] | None = None,
+    elsewhere: Collection[str] = (),
+    seed: int | None = None,
+) -> tuple[Outline, ...]:
+    """What a playbook's file comes to: one for each combination of its matrix.
+
+    `extra` is what `-e` gave, `elsewhere` names that it may set for others than this playbook. Problems are
+    all of the file: those of its own keys, of the options of the plugins that it uses, of what these need and the
+    chain lacks, and of what cannot be together."""
+    drawn = fresh_seed()  # one for all: the runs of a matrix differ in their variables alone
+    drafts = (file.draft(each, extra=extra, elsewhere=elsewhere) for each in file.combinations(extra))
+    return tuple(_Resolver(draft, registry, file.document).outline(seed, drawn) for draft in drafts)
 
 
 class _Resolver:
@@ -178,8 +200,12 @@ class _Resolver:
         self.document = document
         self.problems: list[Problem] = []
 
-    def resolve(self, seed: int | None, drawn: int) -> Plan:
-        """`seed` wins over the playbook's own; `drawn` is for when there is neither. Raises SpecError."""
+    def outline(self, seed: int | None, drawn: int) -> Outline:
+        """`seed` wins over the playbook's own; `drawn` is for when there is neither."""
+        plan = self._plan(seed, drawn)
+        return Outline(plan, tuple(sorted({*self.draft.problems, *self.problems})))
+
+    def _plan(self, seed: int | None, drawn: int) -> Plan | None:
         draft = self.draft
         chain_component = self._component(Kind.CHAIN, draft.chain) if draft.chain else None
         tasks = [(use, self._component(Kind.TASK, use.use)) for use in draft.prepare]
@@ -188,22 +214,23 @@ class _Resolver:
         steps = tuple(map(self._step, draft.steps))
         judged = tuple(step.judges for step in steps if step.judges is not None)
         chain: Chain[Any] | None = chain_component.make() if chain_component else None
-        self._check_roles()
+        has_roles = self._check_roles()
         if chain is not None:
             for component in (*workloads, *asked, *judged):
                 self._check_needs(component, chain)
         playbook = draft.playbook
-        if playbook is None or chain is None or self.problems:
-            raise SpecError({*draft.problems, *self.problems})
+        if playbook is None or chain is None or not has_roles:
+            return None
         chosen = next(s for s in (seed, playbook.seed, drawn) if s is not None)
         try:
             topology = build_topology(playbook.topology, derive(chosen, "topology"))
         except UsageError as error:
             self._problem(("topology", "late"), str(error), playbook.chain.where)
-            raise SpecError(self.problems) from error
+            return None
         if all(node.late for node in topology.nodes):
             self._problem(("topology", "late"), "all nodes are late: there would be no network", playbook.chain.where)
-        for complaint in chain.check(topology, playbook.wallets):
+        complaints = chain.check(topology, playbook.wallets)
+        for complaint in complaints:
             self._problem(playbook.chain.path, complaint, playbook.chain.where)
         view = _view(playbook, topology, chain.timing.block_interval, chain)
         brought = self._brought_along(workloads, asked)
@@ -211,41 +238,50 @@ class _Resolver:
             self._check_needs(component, chain)
         disturbing = [step.disturbs for step in steps if step.disturbs is not None]
         for component in (*workloads, *asked, *brought, *judged, *disturbing):
-            complaints = self._ask(component, lambda plugin: plugin.check(view)) or ()
-            for complaint in complaints:
+            for complaint in self._ask(component, lambda plugin: plugin.check(view)) or ():
                 self._problem(self._path_of(component), complaint, component.where)
         for problem in step_problems(steps, view):
             self._problem(*problem)
-        self._check_wallets(workloads, view)
+        wallets = [self._ask(one, lambda plugin: frozenset(plugin.wallets(view))) or frozenset() for one in workloads]
+        for workload, complaint, hint in shared_wallets(zip(workloads, wallets, strict=True)):
+            self._problem(self._path_of(workload), complaint, workload.where, hint)
         even = dict.fromkeys(view.node_names, 1)
         for step in steps:
             if step.disturbs is not None:
                 with suppress(UsageError):  # for a pattern of nobody, which is told of already
                     names = [node.name for node in select_nodes(step.use.targets, topology.nodes)]
                     self._ask(step.disturbs, partial(_takes, targets=names, powers=even))
-        if not asked and not brought and not judged:
+        of_all = not draft.problems and len(workloads) == len(draft.workloads)
+        asks = draft.expectations or any(step.use.action == "expect" for step in steps)
+        if of_all and not asks and not brought:
             self._problem(
                 ("name",),
                 "nothing is judged: there is no expectation, and no workload that brings one",
                 playbook.chain.where,
                 'write [[expectations]] with use = "consensus-liveness"',
             )
-        if self.problems:
-            raise SpecError(self.problems)
+        if complaints:
+            return None
         settle = playbook.settle.seconds(view.block_interval) if playbook.settle else None
         return Plan(
             playbook=playbook,
             seed=chosen,
             topology=topology,
             chain=chain,
-            workloads=workloads,
+            workloads=tuple(one for one in workloads if self._is_sound(self._path_of(one))),
             expectations=(*asked, *brought),
             duration=view.duration,
             settle=settle,
             view=view,
             prepare=tuple(PlannedTask(use, component) for use, component in tasks if component is not None),
-            steps=steps,
+            steps=tuple(takewhile(lambda step: self._is_sound(step.use.path, but="at"), steps)),
         )
+
+    def _is_sound(self, path: KeyPath, but: str = "") -> bool:
+        """Whether nothing is wrong with this table, or with its key `but` alone."""
+        here, aside = show_path(path), show_path((*path, but))
+        problems = (problem.path for problem in (*self.draft.problems, *self.problems) if problem.path != aside)
+        return not here or not any(path == here or path.startswith((f"{here}.", f"{here}[")) for path in problems)
 
     def _step(self, use: StepUse) -> PlannedStep:
         kind = {"fault": Kind.FAULT, "expect": Kind.EXPECTATION}.get(use.action)
@@ -282,31 +318,15 @@ class _Resolver:
     def _validation_context(self) -> Mapping[str, Any]:
         return {**context_for(self.draft.source), FAULTS: partial(self.registry.get, Kind.FAULT)}
 
-    def _check_wallets(self, workloads: Iterable[Component[Any]], view: PlanView) -> None:
-        """Two that send from one wallet would spoil each other's nonces."""
-        taken: dict[int, str] = {}
-        for workload in workloads:
-            wallets = self._ask(workload, lambda plugin: frozenset(plugin.wallets(view))) or frozenset()
-            if shared := sorted(wallets & taken.keys()):
-                others = ", ".join(sorted({taken[wallet] for wallet in shared}))
-                self._problem(
-                    self._path_of(workload),
-                    f"{workload.id} would send from wallets that {others} sends from, {len(shared)} of them from "
-                    f"{shared[0]} on, and each would spoil the other's nonces",
-                    workload.where,
-                    "give each wallets of its own with users and first_wallet",
-                )
-            taken |= dict.fromkeys(wallets, workload.id)
-
-    def _check_roles(self) -> None:
-        """What the chain is known for by its class: whatever may be wrong with its options."""
+    def _check_roles(self) -> bool:
+        """What the chain is known for by its class: whatever may be wrong with its options. Whether it has all."""
         use, topology = self.draft.chain, self.draft.topology
         if use is None or topology is None:
-            return
+            return False
         try:
             cls = self.registry.get(Kind.CHAIN, use.use)
         except (UnknownPluginError, PluginLoadError):
-            return  # as `_component` has told
+            return False  # as `_component` has told
         for role in topology.roles:
             if role not in cls.roles:
                 path = role_path(self.document, role) if self.document else ("topology", role)
@@ -314,16 +334,18 @@ class _Resolver:
                 self._problem(path, f'the chain {cls.name} has no role "{role}"', use.where, hint)
         unsure = [path[0] for path in self.draft.broken] + [p.path.partition(".")[0] for p in self.draft.problems]
         if "topology" in unsure:
-            return
+            return False
         if not any(n and cls.roles[role].votes for role, n in topology.roles.items() if role in cls.roles):
             voting = " or ".join(role for role, info in cls.roles.items() if info.votes)
             self._problem(("topology",), "no node takes part in consensus", use.where, f"ask for at least one {voting}")
+            return False
+        return all(role in cls.roles for role in topology.roles)
 
     def _brought_along(
         self, workloads: Sequence[Component[Any]], asked: Iterable[Component[Any]]
     ) -> list[Component[Any]]:
         """Default expectations of the workloads, but those that the playbook asks for itself."""
-        there = {component.cls.name for component in asked}
+        there = {component.cls.name for component in asked} | {use.use for use in self.draft.expectations}
         brought = []
         for workload in workloads:
             for default in self._ask(workload, lambda plugin: plugin.expectations()) or ():

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from harness.engine.adoption import reports_of
 from harness.engine.foresight import refused
 from harness.engine.onlooking import NoDeployer
-from harness.engine.placement import place, place_senders
+from harness.engine.placement import host_spec, place, place_senders
 from harness.engine.plan import Plan
 from harness.engine.prepare import Step, assign, hosts_to_prepare
 from harness.errors import PluginLoadError, Problem, SpecError, UnknownPluginError, UsageError
@@ -23,6 +23,7 @@ from harness.plugin.registry import Registry
 from harness.record.events import RunStarted
 from harness.spec.deployer_choice import ADOPTING, deployer_use
 from harness.spec.inventory import Inventory
+from harness.spec.manage import is_adopted
 from harness.spec.model import SourceRef
 from harness.spec.problems import resolve_options
 from harness.spec.project import FORKS
@@ -59,6 +60,17 @@ class Target:
         """The tasks of `[[prepare]]` with the hosts of each, of those that the nodes go to. Raises SpecError."""
         hosts = hosts_to_prepare(nodes)
         return await anyio.to_thread.run_sync(assign, plan.prepare, hosts, self.inventory)  # tasks look at their files
+
+    async def assigned(self, plan: Plan) -> tuple[Step, ...]:
+        """Who goes where, and the tasks of `[[prepare]]` with their hosts: what files alone tell. Raises UsageError and
+        SpecError."""
+        return await self.steps(plan, (*self.place(plan), *self.senders(plan)))
+
+    @property
+    def adopts(self) -> bool:
+        """Whether somebody else's nodes may be among those of a run. Raises UsageError."""
+        names = self.inventory.select(self.limit or "all")
+        return any(is_adopted(host_spec(self.inventory, name, self.extra).vars) for name in names)
 
     async def check(self, plan: Plan) -> tuple[PlannedNode, ...]:
         """Place the nodes and see whether the machines can do what the plan needs; touches nothing.

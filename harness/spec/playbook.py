@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,10 @@ _ELSEWHERE = ("ansible_", "harness_")  # variables of inventories, which `-e` se
 _COMMAND_LINE = SourceRef("-e")
 _PLUGIN_STEPS = ("fault", "expect")
 """Keys of a step that name a plugin, whose options stand beside them."""
+_LISTS = ("prepare", "workloads", "expectations", "steps")
+"""Lists of tables of which one that is wrong says nothing of the others."""
+_ASIDE = ("description", "ready_timeout", "settle")
+"""Keys that say nothing of the others."""
 _OWN_KEYS: Mapping[str, Collection[str]] = {
     "steps": {"use", *StepModel.model_fields},
     "expectations": set(ExpectationModel.model_fields),
@@ -40,7 +45,8 @@ _OWN_KEYS: Mapping[str, Collection[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A playbook as far as it can be understood. `playbook` is None when there are `problems`.
+    """A playbook as far as it can be understood. Where there are `problems`, `playbook` is what makes sense of it, its
+    steps up to the first that does not, and None where what does not may be about all of it.
 
     The rest is what can be looked at all the same, so that all of a file's problems come out at once. `broken` are the
     paths of templates that could not be filled in: they stand as they were written, and nothing is known of them. A
@@ -80,7 +86,7 @@ class PlaybookFile:
         `extra` is what `-e` gave; `elsewhere` are names that it may set though the playbook has no use for them
         (the inventory's variables)."""
         draft = self.draft(combination, extra=extra, elsewhere=elsewhere)
-        if draft.playbook is None:
+        if draft.playbook is None or draft.problems:
             raise SpecError(draft.problems)
         return draft.playbook
 
@@ -188,7 +194,7 @@ class _Reader:
         topology = self._topology()
         source = Path(self._document.file)
         playbook = None
-        if model and topology and not problems and not self._broken:
+        if model and topology:
             playbook = Playbook(
                 name=model.name,
                 description=model.description,
@@ -230,7 +236,22 @@ class _Reader:
             found = problems_from_validation(
                 error, self._document, (), PlaybookModel, data=self._data, broken=self._broken
             )
-            return None, problems + [self._of_its_source(problem) for problem in found if problem.path not in said]
+            wrong = {*self._broken, *(detail["loc"] for detail in error.errors(include_url=False))}
+            return self._sound({path[:2] for path in wrong}), problems + [
+                self._of_its_source(problem) for problem in found if problem.path not in said
+            ]
+
+    def _sound(self, wrong: Collection[KeyPath]) -> PlaybookModel | None:
+        """Of all but what is wrong, where that leaves no doubt about the rest. `wrong` are keys, and items of lists."""
+        if any(path[0] not in _ASIDE and (path[0] not in _LISTS or len(path) < 2) for path in wrong):
+            return None
+        data = {key: value for key, value in self._data.items() if key not in {path[0] for path in wrong}}
+        for key in {path[0] for path in wrong}.intersection(_LISTS):
+            kept = [(key, index) not in wrong for index in range(len(self._data[key]))]
+            if key == "steps":  # what comes after one of them depends on it
+                kept = kept[: kept.index(False)]
+            data[key] = list(compress(self._data[key], kept))
+        return PlaybookModel.model_validate(data)
 
     def _of_its_source(self, problem: Problem) -> Problem:
         if problem.path in self._overrides:
