@@ -11,8 +11,9 @@ import anyio
 
 from harness.errors import InfrastructureError
 from harness.load.job import Job, Start
+from harness.load.lost import Schedule
 from harness.load.offset import Asking, Offset
-from harness.load.tally import Told
+from harness.load.tally import Tally, Told
 from harness.load.wire import Frame, Frames, Kind, Result, Shot, frame, pack_shots, unpack_results
 
 SILENT = 15.0
@@ -61,9 +62,13 @@ class Peer:
         self._lock = anyio.Lock()
         self._asked = 0.0
         self._owes_time = False
+        self._job: Job | None = None
+        self._schedule: Schedule | None = None  # from its start to its last word
+        self._offered = self._in_flight = 0
 
     async def begin(self, job: Job) -> None:
         """Have it start."""
+        self._job = job
         await self.tell(Kind.JOB, job.to_json())
 
     async def ready(self) -> None:
@@ -80,7 +85,24 @@ class Peer:
         await self.tell(Kind.SHOTS, pack_shots(shots))
 
     async def start(self, start: Start) -> None:
+        assert self._job is not None
+        self._schedule = Schedule(start, self._job.number, self._job.among)
         await self.tell(Kind.START, start.later(self._offset()).to_json())
+
+    async def pause(self) -> None:
+        if self._schedule is not None:
+            self._schedule.pause(time.monotonic())
+        await self.tell(Kind.PAUSE)
+
+    async def resume(self) -> None:
+        if self._schedule is not None:
+            self._schedule.resume(time.monotonic())
+        await self.tell(Kind.RESUME)
+
+    async def stop(self) -> None:
+        if self._schedule is not None:
+            self._schedule.stop(time.monotonic())
+        await self.tell(Kind.STOP)
 
     @property
     def lead(self) -> float:
@@ -105,16 +127,35 @@ class Peer:
             if given.kind is Kind.RESULTS:
                 results(self._in_our_time(unpack_results(given.payload)))
             elif given.kind is Kind.TALLY:
-                told(Told.from_json(given.payload).later(-self._offset()))
+                one = Told.from_json(given.payload).later(-self._offset())
+                self._offered += one.tally.offered
+                self._in_flight = one.in_flight
+                told(one)
                 await self._ask_again()
             else:
                 await self._hear_time(given)
+        self._schedule = None
 
     async def end(self, results: Callable[[Sequence[Result]], None], told: Callable[[Told], None]) -> None:
-        """Have it end, and take its last words, as far as it has any."""
-        with suppress(InfrastructureError, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            await self._line.end()
-            await self.listen(results, told)
+        """Have it end, and take its last words, as far as it has any: else tell in its place what is lost with it."""
+        try:
+            with suppress(InfrastructureError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                await self._line.end()
+                await self.listen(results, told)
+        finally:
+            if self._schedule is not None:
+                with anyio.CancelScope(shield=True):
+                    told(await self._lost(self._schedule))
+
+    async def _lost(self, schedule: Schedule) -> Told:
+        """Of what was in flight, the answer; of what was due since its last word, everything. Of no time: what it cost
+        is not known."""
+        self._schedule = None
+        schedule.stop(time.monotonic())
+        due = await anyio.to_thread.run_sync(schedule.due)  # of a long drive, they are many
+        untold = max(0, due - self._offered)
+        tally = Tally(offered=untold, untold=untold, cut_off=self._in_flight)
+        return Told(schedule.until, schedule.until, tally, in_flight=0, cpu=0.0, memory=0)
 
     # Its clock
 
@@ -150,6 +191,7 @@ class Peer:
         raise self._silent()
 
     def _silent(self) -> InfrastructureError:
+        self._ended()
         return InfrastructureError(f"the sender {self.name} hangs: it has told nothing for {SILENT:g} s")
 
     async def _next(self) -> Frame:
@@ -162,7 +204,12 @@ class Peer:
 
     async def _gone(self, given: Frame | None = None) -> InfrastructureError:
         """What to raise for a sender that said this last, or nothing more."""
+        self._ended()
         if given is not None and given.kind is Kind.FAILED:
             return InfrastructureError(f"the sender {self.name}: {given.payload.decode('utf-8', 'replace')}")
         last = await self._line.last_words()
         return InfrastructureError(f"the sender {self.name} ended before it was done" + (f": {last}" if last else ""))
+
+    def _ended(self) -> None:
+        if self._schedule is not None:
+            self._schedule.stop(time.monotonic())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -68,18 +68,19 @@ class Senders:
 
     async def pause(self) -> None:
         """Nothing is sent until `resume`; what is due meanwhile comes later by as long."""
-        await self._tell_all(Kind.PAUSE)
+        await self._all(Peer.pause)
 
     async def resume(self) -> None:
-        await self._tell_all(Kind.RESUME)
+        await self._all(Peer.resume)
 
     async def stop(self) -> None:
         """No moment comes any more. What is in flight goes on to its end."""
-        await self._tell_all(Kind.STOP)
+        await self._all(Peer.stop)
 
     async def redirect(self, redirects: Sequence[Redirect]) -> None:
         """Where targets are from now on, and which of them to trust."""
-        await self._tell_all(Kind.REDIRECT, pack_redirects(redirects))
+        payload = pack_redirects(redirects)
+        await self._all(lambda peer: peer.tell(Kind.REDIRECT, payload))
 
     async def listen(self, results: OnResults, told: OnTold) -> None:
         """Take what they tell, with the sender's number, until all are done. Raises InfrastructureError when one ends
@@ -89,14 +90,15 @@ class Senders:
                 tasks.start_soon(peer.listen, partial(results, number), partial(told, number))
 
     async def last_words(self, results: OnResults, told: OnTold) -> None:
-        """End them now, and take what they still have to tell: what is in flight is told to be cut off."""
+        """End them now, and take what they still have to tell: what is in flight is told to be cut off, and, of those
+        that have ended already or do not answer, what was due since they told last to be untold."""
         async with anyio.create_task_group() as tasks:
             for number, peer in enumerate(self._peers):
                 tasks.start_soon(peer.end, partial(results, number), partial(told, number))
 
-    async def _tell_all(self, kind: Kind, payload: bytes = b"") -> None:
+    async def _all(self, tell: Callable[[Peer], Awaitable[None]]) -> None:
         for peer in self._peers:
-            await peer.tell(kind, payload)
+            await tell(peer)
 
 
 @asynccontextmanager

@@ -31,14 +31,15 @@ def count(distribution: Distribution, seconds: float) -> None:
 class Tally:
     """Counted by one sender since it told last. Two sums hold over all of them together:
 
-    offered = started + dropped + unready + behind, and
+    offered = started + dropped + unready + behind + untold, and
     started = taken + read + timed_out + lost + failed + cut_off + what is in flight.
 
     on_time: fired within 10 ms of the intended moment. dropped: as many were in flight as may be. unready: no request
     was there to be sent, because every lane waited for an answer (`blocked`) or because it was not fed in time.
-    behind: never come to before the end. Distributions: `lateness` of firing after the intended moment; `service` from
-    firing to the answer, `response` from the intended moment to the answer, both of those answered, and none of them
-    in the warm-up. `warming`: how many of the answered these leave out."""
+    behind: never come to before the end. untold: due after the last word of a sender that was lost, so that nobody
+    knows if it was started; the controller counts these. Distributions: `lateness` of firing after the intended moment;
+    `service` from firing to the answer, `response` from the intended moment to the answer, both of those answered, and
+    none of them in the warm-up. `warming`: how many of the answered these leave out."""
 
     offered: int = 0
     started: int = 0
@@ -53,6 +54,7 @@ class Tally:
     unready: int = 0
     blocked: int = 0
     behind: int = 0
+    untold: int = 0
     warming: int = 0
     connects: int = 0
     lateness: Distribution = field(default_factory=dict)

@@ -39,12 +39,13 @@ CREATE TABLE IF NOT EXISTS load (
     refused INTEGER NOT NULL, timed_out INTEGER NOT NULL, lost INTEGER NOT NULL, failed INTEGER NOT NULL,
     dropped INTEGER NOT NULL, unready INTEGER NOT NULL, behind INTEGER NOT NULL, in_flight INTEGER NOT NULL,
     cpu REAL NOT NULL, lateness_p99 REAL NOT NULL,
-    response_p50 REAL NOT NULL, response_p99 REAL NOT NULL, response_max REAL NOT NULL
+    response_p50 REAL NOT NULL, response_p99 REAL NOT NULL, response_max REAL NOT NULL,
+    cut_off INTEGER NOT NULL, untold INTEGER NOT NULL
 );
 """
 _INSERT_BLOCK = "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_SUBMISSION = "INSERT OR REPLACE INTO submissions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT_LOAD = f"INSERT INTO load VALUES ({', '.join('?' * 21)})"
+_INSERT_LOAD = f"INSERT INTO load VALUES ({', '.join('?' * 23)})"
 
 
 class SampleStore:
@@ -96,6 +97,7 @@ class SampleStore:
             tally.offered, tally.started, tally.on_time, tally.taken, tally.read, tally.timed_out, tally.lost,
             tally.failed, tally.dropped, tally.unready, tally.behind, sample.in_flight, sample.cpu,
             sample.lateness_p99, sample.response_p50, sample.response_p99, sample.response_max,
+            tally.cut_off, tally.untold,
         )  # fmt: skip
         self._put(self._loads, row)
 

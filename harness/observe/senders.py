@@ -116,7 +116,7 @@ class SenderAccount:
         return {reason: count for reason, count in found.items() if count}
 
     def figures(self) -> dict[str, int]:
-        """Counts so far, in the words of a tracker's."""
+        """Counts so far, in the words of a tracker's; `untold` only where a sender was lost."""
         total = self.total
         return {
             "offered": total.offered,
@@ -126,4 +126,5 @@ class SenderAccount:
             "failed": total.failed,
             "timed_out": total.timed_out + total.lost,
             "in_flight": self.in_flight + total.cut_off,
+            **({"untold": total.untold} if total.untold else {}),
         }

@@ -188,11 +188,14 @@ class Tracker:
         """Counts so far, cheap enough for every second. What is in a block may still be orphaned."""
         if self.senders is not None and not self.followed:
             return self.senders.figures()
-        under_way = max(0, self.senders.total.started - self._handed) if self.senders else 0
+        under_way = self._under_way()
+        unresolved = self._offered - self._outcomes.total() + under_way
+        untold = min(under_way, self.senders.total.untold) if self.senders else 0
         return {
             "offered": self._offered + under_way,
             **{outcome.value.replace("-", "_"): self._outcomes[outcome] for outcome in Outcome},
-            "in_flight": self._offered - self._outcomes.total() + under_way,
+            "in_flight": unresolved - untold,
+            **({"untold": untold} if untold else {}),
             "included": self._included,
             "unknown": self._unknown,
             "reorganised": self._reorganised,
@@ -209,7 +212,7 @@ class Tracker:
     def summary(self, patience: float = 0.0) -> Summary:
         """The account now. What was accepted, is in no canonical block, and was to be sent `patience` seconds
         ago or earlier counts as lost; younger ones as pending."""
-        now, latency = self._clock.now(), self.timings.inclusion.copy()
+        now, latency, offered = self._clock.now(), self.timings.inclusion.copy(), self._offered + self._under_way()
         pending = surprises = included = 0
         found: set[int] = set()
         for ticket, at in self._provisional():
@@ -228,13 +231,13 @@ class Tracker:
         if self.senders is not None:
             lateness.add(self.senders.total.lateness)
         return Summary(
-            offered=self._offered,
+            offered=offered,
             accepted=count[Outcome.ACCEPTED],
             rejected=count[Outcome.REJECTED],
             dropped=count[Outcome.DROPPED],
             failed=count[Outcome.FAILED],
             timed_out=count[Outcome.TIMED_OUT],
-            unresolved=self._offered - count.total(),
+            unresolved=offered - count.total(),
             included=included,
             unknown=self._unknown,
             lost=count[Outcome.ACCEPTED] - included - self._unknown - pending,
@@ -265,6 +268,13 @@ class Tracker:
         return max(self._highest_settled, *provisional, -1)
 
     # Inside
+
+    def _under_way(self) -> int:
+        """Of how many others that were to be sent, and that are not among `_offered`, it is not known what became."""
+        if self.senders is None:
+            return 0
+        total = self.senders.total
+        return max(0, total.started + total.untold - self._handed)
 
     def _name(self, ticket: Ticket, id: str) -> bool:
         """Recognise the ticket by this id from now on. An id that is taken (nodes may say what they like) leaves it

@@ -53,22 +53,23 @@ class HttpLoad(Expectation[HttpLoadConfig]):
 
     def _judge(self, account: SenderAccount) -> tuple[Verdict, str]:
         total, response = account.total, Latencies.of(account.total.response)
-        if not total.started:
+        sent = total.started + total.untold
+        if not sent:
             return Verdict.UNKNOWN, f"nothing was sent ({account.unsent} dropped)"
         p50, p90, p99 = (response.percentile(percent) for percent in (50, 90, 99))
         times = "/".join(format_duration(seconds) for seconds in (p50, p90, p99, response.max))
-        line = f"good answers to {share(total.taken, total.started)}"
+        line = f"good answers to {share(total.taken, sent)}"
         line += f", p50/p90/p99/max {times}" if response.count else ""
         if total.warming:
             line += f" (without {total.warming} of the warm-up)"
         if wrong := {**total.statuses, **total.reasons}:
             worst = max(wrong, key=lambda reason: wrong[reason])
             line += f"; most often: {f'status {worst}' if worst.isdigit() else worst} ({wrong[worst]}×)"
-        cut_off = account.in_flight + total.cut_off
-        if total.taken + cut_off < self.config.min_good * total.started:
+        cut_off = account.in_flight + total.cut_off + total.untold
+        if total.taken + cut_off < self.config.min_good * sent:
             return Verdict.FAIL, line
-        if total.taken < self.config.min_good * total.started:
-            return Verdict.UNKNOWN, f"{cut_off} of {total.started} were cut off before they were answered: {line}"
+        if total.taken < self.config.min_good * sent:
+            return Verdict.UNKNOWN, f"{cut_off} of {sent} were cut off before they were answered: {line}"
         if self.config.max_p99 is not None and p99 > self.config.max_p99:
             return Verdict.FAIL, f"p99 {format_duration(p99)} is over {format_duration(self.config.max_p99)}: {line}"
         if self.config.max_p99 is not None and not response.count:

@@ -71,6 +71,11 @@ class Sending:
             # Broken off: what is in flight is told of, so that it does not count as if it had never been.
             with anyio.move_on_after(LAST_WORDS, shield=True):
                 await senders.last_words(listener.heard, listener.told)
+            if untold := tracker.figures().get("untold"):
+                ctx.warn(
+                    f"a sender was lost: {untold} requests were due after its last word, and nobody knows whether they "
+                    "were sent"
+                )
             raise
 
     async def _steer(self, senders: Senders) -> None:

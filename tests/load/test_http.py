@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import sqlite3
+import subprocess
 from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +21,8 @@ from harness.load.arrivals import of_points
 from harness.load.senders import Senders
 from harness.load.tally import Tally
 from harness.load.wire import Shot
+from harness.record.events import WorkloadProgress
+from harness.record.journal import Recorded
 from harness.report.reading import page_of, read_run
 from harness.testing import Finished, run_playbook
 from harness.testing.stalling import stalling_server
@@ -190,6 +195,51 @@ async def test_everything_is_sent_and_what_came_back_is_told(
 
 
 @pytest.mark.real
+async def test_the_sum_is_exact_where_a_sender_was_killed(service: Service, tmp_path: Path) -> None:
+    def kill(recorded: Recorded) -> None:
+        if isinstance(recorded.event, WorkloadProgress) and recorded.event.figures.get("offered", 0) > 200:
+            argv = ["pgrep", "-P", str(os.getpid()), "-f", "harness.load.worker"]
+            senders = subprocess.run(argv, capture_output=True, text=True).stdout.split()
+            if len(senders) == 2:
+                os.kill(int(senders[0]), signal.SIGKILL)
+
+    text = (
+        NETWORK.replace('"3s"', '"60s"')
+        + f"""
+    [[workloads]]
+    use = "http"
+    url = "{service.url}/"
+    rate = "200/s"
+    senders = 2
+    """
+    )
+    finished = await run_playbook(text, tmp_path / "runs", on_event=kill)
+    assert finished.outcome.exit_code == ExitCode.INFRASTRUCTURE
+    assert "killed by signal 9" in finished.outcome.reason
+    evidence = judged(finished).evidence["http"]
+    outcomes = ("accepted", "rejected", "dropped", "failed", "timed_out", "in_flight", "untold")
+    assert evidence["offered"] == sum(evidence[name] for name in outcomes), evidence
+    assert evidence["untold"] > 0
+    figures = finished.state.workloads["http"].figures
+    assert {name: figures[name] for name in outcomes} == {name: evidence[name] for name in outcomes}
+    nobody_knows = evidence["in_flight"] + evidence["untold"]
+    assert evidence["accepted"] <= len(service.asked) <= evidence["accepted"] + nobody_knows
+    (warning,) = [one for one in finished.state.warnings.values() if "whether they were sent" in one.message]
+    assert f"{evidence['untold']} requests" in warning.message
+    with sqlite3.connect(finished.directory.samples) as samples:
+        (row,) = samples.execute("""SELECT sum(offered), sum(started), sum(taken), sum(cut_off), sum(untold),
+            sum(started + dropped + unready + behind + untold),
+            sum(taken + refused + timed_out + lost + failed + cut_off) FROM load""")
+        by_sender = samples.execute("SELECT sum(offered), max(until) FROM load GROUP BY sender ORDER BY 2").fetchall()
+    offered, started, taken, cut_off, untold, of_offered, of_started = row
+    assert offered == of_offered == evidence["offered"]
+    assert started == of_started
+    assert (taken, cut_off, untold) == tuple(evidence[name] for name in ("accepted", "in_flight", "untold"))
+    (of_dead, ended), (of_living, later) = by_sender
+    assert of_living - of_dead == pytest.approx(100 * (later - ended), abs=20)
+
+
+@pytest.mark.real
 async def test_bad_answers_fail_with_what_was_said(service: Service, tmp_path: Path) -> None:
     service.status = 503
     state = judged(await run(f'[[workloads]]\nuse = "http"\nurl = "{service.url}/"\nrate = "20/s"', tmp_path))
@@ -255,6 +305,10 @@ def test_what_was_cut_off_before_it_was_answered_is_nobodys_failure_and_no_pass(
     assert judge(taken=5, cut_off=5)[0] is Verdict.UNKNOWN
     assert judge(taken=5, cut_off=4, failed=1)[0] is Verdict.FAIL
     assert judge(taken=10)[0] is Verdict.PASS
+    assert judge(taken=10, untold=1) == (
+        Verdict.UNKNOWN,
+        "1 of 11 were cut off before they were answered: good answers to 90.9 % of 11",
+    )
 
 
 def test_a_bound_of_latencies_that_were_not_measured_is_not_kept() -> None:

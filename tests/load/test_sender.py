@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
+import random
 import signal
 import ssl
 import time
@@ -20,10 +22,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from harness.errors import InfrastructureError
 from harness.load import peer
-from harness.load.arrivals import Profile, Segment, constant
+from harness.load.arrivals import Arrivals, Profile, Segment, constant, moments
 from harness.load.job import Batching, Job, Start, Taken, head
 from harness.load.senders import senders
-from harness.load.tally import Distribution, Tally
+from harness.load.tally import Distribution, Tally, Told
 from harness.load.wire import NO_LANE, Fate, Redirect, Shot
 from tests.load.servers import Heard, Request, answer, run, serving, shots, soon, target
 
@@ -52,7 +54,7 @@ def of(distribution: Distribution, share: float) -> float:
 def balances(heard: Heard, tally: Tally | None = None) -> None:
     """The two sums that always hold."""
     t = tally or heard.tally
-    assert t.offered == t.started + t.dropped + t.unready + t.behind
+    assert t.offered == t.started + t.dropped + t.unready + t.behind + t.untold
     in_flight = heard.told[-1].in_flight
     assert t.started == t.taken + t.read + t.timed_out + t.lost + t.failed + t.cut_off + in_flight
 
@@ -432,6 +434,52 @@ async def test_a_killed_sender_is_an_error_that_names_it() -> None:
     assert caught.group_contains(InfrastructureError, match=r"\d+\) ended before it was done: killed by signal 9")
 
 
+@pytest.mark.parametrize("arrivals", ["uniform", "poisson"])
+async def test_what_a_killed_sender_did_not_tell_is_counted_to_the_last_one(arrivals: Arrivals) -> None:
+    """Also after a pause, in which nothing was due. What is in flight at its last word is nobody's failure."""
+    never = asyncio.Event()
+    told: dict[int, list[Told]] = defaultdict(list)
+
+    async def silent(request: Request) -> bytes:
+        await never.wait()
+        return answer()
+
+    async with serving(silent) as server:
+        job = Job((target(server.port),), repeat=b"x", max_in_flight=5000, timeout=20.0)
+        async with senders(job, 2) as those:
+            begin = soon()
+            await those.start(Start(begin, constant(500, 60.0), arrivals, seed=7))
+
+            async def pause_and_kill() -> None:
+                while not told[1]:
+                    await anyio.sleep(0.02)
+                await those.pause()
+                await anyio.sleep(0.5)
+                await those.resume()
+                await anyio.sleep(0.3)
+                os.kill(int(those.names[1].split()[-1].strip(")")), signal.SIGKILL)
+
+            with anyio.fail_after(15), pytest.raises(BaseException) as caught:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(pause_and_kill)
+                    await those.listen(lambda _, r: None, lambda n, one: told[n].append(one))
+            await those.last_words(lambda _, r: None, lambda n, one: told[n].append(one))
+            await those.last_words(lambda _, r: None, lambda n, one: told[n].append(one))  # tells nothing twice
+    assert caught.group_contains(InfrastructureError, match="killed by signal 9")
+    living, dead = (Heard(told=told[number]) for number in (0, 1))
+    balances(living)
+    balances(dead)
+    assert living.tally.untold == 0
+    assert dead.tally.untold > 50
+    assert dead.tally.cut_off == dead.told[0].in_flight > 0
+    assert (dead.told[-1].in_flight, dead.told[-1].cpu) == (0, 0.0)
+    whole = moments(constant(500, 60.0), arrivals, random.Random(7))
+    due = [begin + moment for moment in itertools.islice(whole, 1, 3000, 2)]
+    ended = dead.told[-1].until
+    at_least, at_most = (sum(moment + pause <= ended for moment in due) for pause in (0.8, 0.49))  # a busy machine's
+    assert at_least <= dead.tally.offered <= at_most
+
+
 @pytest.fixture
 def certificate(tmp_path: Path) -> ssl.SSLContext:
     """One that nobody has signed."""
@@ -471,9 +519,13 @@ async def test_a_sender_that_hangs_is_an_error_and_not_for_ever(monkeypatch: pyt
     async with serving(at_once) as server, senders(Job((target(server.port),), repeat=b"x")) as those:
         await those.start(Start(soon(), constant(10, 60.0)))
         os.kill(int(those.names[0].split()[-1].strip(")")), signal.SIGSTOP)
+        told: list[Told] = []
         with anyio.fail_after(10), pytest.raises(BaseException) as caught:
-            await those.listen(lambda _, r: None, lambda _, told: None)
+            await those.listen(lambda _, r: None, lambda _, one: told.append(one))
+        with anyio.move_on_after(0.1):
+            await those.last_words(lambda _, r: None, lambda _, one: told.append(one))
     assert caught.group_contains(InfrastructureError, match="hangs: it has told nothing for 2.5 s")
+    assert sum(one.tally.untold for one in told) >= 20
 
 
 def test_a_head_takes_no_line_breaks() -> None:

@@ -173,5 +173,8 @@ async def test_what_a_sender_had_sent_that_was_killed_is_no_corruption_of_balanc
         finished = await run_playbook(text, tmp_path / "runs")
     assert finished.outcome.exit_code == ExitCode.INFRASTRUCTURE
     assert "ended before it was done" in finished.outcome.reason
-    sums(finished)
+    found, figures = balanced(finished), finished.state.workloads["transactions"].figures
+    assert figures["untold"] > 0
+    assert figures["in_flight"] + figures["untold"] == found["unresolved"]
+    assert figures["offered"] == found["offered"]
     assert finished.verdict_of("balances-conserved") == Verdict.PASS
