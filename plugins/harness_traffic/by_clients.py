@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from anyio.abc import TaskGroup
 
-from harness.api import Context, Node, Ticket, Transaction
+from harness.api import Context, Node, Outcome, Ticket, Transaction
 from harness_traffic.clients import ClientPool, submit
 from harness_traffic.schedule import ScheduleConfig
 from harness_traffic.wallets import resync
@@ -73,9 +73,10 @@ class ClientTraffic:
             return
         if answer.refused:
             self._factory.release(transaction)
-        self._background.start_soon(self._resync, user, "" if answer.refused else answer.node)
+        unknown = transaction if ticket.outcome is Outcome.TIMED_OUT else None
+        self._background.start_soon(self._resync, user, "" if answer.refused else answer.node, unknown)
 
-    async def _resync(self, user: int, avoid: str) -> None:
+    async def _resync(self, user: int, avoid: str, unknown: Transaction | None) -> None:
         """Free the user again once a node has told its next nonce."""
-        await resync(self._ctx, self._pool, self._nodes, self._factory, user, avoid)
+        await resync(self._ctx, self._pool, self._nodes, self._factory, user, avoid, unknown)
         self._busy.discard(user)

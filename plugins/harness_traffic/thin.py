@@ -16,6 +16,7 @@ from harness.api import (
     Fate,
     Job,
     Node,
+    Outcome,
     Receipt,
     Result,
     SenderAccount,
@@ -176,14 +177,15 @@ class ThinTraffic:
             return
         if receipt is not None:
             self._factory.release(transaction)
-        self._block(transaction.sender, avoid="" if receipt is not None else node)
+        unknown = transaction if prepared.ticket.outcome is Outcome.TIMED_OUT else None
+        self._block(transaction.sender, avoid="" if receipt is not None else node, unknown=unknown)
 
     def _read(self, transaction: Transaction, result: Result) -> Receipt:
         if result.fate is Fate.TAKEN:
             return Receipt(True, transaction.id)
         return self._format.read(transaction, result.status, result.reply)
 
-    def _block(self, user: int, avoid: str) -> None:
+    def _block(self, user: int, avoid: str, unknown: Transaction | None) -> None:
         """What was prepared of this user is void; more is made once its nonce is known."""
         assert self._senders is not None
         behind = self._of_user.pop(user, deque())
@@ -196,7 +198,7 @@ class ThinTraffic:
         self._blocked.add(user)
         self._epochs[user] = self._epochs.get(user, 0) + 1
         if self._asking is not None:
-            self._asking.start_soon(self._unblock, user, avoid)
+            self._asking.start_soon(self._unblock, user, avoid, unknown)
 
     def told(self, sender: int, told: Told) -> None:
         assert self._account is not None
@@ -206,9 +208,9 @@ class ThinTraffic:
 
     # Beside it
 
-    async def _unblock(self, user: int, avoid: str) -> None:
+    async def _unblock(self, user: int, avoid: str, unknown: Transaction | None) -> None:
         """The user goes on once a node has told its nonce."""
-        await resync(self._ctx, self._pool, self._nodes, self._factory, user, avoid)
+        await resync(self._ctx, self._pool, self._nodes, self._factory, user, avoid, unknown)
         self._blocked.discard(user)
         self._room.set()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.api import Context, Node, PlanView, TransactionFactory, Unreachable, Unsupported, UsageError
+from harness.api import Context, Node, PlanView, Transaction, TransactionFactory, Unreachable, Unsupported, UsageError
 from harness_traffic.clients import ClientPool, in_turn
 
 ASK_AGAIN = 0.5
@@ -44,15 +44,29 @@ def claim(ctx: Context, users: range) -> None:
 
 
 async def resync(
-    ctx: Context, pool: ClientPool, nodes: Sequence[Node], factory: TransactionFactory, user: int, avoid: str
+    ctx: Context,
+    pool: ClientPool,
+    nodes: Sequence[Node],
+    factory: TransactionFactory,
+    user: int,
+    avoid: str,
+    unknown: Transaction | None = None,
 ) -> None:
-    """Return once a node has told the user's next nonce; at once where the chain has no nonces."""
+    """Return once a node has told the user's next nonce; at once where the chain has no nonces.
+
+    `unknown` is the user's transaction of which nobody knows if it was taken. A node that has not heard of it is given
+    it: another one with its nonce would be void, or would make it void, as soon as it gets into a block by the node
+    that did not answer."""
     address = ctx.network.wallets[user].address
     while True:
         for node in in_turn(ctx, nodes, user, avoid):
             try:
                 async with pool.client(node) as client:
-                    factory.resync(user, await client.nonce(address))
+                    nonce = await client.nonce(address)
+                    if unknown is not None and nonce == unknown.nonce:
+                        await client.submit(unknown)  # whatever it says: what counts is the nonce that it tells next
+                        nonce = await client.nonce(address)
+                    factory.resync(user, nonce)
                 return
             except Unreachable:
                 continue

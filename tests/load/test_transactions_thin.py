@@ -91,6 +91,26 @@ async def test_with_nodes_killed_in_the_middle_every_one_is_accounted_for(tmp_pa
     assert len(finished.state.faults) > 3
 
 
+async def test_after_a_timeout_no_nonce_is_used_for_another_transaction(tmp_path: Path) -> None:
+    """A node stands still for longer than an answer is waited for, and then takes what it was sent all the same."""
+    pauses = """
+    [[workloads]]
+    use = "chaos.pause"
+    targets = "validator-0"
+    min_delay = "500ms"
+    max_delay = "500ms"
+    target_cooldown = "500ms"
+    duration = "600ms"
+    """
+    text = NETWORK.replace("count = 20", "count = 200")
+    text = text.format(options='rate = "120/s"\nsubmit_timeout = "300ms"', rest=pauses, duration="8s")
+    found = balanced(await run_playbook(text, tmp_path / "runs"))
+    assert found["timed_out"] > 10
+    assert found["surprises"] > 5
+    assert found["rejected"] <= found["timed_out"] / 10, found["reasons"]
+    assert found["lost"] == 0
+
+
 async def test_few_users_and_a_high_rate_drop_what_no_user_can_send(tmp_path: Path) -> None:
     finished = await run(tmp_path, 'rate = "2000/s"\nusers = 1', duration="3s")
     found = balanced(finished)

@@ -230,6 +230,20 @@ async def test_a_node_that_hangs_times_out_and_its_user_is_resynchronised_elsewh
     assert summary.offered == 40
 
 
+async def test_what_timed_out_is_handed_to_a_node_that_has_not_heard_of_it(make_world: MakeWorld) -> None:
+    """Another one with its nonce might be taken here, while it gets into a block by the node that did not answer."""
+    world = make_world()
+    async with world.live():
+        world.nodes["validator-1"].behaviour.hang = True
+        await world.drive(workload(users=10, submit_timeout="2s"), 20)
+        await world.blocks(2)
+        summary = world.tracker("transactions").summary()
+    assert summary.timed_out > 5
+    assert summary.surprises >= summary.timed_out - 1  # one of the last moment: nobody goes on after it
+    submitted = [(tx.sender, tx.nonce) for node in world.nodes.values() for tx in node.submitted]
+    assert len(set(submitted)) == len(submitted)
+
+
 async def test_a_chain_without_nonces_frees_the_user_at_once(make_world: MakeWorld) -> None:
     world = make_world()
     world.has_nonces = False
