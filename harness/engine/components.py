@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from harness.errors import UsageError
@@ -19,13 +20,16 @@ from harness.spec.toml_document import KeyPath
 
 PluginT = TypeVar("PluginT", bound=Plugin[Any])
 
+_OPTION = re.compile(r"(\w+(?:\[\d+\])?)[:.]")
+
 
 @dataclass(frozen=True, slots=True)
 class Component(Generic[PluginT]):
     """A chosen plugin with its options checked. `make` gives the instance for one run.
 
     `brought_by` names the workload that brought this expectation along, "" for one that the playbook asks for.
-    `continuous` and `abort` are what the playbook says of an expectation: see PluginUse."""
+    `continuous` and `abort` are what the playbook says of an expectation: see PluginUse. `places` are those of options
+    that are written, and of the items of lists: "targets", "faults[2]"."""
 
     id: str
     cls: type[PluginT]
@@ -34,9 +38,15 @@ class Component(Generic[PluginT]):
     brought_by: str = ""
     continuous: bool = False
     abort: bool = False
+    places: Mapping[str, SourceRef] = field(default_factory=dict)
 
     def make(self) -> PluginT:
         return self.cls(self.config)
+
+    def place_of(self, complaint: str) -> SourceRef:
+        """Of the option that a complaint begins with ("targets: …"), where it does."""
+        option = _OPTION.match(complaint)
+        return self.places.get(option[1], self.where) if option else self.where
 
     @property
     def source(self) -> str:

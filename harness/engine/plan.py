@@ -88,9 +88,10 @@ class Plan:
         of_steps = (step.component for step in self.steps if step.component is not None)
         components: tuple[Component[Any], ...] = (*self.workloads, *self.expectations, *of_steps)
         problems = [
-            Problem(component.where.file, component.where.line, component.where.column, component.id, complaint)
+            Problem(where.file, where.line, where.column, component.id, complaint)
             for component in components
             for complaint in component.make().check(view)
+            for where in [component.place_of(complaint)]
         ]
         if problems:
             raise SpecError(problems)
@@ -239,7 +240,8 @@ class _Resolver:
         disturbing = [step.disturbs for step in steps if step.disturbs is not None]
         for component in (*workloads, *asked, *brought, *judged, *disturbing):
             for complaint in self._ask(component, lambda plugin: plugin.check(view)) or ():
-                self._problem(self._path_of(component), complaint, component.where)
+                at, path = component.place_of(complaint), show_path(self._path_of(component))
+                self.problems.append(Problem(at.file, at.line, at.column, path, complaint))
         for problem in step_problems(steps, view):
             self._problem(*problem)
         wallets = [self._ask(one, lambda plugin: frozenset(plugin.wallets(view))) or frozenset() for one in workloads]
@@ -312,7 +314,18 @@ class _Resolver:
             key = "abort" if use.abort else "continuous"
             why = f"{use.use} is judged when the run is over: it cannot say before that it is violated"
             self._problem((*use.path, key), why, use.where, f"leave {key} out")
-        return Component(use.id, cls, config, use.where, brought_by, use.continuous or use.abort, use.abort)
+        return Component(
+            use.id, cls, config, use.where, brought_by, use.continuous or use.abort, use.abort, self._places(use)
+        )
+
+    def _places(self, use: PluginUse) -> Mapping[str, SourceRef]:
+        if self.document is None or not use.path:
+            return {}
+        paths: list[KeyPath] = [(key,) for key in use.options]
+        paths += [
+            (key, index) for key, items in use.options.items() if isinstance(items, list) for index in range(len(items))
+        ]
+        return {show_path(path): self.document.where((*use.path, *path)) for path in paths}
 
     @property
     def _validation_context(self) -> Mapping[str, Any]:

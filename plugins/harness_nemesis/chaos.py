@@ -94,24 +94,31 @@ class Nemesis(Workload[ChaosConfigT]):
         complaints = [*ctx.unmatched("targets", self.config.targets)]
         late = [node.name for node in ctx.nodes if node.late]
         faults = [choice.fault(choice.config) for choice in self.choices()]
-        for fault in faults:
-            complaints += fault.check(ctx)
-            if complaints:
-                continue
-            targets = fault.choose(self._there(ctx), Random(0))
-            if not targets:
-                complaints.append(f'targets: of "{self.config.targets}" nobody can be chosen for {fault.name}')
-            elif not any(other.gone(targets) for other in faults if other.name != fault.name):
-                try:
-                    fault.comes(targets, late)
-                except FaultError as error:
-                    complaints.append(f"{fault.name}: {error}")
+        nobody = bool(complaints)  # matches
+        for number, fault in enumerate(faults):
+            where = self._entry(number)
+            of_it = list(fault.check(ctx))
+            if not of_it and not nobody:
+                targets = fault.choose(self._there(ctx), Random(0))
+                if not targets:
+                    told = f'of "{self.config.targets}" nobody can be chosen for {fault.name}'
+                    of_it.append(told if where else f"targets: {told}")
+                elif not any(other.gone(targets) for other in faults if other.name != fault.name):
+                    try:
+                        fault.comes(targets, late)
+                    except FaultError as error:
+                        of_it.append(f"{fault.name}: {error}")
+            complaints += [f"{where}: {one}" if where else one for one in of_it]
         if ctx.duration <= self.config.min_delay:
             complaints.append(
                 f"the first fault comes after min_delay ({format_duration(self.config.min_delay)}), when the "
                 f"drive is over ({format_duration(ctx.duration)})"
             )
         return complaints
+
+    def _entry(self, number: int) -> str:
+        """The item of an option that is this of the choices, where it is one."""
+        return ""
 
     def _there(self, ctx: PlanView) -> Sequence[str]:
         """Who is there to be disturbed from the beginning."""
@@ -276,3 +283,6 @@ class ChaosMix(Nemesis[ChaosMixConfig]):
             Choice(use.fault, use.config, self.config.duration if use.duration is None else use.duration, use.weight)
             for use in self.config.faults
         ]
+
+    def _entry(self, number: int) -> str:
+        return f"faults[{number}]"

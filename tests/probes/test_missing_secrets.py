@@ -47,7 +47,8 @@ def problems(rest: str) -> list[str]:
 )
 def test_a_secret_that_is_not_there_is_told_in_plan(rest: str, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_SUCH_TOKEN", raising=False)
-    assert problems(rest) == [f"p.toml:9:3: {option}: the environment has no variable NO_SUCH_TOKEN"]
+    line = 9 + rest[: rest.index(f"{option} =")].count("\n")
+    assert problems(rest) == [f"p.toml:{line}:1: {option}: the environment has no variable NO_SUCH_TOKEN"]
     monkeypatch.setenv("NO_SUCH_TOKEN", "a-token-that-is-there")
     assert problems(rest) == []
 
