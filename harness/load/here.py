@@ -10,6 +10,7 @@ import anyio
 from anyio.abc import Process
 
 from harness.load.peer import Line, Peer
+from harness.load.station import ending
 
 CHUNK = 1 << 20
 END_WITHIN = 2.0
@@ -38,8 +39,8 @@ class _Pipes(Line):
                 words = (words + await self._errors.receive())[-LAST_WORDS:]
         with anyio.move_on_after(END_WITHIN):
             await self._process.wait()
-        code = self._process.returncode or 0
-        return words.decode("utf-8", "replace").strip() or (f"killed by signal {-code}" if code < 0 else "")
+        said = words.decode("utf-8", "replace").strip()
+        return ": ".join(filter(None, (ending(self._process.returncode or 0), said)))
 
 
 @asynccontextmanager

@@ -79,16 +79,19 @@ def _receive(
         connection.settimeout(None)
         argv, stream = [sys.executable, *ALONE, program, "worker"], connection.fileno()
         code = subprocess.Popen(argv, stdin=stream, stdout=stream).wait()
-        if code < 0:  # said before the connection ends, whose end is what has this looked for
-            sys.stderr.write(f"a sender was killed by {_named(-code)}\n")
+        if code:  # said before the connection ends, whose end is what has this looked for
+            sys.stderr.write(f"a sender: {ending(code)}\n")
             sys.stderr.flush()
 
 
-def _named(number: int) -> str:
+def ending(code: int) -> str:
+    """How a process ended that has this return code, as subprocess has it; "" for one that ended well."""
+    if code >= 0:
+        return f"exit code {code}" if code else ""
     try:
-        return f"signal {number} ({signal.Signals(number).name})"
+        return f"killed by signal {-code} ({signal.Signals(-code).name})"
     except ValueError:  # a real-time one has no name
-        return f"signal {number}"
+        return f"killed by signal {-code}"
 
 
 def _knows(connection: socket.socket, secret: bytes) -> bool:

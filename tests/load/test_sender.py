@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import ssl
+import sys
 import time
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
@@ -431,7 +432,23 @@ async def test_a_killed_sender_is_an_error_that_names_it() -> None:
         os.kill(int(name.split()[-1].strip(")")), signal.SIGKILL)
         with anyio.fail_after(10), pytest.raises(BaseException) as caught:
             await those.listen(lambda _, r: None, lambda _, told: None)
-    assert caught.group_contains(InfrastructureError, match=r"\d+\) ended before it was done: killed by signal 9")
+    assert caught.group_contains(
+        InfrastructureError, match=r"\d+\) ended before it was done: killed by signal 9 \(SIGKILL\)"
+    )
+
+
+async def test_a_sender_that_ends_by_itself_tells_its_exit_code_and_what_it_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    for said, told in ((">&2 echo no such thing;", "exit code 3: no such thing"), ("", "exit code 3")):
+        program.write_text(f"#!/bin/sh\nhead -c 5 >/dev/null\n{said} exit 3\n")
+        program.chmod(0o700)
+        monkeypatch.setattr(sys, "executable", str(program))
+        with anyio.fail_after(10), pytest.raises(InfrastructureError) as caught:
+            async with senders(Job((target(1),), repeat=b"x")):
+                pass
+        assert str(caught.value).endswith(f"ended before it was done: {told}")
 
 
 @pytest.mark.parametrize("arrivals", ["uniform", "poisson"])

@@ -254,7 +254,7 @@ async def test_a_sender_that_dies_is_an_error_that_names_the_machine(
         subprocess.run(["pkill", "-KILL", "-P", str(process[0].pid)], check=True)
         with anyio.fail_after(20), pytest.raises(BaseException) as caught:
             await those.listen(lambda _, r: None, lambda _, told: None)
-    why = r"1 of 1 \(on far\) ended before it was done: a sender was killed by signal 9 \(SIGKILL\)"
+    why = r"1 of 1 \(on far\) ended before it was done: a sender: killed by signal 9 \(SIGKILL\)"
     assert caught.group_contains(InfrastructureError, match=why)
 
 
