@@ -125,7 +125,7 @@ def test_answers_of_what_is_not_followed_one_by_one(write_run: Any, events: Any)
     ]
     with sqlite3.connect(run.samples) as db:
         db.executescript(SCHEMA)
-        db.executemany(f"INSERT INTO load VALUES ({', '.join('?' * 21)})", rows)
+        db.executemany(f"INSERT INTO load VALUES ({', '.join('?' * 21)}, 0, 0)", rows)  # none cut off, none untold
     db.close()
     reading = read_latencies(run.samples, BEGAN)
     assert reading.problem == ""
