@@ -13,7 +13,7 @@ from harness.engine.seed import derive
 from harness.errors import HarnessError, Problem
 from harness.plugin.contract.base import Config
 from harness.plugin.contract.chain import NetworkSpec
-from harness.plugin.contract.fault import FaultTurn
+from harness.plugin.contract.fault import Fault, FaultTurn
 from harness.plugin.contract.fault_use import FaultUse
 from harness.plugin.contract.workload import Workload
 from harness.spec.model import SourceRef
@@ -97,23 +97,29 @@ def _problem(where: SourceRef, what: str, why: str, hint: str = "") -> Problem:
 
 def _refused_steps(plan: Plan, budget: FaultBudget) -> Iterator[Problem]:
     held: dict[str, Toll] = {}  # by the names of steps that have not been healed
+    holding: dict[str, tuple[Fault[Any], Sequence[str]]] = {}
     absent = [node.name for node in plan.topology.nodes if node.late]
     for step in plan.steps:
         use = step.use
         if use.action == "heal":
             absent += _gone(plan, next(one for one in plan.steps if one.use.name == use.what))
             held.pop(use.what, None)
+            holding.pop(use.what, None)
         if (component := step.disturbs) is None:
             continue
         fault, targets = component.make(), _targets(plan, step)
         try:
             toll, come = budget.toll(fault, targets), fault.comes(targets, absent)
             pointless = budget.pointless(fault, targets)
+            hidden = fault.hidden(targets, budget.powers, budget.links, tuple(holding.values()))
         except Exception as error:  # noqa: BLE001 - as above
             yield _problem(use.where, use.label, _failed(error))
             continue
         if pointless:
             yield _problem(use.where, use.label, pointless, "choose other nodes, or another layout")
+            continue
+        if hidden:
+            yield _problem(use.where, use.label, hidden, OTHERS)
             continue
         others = Toll(frozenset(absent)).union(held.values())
         if why := budget.refuses(what(fault, targets), toll, others):
@@ -123,6 +129,7 @@ def _refused_steps(plan: Plan, budget: FaultBudget) -> Iterator[Problem]:
         absent = [name for name in absent if name not in come]
         if use.hold is None:
             held[use.name or use.label] = toll
+            holding[use.name or use.label] = fault, targets
         else:
             absent += _gone(plan, step)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pydantic import Field
 
-from harness.api import PLAIN, FaultContext, Flow, Link, LinkShape, MachineCapability, Proof, Size
+from harness.api import PLAIN, Fault, FaultContext, Flow, Link, LinkShape, MachineCapability, Proof, Size
 from harness_nemesis.grudge import Powers
 from harness_nemesis.looking import Look, both_ways, comparable, flows_of, live_nodes, look, muddled, only_cut
 from harness_nemesis.shaping import LinkConfig, LinkFault
@@ -66,6 +67,21 @@ class Bandwidth(LinkFault[BandwidthConfig]):
 
     def wanted(self, targets: Sequence[str], powers: Powers, links: Sequence[Link]) -> Mapping[Flow, LinkShape]:
         return dict.fromkeys(flows_of(targets, links), LinkShape(rate=self.config.rate))
+
+    def hidden(
+        self,
+        targets: Sequence[str],
+        powers: Powers,
+        links: Sequence[Link],
+        held: Iterable[tuple[Fault[Any], Sequence[str]]],
+    ) -> str:
+        least = FASTER * self.config.rate
+        slow = [(other, whom) for other, whom in held if isinstance(other, Bandwidth) and other.config.rate < least]
+        theirs = {flow for other, whom in slow for flow in other.wanted(whom, powers, links)}
+        if not theirs or not self.wanted(targets, powers, links).keys() <= theirs:
+            return ""
+        slowest = min(other.config.rate for other, _ in slow)
+        return f"it could not be proven: on all of its links one of {slowest:,} bytes a second holds, and hides it"
 
     def judge(self, ctx: FaultContext, before: Look, now: Look) -> Proof:
         ways = list(self._told(before, now))

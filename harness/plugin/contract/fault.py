@@ -145,6 +145,16 @@ class Fault(Plugin[ConfigT], ABC):
         with which it cannot be."""
         return ()
 
+    def hidden(
+        self,
+        targets: Sequence[str],
+        powers: Mapping[str, int],
+        links: Sequence[Link],
+        held: Iterable[tuple[Fault[Any], Sequence[str]]],
+    ) -> str:
+        """Why it could not be told from those that hold already, each with its targets, "" where it could. Pure."""
+        return ""
+
     def pointless(self, targets: Sequence[str], powers: Mapping[str, int], links: Sequence[Link]) -> str:
         """Why it would change nothing in a network of these links, "" where it would change something: it is refused
         then, in plan and later. Unless it says otherwise that is where it cuts no link that there is. Pure. Raises as
