@@ -22,6 +22,8 @@ class _Pipes(Line):
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
         self._process = process
         self._to, self._from, self._errors = process.stdin, process.stdout, process.stderr
+        self._words = b""
+        self._reading = anyio.Lock()  # who sends and who listens both want to know why it has ended
 
     async def send(self, data: bytes) -> None:
         await self._to.send(data)
@@ -33,13 +35,13 @@ class _Pipes(Line):
         await self._to.aclose()
 
     async def last_words(self) -> str:
-        words = b""
         with anyio.move_on_after(END_WITHIN), suppress(anyio.EndOfStream, anyio.ClosedResourceError):
-            while True:
-                words = (words + await self._errors.receive())[-LAST_WORDS:]
+            async with self._reading:
+                while True:
+                    self._words = (self._words + await self._errors.receive())[-LAST_WORDS:]
         with anyio.move_on_after(END_WITHIN):
             await self._process.wait()
-        said = words.decode("utf-8", "replace").strip()
+        said = self._words.decode("utf-8", "replace").strip()
         return ": ".join(filter(None, (ending(self._process.returncode or 0), said)))
 
 

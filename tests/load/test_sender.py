@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from harness.errors import InfrastructureError
 from harness.load import peer
 from harness.load.arrivals import Arrivals, Profile, Segment, constant, moments
+from harness.load.here import process_here
 from harness.load.job import Batching, Job, Start, Taken, head
 from harness.load.senders import senders
 from harness.load.tally import Distribution, Tally, Told
@@ -435,6 +436,30 @@ async def test_a_killed_sender_is_an_error_that_names_it() -> None:
     assert caught.group_contains(
         InfrastructureError, match=r"\d+\) ended before it was done: killed by signal 9 \(SIGKILL\)"
     )
+
+
+async def test_all_who_want_to_know_why_a_sender_ended_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who sends to it and who listens find out at the same moment, while its last words are on their way."""
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nread line\necho no such thing >&2\nexit 3\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    told: list[str] = []
+    async with process_here("1 of 1") as peer:
+        line = peer._line
+
+        async def ask() -> None:
+            told.append(await line.last_words())
+
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask)
+                tasks.start_soon(ask)
+                await anyio.wait_all_tasks_blocked()
+                await line.send(b"\n")
+    assert told == ["exit code 3: no such thing"] * 2
 
 
 async def test_a_sender_that_ends_by_itself_tells_its_exit_code_and_what_it_said(
