@@ -144,3 +144,15 @@ def soon() -> float:
 def shots(count: int, lanes: int = 0) -> list[Shot]:
     """Numbered ones, of no lane or of these in turn."""
     return [Shot(n, n % lanes if lanes else NO_LANE, 0, b"%d" % n) for n in range(count)]
+
+
+async def at_once(request: Request) -> bytes:
+    return answer()
+
+
+def balances(heard: Heard, tally: Tally | None = None) -> None:
+    """The two sums that always hold."""
+    t = tally or heard.tally
+    assert t.offered == t.started + t.dropped + t.unready + t.behind + t.untold
+    in_flight = heard.told[-1].in_flight
+    assert t.started == t.taken + t.read + t.timed_out + t.lost + t.failed + t.cut_off + in_flight

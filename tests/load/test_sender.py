@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
-import os
-import random
-import signal
-import ssl
-import sys
 import time
 from collections import defaultdict
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import anyio
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from harness.errors import InfrastructureError
-from harness.load import peer
-from harness.load.arrivals import Arrivals, Profile, Segment, constant, moments
-from harness.load.here import process_here
-from harness.load.job import Batching, Job, Start, Taken, head
+from harness.load.arrivals import Profile, Segment, constant
+from harness.load.job import Batching, Job, Start, Taken
 from harness.load.senders import senders
-from harness.load.tally import Distribution, Tally, Told
+from harness.load.tally import Distribution
 from harness.load.wire import NO_LANE, Fate, Redirect, Shot
-from tests.load.servers import Heard, Request, answer, run, serving, shots, soon, target
+from tests.load.servers import Heard, Request, answer, at_once, balances, run, serving, shots, soon, target
 
 pytestmark = pytest.mark.anyio
 
@@ -37,10 +23,6 @@ pytestmark = pytest.mark.anyio
 def burst(count: int) -> Profile:
     """So many at once, and time for them."""
     return Profile((Segment(count * 1e-6, 1e6, 1e6), Segment(1.0, 0.0, 0.0)))
-
-
-async def at_once(request: Request) -> bytes:
-    return answer()
 
 
 def of(distribution: Distribution, share: float) -> float:
@@ -51,14 +33,6 @@ def of(distribution: Distribution, share: float) -> float:
         if seen >= rank:
             return value / 1e6
     return 0.0
-
-
-def balances(heard: Heard, tally: Tally | None = None) -> None:
-    """The two sums that always hold."""
-    t = tally or heard.tally
-    assert t.offered == t.started + t.dropped + t.unready + t.behind + t.untold
-    in_flight = heard.told[-1].in_flight
-    assert t.started == t.taken + t.read + t.timed_out + t.lost + t.failed + t.cut_off + in_flight
 
 
 async def test_every_request_is_sent_at_its_moment_and_told() -> None:
@@ -424,154 +398,3 @@ async def test_stopped_it_fires_no_more_and_ends() -> None:
             await task
     assert 10 <= heard.tally.taken < 1000
     balances(heard)
-
-
-async def test_a_killed_sender_is_an_error_that_names_it() -> None:
-    async with serving(at_once) as server, senders(Job((target(server.port),), repeat=b"x")) as those:
-        await those.start(Start(soon(), constant(10, 60.0)))
-        name = those.names[0]  # "1 of 1 (process PID)"
-        os.kill(int(name.split()[-1].strip(")")), signal.SIGKILL)
-        with anyio.fail_after(10), pytest.raises(BaseException) as caught:
-            await those.listen(lambda _, r: None, lambda _, told: None)
-    assert caught.group_contains(
-        InfrastructureError, match=r"\d+\) ended before it was done: killed by signal 9 \(SIGKILL\)"
-    )
-
-
-async def test_all_who_want_to_know_why_a_sender_ended_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who sends to it and who listens find out at the same moment, while its last words are on their way."""
-    program = tmp_path / "python"
-    program.write_text("#!/bin/sh\nread line\necho no such thing >&2\nexit 3\n")
-    program.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(program))
-    told: list[str] = []
-    async with process_here("1 of 1") as peer:
-        line = peer._line
-
-        async def ask() -> None:
-            told.append(await line.last_words())
-
-        with anyio.fail_after(10):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(ask)
-                tasks.start_soon(ask)
-                await anyio.wait_all_tasks_blocked()
-                await line.send(b"\n")
-    assert told == ["exit code 3: no such thing"] * 2
-
-
-async def test_a_sender_that_ends_by_itself_tells_its_exit_code_and_what_it_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = tmp_path / "python"
-    for said, told in ((">&2 echo no such thing;", "exit code 3: no such thing"), ("", "exit code 3")):
-        program.write_text(f"#!/bin/sh\nhead -c 5 >/dev/null\n{said} exit 3\n")
-        program.chmod(0o700)
-        monkeypatch.setattr(sys, "executable", str(program))
-        with anyio.fail_after(10), pytest.raises(InfrastructureError) as caught:
-            async with senders(Job((target(1),), repeat=b"x")):
-                pass
-        assert str(caught.value).endswith(f"ended before it was done: {told}")
-
-
-@pytest.mark.parametrize("arrivals", ["uniform", "poisson"])
-async def test_what_a_killed_sender_did_not_tell_is_counted_to_the_last_one(arrivals: Arrivals) -> None:
-    """Also after a pause, in which nothing was due. What is in flight at its last word is nobody's failure."""
-    never = asyncio.Event()
-    told: dict[int, list[Told]] = defaultdict(list)
-
-    async def silent(request: Request) -> bytes:
-        await never.wait()
-        return answer()
-
-    async with serving(silent) as server:
-        job = Job((target(server.port),), repeat=b"x", max_in_flight=5000, timeout=20.0)
-        async with senders(job, 2) as those:
-            begin = soon()
-            await those.start(Start(begin, constant(500, 60.0), arrivals, seed=7))
-
-            async def pause_and_kill() -> None:
-                while not told[1]:
-                    await anyio.sleep(0.02)
-                await those.pause()
-                await anyio.sleep(0.5)
-                await those.resume()
-                await anyio.sleep(0.3)
-                os.kill(int(those.names[1].split()[-1].strip(")")), signal.SIGKILL)
-
-            with anyio.fail_after(15), pytest.raises(BaseException) as caught:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(pause_and_kill)
-                    await those.listen(lambda _, r: None, lambda n, one: told[n].append(one))
-            await those.last_words(lambda _, r: None, lambda n, one: told[n].append(one))
-            await those.last_words(lambda _, r: None, lambda n, one: told[n].append(one))  # tells nothing twice
-    assert caught.group_contains(InfrastructureError, match="killed by signal 9")
-    living, dead = (Heard(told=told[number]) for number in (0, 1))
-    balances(living)
-    balances(dead)
-    assert living.tally.untold == 0
-    assert dead.tally.untold > 50
-    assert dead.tally.cut_off == dead.told[0].in_flight > 0
-    assert (dead.told[-1].in_flight, dead.told[-1].cpu) == (0, 0.0)
-    whole = moments(constant(500, 60.0), arrivals, random.Random(7))
-    due = [begin + moment for moment in itertools.islice(whole, 1, 3000, 2)]
-    ended = dead.told[-1].until
-    at_least, at_most = (sum(moment + pause <= ended for moment in due) for pause in (0.8, 0.49))  # a busy machine's
-    assert at_least <= dead.tally.offered <= at_most
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> ssl.SSLContext:
-    """One that nobody has signed."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    both = tmp_path / "both.pem"
-    plain = serialization.NoEncryption()
-    both.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-        + signed.public_bytes(serialization.Encoding.PEM)
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(both)
-    return context
-
-
-async def test_tls_is_spoken_and_a_certificate_that_nobody_signed_is_refused(certificate: ssl.SSLContext) -> None:
-    async with serving(at_once, ssl=certificate) as server:
-        trusting = Job((target(server.port, tls=True, verify=False),))
-        heard = await run(trusting, Start(0.0, constant(50, 0.2)), shots(10))
-        assert heard.tally.taken == 10
-        strict = Job((target(server.port, tls=True),))
-        refused = await run(strict, Start(0.0, constant(50, 0.2)), shots(10))
-        assert refused.tally.failed == 10
-        assert any("certificate" in reason.lower() for reason in refused.tally.reasons)
-        balances(refused)
-
-
-async def test_a_sender_that_hangs_is_an_error_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer, "SILENT", 2.5)
-    async with serving(at_once) as server, senders(Job((target(server.port),), repeat=b"x")) as those:
-        await those.start(Start(soon(), constant(10, 60.0)))
-        os.kill(int(those.names[0].split()[-1].strip(")")), signal.SIGSTOP)
-        told: list[Told] = []
-        with anyio.fail_after(10), pytest.raises(BaseException) as caught:
-            await those.listen(lambda _, r: None, lambda _, one: told.append(one))
-        with anyio.move_on_after(0.1):
-            await those.last_words(lambda _, r: None, lambda _, one: told.append(one))
-    assert caught.group_contains(InfrastructureError, match="hangs: it has told nothing for 2.5 s")
-    assert sum(one.tally.untold for one in told) >= 20
-
-
-def test_a_head_takes_no_line_breaks() -> None:
-    with pytest.raises(ValueError, match="head"):
-        head("POST", "/", "h", {"X": "a\r\nEvil: 1"})
-    with pytest.raises(ValueError, match="head"):
-        head("GET", "/a b", "h")
