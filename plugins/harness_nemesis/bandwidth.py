@@ -127,17 +127,19 @@ class Bandwidth(LinkFault[BandwidthConfig]):
         }
 
     async def _look(self, ctx: FaultContext, links: Iterable[Link]) -> Look:
-        chosen, others = tuple(links), ctx.shaped_by_others()
+        chosen = tuple(links)
         if self._measured is None:
             self._measured = self._sample(ctx, chosen)
         size = max(1, min(MOST_BYTES, math.ceil(TAKES * self.config.rate)))
-        live = live_nodes(ctx)
-        told = [link for link in self._measured if any(self._is_slowest(others, flow) for flow in both_ways(link))]
-        measured = [link for link in told if {link.src, link.dst} <= live]
+        # Dials first: who waited with them until the next one has measured would see what that one does to links.
+        seen = await look(ctx, chosen, self.patience())
+        told = [link for link in self._measured if any(self._is_slowest(seen.others, flow) for flow in both_ways(link))]
+        measured = [link for link in told if {link.src, link.dst} <= {*seen.live}]
         passed = await ctx.throughput(measured, size, BESIDE + 4 * size / self.config.rate)
-        looked = await look(ctx, chosen, self.patience())
-        unsteady = {f for f in {*others, *looked.others} if others.get(f, PLAIN) != looked.others.get(f, PLAIN)}
-        return replace(looked, passed=passed, live={*looked.live} & live, unsteady=unsteady | {*looked.unsteady})
+        after = ctx.shaped_by_others()
+        unsteady = {f for f in {*seen.others, *after} if seen.others.get(f, PLAIN) != after.get(f, PLAIN)}
+        live = {*seen.live} & live_nodes(ctx)
+        return replace(seen, passed=passed, live=live, unsteady=unsteady | {*seen.unsteady})
 
     def _sample(self, ctx: FaultContext, links: Iterable[Link]) -> tuple[Link, ...]:
         """Some of those that it disturbs, no two of the same nodes: these have one rate together."""
