@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import PurePosixPath
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import anyio
@@ -13,7 +14,7 @@ import pytest
 from harness.api import MachineLost
 from harness_agent import AgentMachine, KeeperSpec, MachineLocked, holder, sweep
 from harness_agent.remote.runs import Run
-from harness_agent.remote.state import Place
+from harness_agent.remote.state import Lock, Place
 from harness_agent.remote.users import User
 
 pytestmark = pytest.mark.anyio
@@ -98,3 +99,27 @@ async def test_what_dead_runs_left_is_cleared_away_before(kit: Any) -> None:
     machine = await locked(kit)
     assert undone.exists() and not place.runs()
     await machine.client.unlock()
+
+
+@pytest.mark.parametrize("after", ["the home was seen", "the home was made"])
+def test_its_folder_may_be_removed_by_whoever_had_it_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    """Just as the next one wants the lock in it."""
+    place, removed = Place(str(tmp_path), os.getuid(), os.getgid()), []
+    home = Path(place.home)
+
+    def once(call: Any, path: str, *rest: Any, **more: Any) -> Any:
+        if path.startswith(place.home) and not removed:
+            home.rmdir()
+            removed.append(path)
+        return call(path, *rest, **more)
+
+    home.mkdir(0o700)
+    name = "lstat" if after == "the home was seen" else "open"
+    monkeypatch.setattr(os, name, partial(once, getattr(os, name)))
+    lock = Lock(place)
+    monkeypatch.undo()
+    assert removed and Path(place.lock).exists()
+    lock.release()
+    assert list(home.iterdir()) == []

@@ -28,6 +28,7 @@ BASE = "/var/tmp"
 _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
 _LONGEST = 128
 """What the name of a run is made of, of which the first is none of ".-", and its length at most."""
+_TRIES = 100
 _LOCK_SIZE = 4096
 """Bytes of the lock's text, blanks included: written at once, so that nobody reads half of it."""
 
@@ -128,9 +129,8 @@ class Lock:
     def __init__(self, place: Place) -> None:
         """Raises Locked, OSError."""
         self._path = place.lock
-        place.make()
         while True:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            self._fd = _opened(place)
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -182,6 +182,18 @@ def tidy(folder: str) -> None:
 
 def _is_name(run: str) -> bool:
     return 0 < len(run) <= _LONGEST and run[0] not in ".-" and _LETTERS.issuperset(run)
+
+
+def _opened(place: Place) -> int:
+    """The lock's file, made where there is none. Raises OSError."""
+    for left in reversed(range(_TRIES)):
+        try:
+            place.make()
+            return os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except FileNotFoundError:  # its last owner has removed the folder meanwhile, in which nothing was left
+            if not left:
+                raise
+    raise AssertionError
 
 
 def _same_file(fd: int, path: str) -> bool:
